@@ -1,0 +1,60 @@
+# One word per task. Each works from a bare clone with Python >= 3.11, its venv module and make.
+PYTHON ?= python3
+BIN := .venv/bin
+LIGHT := .venv-light
+DEMO := runs/demo
+RECIPES := models/kd-resnet8-digits
+# One worker per core, one thread per worker; a file's tests share their fixtures.
+PYTEST_FLAGS ?= -n auto --dist loadfile
+
+.PHONY: install demo test test-light check fmt bench constraints clean
+
+install: .venv/.installed
+
+# The main job on 1,797 handwritten digits, as the five commands a user types. No download.
+demo: install
+	$(BIN)/edgekd teach --recipe $(RECIPES)/teacher.toml -o $(DEMO)/teacher --overwrite
+	$(BIN)/edgekd distill --recipe $(RECIPES)/recipe.toml --teacher $(DEMO)/teacher -o $(DEMO)/student --overwrite
+	$(BIN)/edgekd export $(DEMO)/student --int8 --data builtin:digits -o $(DEMO)/exported
+	$(BIN)/edgekd bench $(DEMO)/exported --data builtin:digits --threads 1
+	$(BIN)/edgekd report $(DEMO) -o $(DEMO)/report.html
+
+test: install
+	$(BIN)/pytest $(PYTEST_FLAGS)
+
+# Bench and report where torch is not installed, as on a device.
+test-light: install $(LIGHT)/.installed
+	.ci/test-light $(BIN) $(LIGHT)/bin
+
+check: install
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+fmt: install
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+bench: install
+	$(BIN)/python benchmarks/cli_startup/run.py
+
+# Take today's newest versions that pyproject.toml allows; run the tests before committing.
+constraints:
+	$(PYTHON) -m venv --clear .venv-constraints
+	.venv-constraints/bin/python -m pip install --quiet --editable '.[dev]'
+	.venv-constraints/bin/python -m pip freeze --exclude-editable > constraints.txt
+	rm -rf .venv-constraints
+
+clean:
+	rm -rf .venv $(LIGHT) .venv-constraints build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+
+.venv/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+$(LIGHT)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(LIGHT)
+	$(LIGHT)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[bench,report]'
+	touch $@

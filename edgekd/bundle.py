@@ -1,0 +1,223 @@
+"""Reading and writing bundles: ``bundle.json`` + ``weights.safetensors``, never pickle.
+
+``bundle.json`` holds a :class:`~edgekd.records.StudentBundle` and a digest of itself; the record
+holds the sha256 of the weights. So a truncated or altered bundle is an error, not a wrong model.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from pydantic import ValidationError
+
+from edgekd.errors import BundleError, OutputError
+from edgekd.records import SCHEMA, Record, StudentBundle
+
+BUNDLE_FILE: Final = "bundle.json"
+WEIGHTS_FILE: Final = "weights.safetensors"
+
+_JSON_LIMIT: Final = 64 << 20  # a record beyond this is not one of ours
+
+R = TypeVar("R", bound=Record)
+
+
+def sha256_of(path: Path) -> str:
+    """Hex sha256 of a file, read in blocks."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write, fsync, rename: ``path`` is always either the old file or the whole new one.
+
+    Raises:
+        OutputError: If the disk is full or the folder cannot be written; the old file stays.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with reporting_write_errors(path):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with temporary.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+            _sync_folder(path.parent)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def reporting_write_errors(path: Path) -> Iterator[None]:
+    """Turn an ``OSError`` while writing ``path`` into one line for the user.
+
+    Raises:
+        OutputError: For any ``OSError`` inside the block.
+    """
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OutputError(
+            f"{path}: cannot be written ({reason}); free space or choose another folder with -o"
+        ) from error
+
+
+def to_json(record: Record) -> bytes:
+    """A record as indented JSON with a digest that :func:`from_json` checks."""
+    fields = record.model_dump(mode="json", by_alias=True)
+    return (json.dumps({**fields, "digest": _digest(fields)}, indent=2) + "\n").encode()
+
+
+def from_json(kind: type[R], content: bytes, *, source: str) -> R:
+    """Rebuild a record written by :func:`to_json`.
+
+    Args:
+        kind: The record expected.
+        content: The file's bytes.
+        source: How to name the file in an error.
+
+    Raises:
+        BundleError: If it is not JSON, of another schema, altered, or does not fit ``kind``.
+    """
+    fields = _parse_object(content, source)
+    schema = fields.get("schema")
+    if schema != SCHEMA:
+        raise BundleError(
+            f"{source}: schema {schema!r} found, this edgekd reads schema {SCHEMA}; "
+            "use the edgekd version that wrote it, or make the file again"
+        )
+    digest = fields.pop("digest", None)
+    if digest != _digest(fields):
+        raise BundleError(f"{source}: altered after it was written (digest differs); make it again")
+    try:
+        return kind.model_validate_json(json.dumps(fields))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise BundleError(
+            f"{source}: not a {kind.__name__} record ({where}: {first['msg']}); make it again"
+        ) from error
+
+
+def read_record(kind: type[R], path: Path) -> R:
+    """Read a record from a JSON file.
+
+    Raises:
+        BundleError: If the file cannot be read or :func:`from_json` refuses it.
+    """
+    try:
+        if path.stat().st_size > _JSON_LIMIT:
+            raise BundleError(f"{path}: larger than 64 MiB; not a record of edgekd")
+        content = path.read_bytes()
+    except OSError as error:
+        raise BundleError(
+            f"{path}: cannot be read ({error.strerror}); expected a {kind.__name__} record"
+        ) from error
+    return from_json(kind, content, source=str(path))
+
+
+def append_record(path: Path, record: Record) -> None:
+    """Add a record as one line to a JSON-lines file; a killed process leaves the old file whole.
+
+    The file is rewritten and renamed under a lock on its folder: a single large ``write`` can be
+    cut short by a signal, and two processes may append at once.
+
+    Raises:
+        OutputError: If the folder cannot be written or the disk is full; the old lines stay.
+    """
+    fields = record.model_dump(mode="json", by_alias=True)
+    line = json.dumps({**fields, "digest": _digest(fields)}, separators=(",", ":")).encode() + b"\n"
+    with reporting_write_errors(path), _locked_folder(path.parent):
+        before = path.read_bytes() if path.exists() else b""
+        if before and not before.endswith(b"\n"):  # an editor may drop the last newline
+            before += b"\n"
+        write_atomically(path, before + line)
+
+
+def is_bundle(path: Path) -> bool:
+    """Whether ``path`` is a folder that claims to be a bundle."""
+    return (path / BUNDLE_FILE).is_file()
+
+
+def write_bundle(folder: Path, record: StudentBundle, weights: bytes) -> None:
+    """Write a bundle; the record goes last, so a killed run leaves no half bundle.
+
+    Args:
+        folder: Created if missing.
+        record: Its ``weights_sha256`` must be that of ``weights``.
+        weights: A serialised safetensors file.
+
+    Raises:
+        OutputError: If the folder cannot be written.
+        ValueError: If record and weights do not belong together.
+    """
+    if hashlib.sha256(weights).hexdigest() != record.weights_sha256:
+        raise ValueError("the record's weights_sha256 is not that of the weights")
+    write_atomically(folder / WEIGHTS_FILE, weights)
+    write_atomically(folder / BUNDLE_FILE, to_json(record))
+
+
+def read_bundle(folder: Path) -> StudentBundle:
+    """Read a bundle's record and verify its weights file against it.
+
+    Raises:
+        BundleError: If either file is missing, truncated, altered or of an unknown schema.
+    """
+    if not is_bundle(folder):
+        raise BundleError(
+            f"{folder}: no {BUNDLE_FILE} found; expected the output folder of edgekd teach or "
+            "edgekd distill"
+        )
+    record = read_record(StudentBundle, folder / BUNDLE_FILE)
+    weights = folder / WEIGHTS_FILE
+    try:
+        digest = sha256_of(weights)
+    except OSError as error:
+        raise BundleError(f"{weights}: cannot be read ({error.strerror}); copy it again") from error
+    if digest != record.weights_sha256:
+        raise BundleError(
+            f"{weights}: its sha256 is not the one in {BUNDLE_FILE} (truncated or altered); "
+            "copy it again"
+        )
+    return record
+
+
+def _parse_object(content: bytes, source: str) -> dict[str, Any]:
+    try:
+        fields = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise BundleError(f"{source}: not JSON (truncated or altered); make it again") from error
+    if not isinstance(fields, dict):
+        raise BundleError(f"{source}: expected a JSON object; make it again")
+    return fields
+
+
+def _digest(fields: dict[str, Any]) -> str:
+    canonical = json.dumps(fields, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+@contextmanager
+def _locked_folder(folder: Path) -> Iterator[None]:
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)  # closing releases the lock
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

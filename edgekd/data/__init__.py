@@ -1,0 +1,1 @@
+"""Data sets: opening, splitting, preprocessing and calibration samples; no torch."""

@@ -1,0 +1,135 @@
+"""What a model's input should look like for a data set, and the arithmetic half of making it."""
+
+from collections import Counter
+from typing import Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgekd.data.dataset import Dataset, Indices, Samples
+from edgekd.data.images import Pixels
+from edgekd.records import ImageInput, Preprocess, SignalInput
+
+Fit = Literal["crop", "squash", "pad"]
+
+_NUM_SAMPLED: Final = 512  # the mean of 512 images is within 0.02 of the mean of all
+_SMALL: Final = 256  # up to here images are used at their own size
+_DEFAULT_SIZE: Final = 224
+_SMALLEST: Final = 8
+
+
+def suggest_preprocess(dataset: Dataset, *, input_size: int | None, fit: Fit) -> Preprocess:
+    """Size, channels, mean and std for a data set, from its training split alone.
+
+    Images whose sample is all grey get one channel. Without ``input_size``, the size that at least
+    half of the training images have is kept where both sides are at most 256 px; where sizes
+    differ, the median of their short sides rounded down to a multiple of 8, from 8 to 224; and
+    224 where images are larger.
+
+    Args:
+        dataset: Of either kind; signals keep their shape and get one input per modality.
+        input_size: Height and width in pixels.
+        fit: As :attr:`ImageInput.fit <edgekd.records.ImageInput>`.
+    """
+    train = dataset.splits["train"]
+    rows = np.sort(np.random.default_rng(0).permutation(len(train))[:_NUM_SAMPLED])
+    if dataset.kind == "signal":
+        return Preprocess(
+            inputs=tuple(
+                _signal_input(train, rows, name, channels, length)
+                for name, (channels, length) in sorted(dataset.modalities.items())
+            )
+        )
+    height, width = (input_size, input_size) if input_size else _common_size(train)
+    raw = ImageInput(
+        channels=3, height=height, width=width, fit=fit, mean=(0.0,) * 3, std=(1.0,) * 3
+    )
+    pixels = train.load(rows, raw)
+    if bool((pixels == pixels[..., :1]).all()):
+        pixels = pixels[..., :1]
+    mean, std = _mean_and_std(pixels / 255, axis=(0, 1, 2))
+    channels: Literal[1, 3] = 1 if pixels.shape[-1] == 1 else 3
+    return Preprocess(
+        inputs=(
+            ImageInput(channels=channels, height=height, width=width, fit=fit, mean=mean, std=std),
+        )
+    )
+
+
+def encode_images(
+    pixels: Pixels, spec: ImageInput, *, layout: Literal["NCHW", "NHWC"]
+) -> NDArray[np.float32]:
+    """``(pixel / 255 - mean) / std``: from decoded pixels to what a model takes.
+
+    >>> spec = ImageInput(channels=1, height=1, width=2, mean=(0.5,), std=(0.25,))
+    >>> encode_images(np.array([[[[0], [255]]]], np.uint8), spec, layout="NCHW").tolist()
+    [[[[-2.0, 2.0]]]]
+
+    Args:
+        pixels: ``(n, H, W, C)``.
+        spec: Must have the same size and channels.
+        layout: Order of the result's axes.
+
+    Returns:
+        Contiguous, ``(n, C, H, W)`` or ``(n, H, W, C)``.
+
+    Raises:
+        ValueError: If the pixels are not uint8 of the spec's shape.
+    """
+    shape = (spec.height, spec.width, spec.channels)
+    if pixels.dtype != np.uint8 or pixels.shape[1:] != shape:
+        raise ValueError(f"expected uint8 (n, {shape}), found {pixels.dtype} {pixels.shape}")
+    encoded = pixels.astype(np.float32)
+    encoded /= np.float32(255)
+    encoded -= np.array(spec.mean, np.float32)
+    encoded /= np.array(spec.std, np.float32)
+    return np.ascontiguousarray(encoded.transpose(0, 3, 1, 2)) if layout == "NCHW" else encoded
+
+
+def encode_signals(windows: NDArray[np.float32], spec: SignalInput) -> NDArray[np.float32]:
+    """``(value - mean) / std`` per channel.
+
+    Args:
+        windows: ``(n, C, T)``.
+        spec: Must have the same channels and length.
+
+    Raises:
+        ValueError: If the windows are not of the spec's shape.
+    """
+    if windows.shape[1:] != (spec.channels, spec.length):
+        raise ValueError(f"expected (n, {spec.channels}, {spec.length}), found {windows.shape}")
+    mean, std = (np.array(v, np.float32)[:, None] for v in (spec.mean, spec.std))
+    return ((windows - mean) / std).astype(np.float32)
+
+
+def _common_size(train: Samples) -> tuple[int, int]:
+    if train.sizes is None:
+        raise ValueError("signals have no size in pixels")
+    sizes = [(int(height), int(width)) for height, width in train.sizes]
+    (height, width), count = Counter(sizes).most_common(1)[0]
+    if 2 * count < len(sizes):
+        short = int(np.median(train.sizes.min(axis=1))) // 8 * 8
+        height = width = max(_SMALLEST, min(short, _DEFAULT_SIZE))
+    elif max(height, width) > _SMALL:
+        height = width = _DEFAULT_SIZE
+    return max(height, _SMALLEST), max(width, _SMALLEST)
+
+
+def _signal_input(
+    train: Samples, rows: Indices, name: str, channels: int, length: int
+) -> SignalInput:
+    raw = SignalInput(
+        name=name, channels=channels, length=length, mean=(0.0,) * channels, std=(1.0,) * channels
+    )
+    mean, std = _mean_and_std(train.load(rows, raw), axis=(0, 2))
+    return SignalInput(name=name, channels=channels, length=length, mean=mean, std=std)
+
+
+def _mean_and_std(
+    values: NDArray[Any], axis: tuple[int, ...]
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Per channel, to 6 digits, so that the last bits of a sum do not make two recipes differ."""
+    mean = values.mean(axis=axis, dtype=np.float64)
+    std = values.std(axis=axis, dtype=np.float64)
+    std[std < 1e-6] = 1.0  # a constant channel becomes 0, not a division by zero
+    return tuple(round(float(v), 6) for v in mean), tuple(round(float(v), 6) for v in std)

@@ -1,0 +1,1 @@
+"""Training: from a recipe to a bundle. The loop knows no method by name."""

@@ -1,0 +1,51 @@
+"""What happened in each epoch: a JSON-lines file and a TensorBoard event file beside it.
+
+Both are written anew, atomically, from the rows in the checkpoint, so a resumed run has neither
+gaps nor repeated epochs.
+"""
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.summary.writer.record_writer import RecordWriter
+
+from edgekd.bundle import write_atomically
+
+HISTORY_FILE: Final = "history.jsonl"
+EVENTS_FILE: Final = "events.out.tfevents.edgekd"
+
+Row = Mapping[str, Any]
+"""``epoch``, ``step``, ``wall_time`` (seconds since 1970) and any number of scalars."""
+
+
+def write_history(folder: Path, rows: Sequence[Row]) -> None:
+    """Write both files.
+
+    Raises:
+        OutputError: If the folder cannot be written.
+    """
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    write_atomically(folder / HISTORY_FILE, lines.encode())
+    write_atomically(folder / EVENTS_FILE, events(rows))
+
+
+def events(rows: Sequence[Row]) -> bytes:
+    """The rows' scalars as a TensorBoard event file, without importing tensorflow."""
+    buffer = io.BytesIO()
+    writer = RecordWriter(buffer)
+    first = rows[0]["wall_time"] if rows else 0.0
+    writer.write(Event(wall_time=first, file_version="brain.Event:2").SerializeToString())
+    for row in rows:
+        values = [
+            Summary.Value(tag=name, simple_value=value)
+            for name, value in row.items()
+            if isinstance(value, float) and name != "wall_time"
+        ]
+        event = Event(wall_time=row["wall_time"], step=row["epoch"], summary=Summary(value=values))
+        writer.write(event.SerializeToString())
+    return buffer.getvalue()

@@ -1,0 +1,215 @@
+"""Epochs, steps, precision, checkpoints and resume. The loop knows no method by name.
+
+What a step does depends on seed, epoch and step alone, and every tensor that survives a step is in
+the checkpoint, so a run that was killed and resumed ends with the weights of one that was not.
+"""
+
+import math
+import time
+from typing import Any, NoReturn
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from edgekd.console import Tracker
+from edgekd.distill.batches import View
+from edgekd.distill.checkpoint import CHECKPOINT_FILE, Checkpoint, write_checkpoint
+from edgekd.distill.history import write_history
+from edgekd.distill.interrupt import StopRequest, catching_stop_signals
+from edgekd.distill.job import Job, Progress
+from edgekd.distill.methods.protocol import Batch
+from edgekd.distill.optimization import learning_rate, make_average, make_optimizer
+from edgekd.distill.precision import ChosenPrecision, autocast, faster_precision
+from edgekd.errors import DivergenceError, InterruptedRun
+from edgekd.evaluate.classification import normalise
+
+
+class Loop:
+    """One training run; :meth:`run` starts it, or continues a checkpoint given at construction."""
+
+    def __init__(self, job: Job, student: nn.Module, checkpoint: Checkpoint | None) -> None:
+        self.job = job
+        recipe, fabric = job.recipe, job.fabric
+        self.module = fabric.to_device(job.method.attach(student))
+        self.module = self.module.to(memory_format=torch.channels_last)
+        optimizer = make_optimizer(self.module, recipe)
+        self.average = make_average(self.module, recipe.ema_decay) if recipe.ema_decay else None
+        self.progress = Progress()
+        if checkpoint is None:
+            self.precision = self._choose_precision()
+        else:
+            self.precision = checkpoint.facts["precision"]
+            self._restore(checkpoint, optimizer)
+        self.wrapped, self.optimizer = fabric.setup(self.module, optimizer)
+        self._saved_at = time.monotonic()
+        if checkpoint is None:
+            self._save()  # so that a run killed in its first epoch keeps the precision it chose
+
+    def run(self) -> nn.Module:
+        """Train to the last epoch and return the plain student (its average, where one is kept).
+
+        Raises:
+            DivergenceError: If the loss becomes NaN or infinite.
+            InterruptedRun: After Ctrl-C or SIGTERM, with a checkpoint written.
+            OutputError: If a checkpoint cannot be written; the last good one stays.
+        """
+        recipe, steps = self.job.recipe, self.job.batches.steps_per_epoch
+        done = self.progress.epoch * steps + self.progress.step
+        with (
+            catching_stop_signals() as stop,
+            self.job.console.track(recipe.method, recipe.epochs * steps, done) as tracker,
+        ):
+            while self.progress.epoch < recipe.epochs:
+                self._epoch(stop, tracker)
+        return self.job.method.finish(self._deployed())
+
+    def _epoch(self, stop: StopRequest, tracker: Tracker) -> None:
+        progress, batches = self.progress, self.job.batches
+        tracker.describe(f"epoch {progress.epoch + 1}/{self.job.recipe.epochs}")
+        self.wrapped.train()
+        clock = time.monotonic()
+        for view in batches.epoch(progress.epoch, first_step=progress.step):
+            losses = self._step(view)
+            now = time.monotonic()
+            progress.add_step(losses, now - clock)
+            clock = now
+            tracker.advance()
+            self._save_or_stop(stop, last=progress.step == batches.steps_per_epoch)
+        self._close_epoch(clock)
+
+    def _step(self, view: View) -> dict[str, float]:
+        job = self.job
+        rate = self._prepare_step()
+        with autocast(self.precision, job.fabric.device):
+            losses = job.method.losses(self.wrapped, self._batch(view))
+        values = {name: float(term) for name, term in losses.terms.items()}
+        values["train_loss"] = float(losses.total.detach())
+        if not math.isfinite(values["train_loss"]):
+            self._diverged(values["train_loss"], rate)
+        self.optimizer.zero_grad(set_to_none=True)
+        job.fabric.backward(losses.total)
+        job.method.after_backward(self.module)
+        if job.recipe.clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_(self.module.parameters(), job.recipe.clip_norm)
+        self.optimizer.step()
+        if self.average is not None:
+            self.average.update_parameters(self.module)
+        return values
+
+    def _prepare_step(self) -> float:
+        """Set learning rate and random state from the step's number; return the rate."""
+        job, steps = self.job, self.job.batches.steps_per_epoch
+        number = self.progress.epoch * steps + self.progress.step
+        rate = learning_rate(job.recipe, number, steps_per_epoch=steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        # Dropout and stochastic depth draw from torch's global generator, each process its own.
+        seed = np.random.default_rng([job.recipe.seed, number, job.fabric.global_rank])
+        torch.manual_seed(int(seed.integers(2**62)))
+        return rate
+
+    def _batch(self, view: View) -> Batch:
+        teacher = self.job.teacher
+        return Batch(
+            inputs=normalise(view.images, self.job.spec),
+            targets=view.targets,
+            indices=view.indices,
+            teacher=teacher(view.images) if teacher is not None else None,
+        )
+
+    def _close_epoch(self, clock: float) -> None:
+        progress, job = self.progress, self.job
+        job.method.after_epoch(progress.epoch)
+        row: dict[str, Any] = {
+            "epoch": progress.epoch,
+            "step": job.batches.steps_per_epoch * (progress.epoch + 1),
+            **progress.means(),
+            "lr": float(self.optimizer.param_groups[0]["lr"]),
+            "seconds": progress.epoch_seconds,
+        }
+        if job.fabric.is_global_zero:
+            metric = job.validate(self._deployed())
+            row[f"{metric.split}_{metric.name}"] = metric.value
+        row["wall_time"] = time.time()
+        progress.close_epoch(row, time.monotonic() - clock)
+        self._save()
+        if job.fabric.is_global_zero:
+            write_history(job.folder, progress.rows)
+            job.console.info(_summary(row, job.recipe.epochs))
+        job.fabric.barrier()
+
+    def _save_or_stop(self, stop: StopRequest, *, last: bool) -> None:
+        requested = stop.requested
+        if self.job.fabric.world_size > 1:  # all processes stop after the same step
+            requested = self.job.fabric.strategy.reduce_boolean_decision(requested, all=False)
+        due = time.monotonic() - self._saved_at > 60 * self.job.recipe.checkpoint_minutes
+        if requested or (due and not last):
+            self._save()
+        if requested:
+            raise InterruptedRun(
+                f"{self.job.folder}: stopped after step {self.progress.step} of epoch "
+                f"{self.progress.epoch + 1} with a checkpoint; the same command with --resume "
+                "goes on"
+            )
+
+    def _save(self) -> None:
+        self._saved_at = time.monotonic()
+        if not self.job.fabric.is_global_zero:
+            return
+        parts = {"student": self.module.state_dict(), "method": self.job.method.state()}
+        if self.average is not None:
+            parts["average"] = self.average.state_dict()
+        checkpoint = Checkpoint(
+            parts=parts,
+            optimizer=self.optimizer.state_dict(),
+            facts=self.job.facts | {"precision": self.precision} | self.progress.facts(),
+        )
+        write_checkpoint(self.job.folder / CHECKPOINT_FILE, checkpoint)
+
+    def _restore(self, checkpoint: Checkpoint, optimizer: torch.optim.Optimizer) -> None:
+        self.module.load_state_dict(checkpoint.parts["student"])
+        optimizer.load_state_dict(dict(checkpoint.optimizer))
+        for parameter, state in optimizer.state.items():
+            for name, value in state.items():
+                # A fused step walks memory: state must lie in its parameter's layout.
+                if isinstance(value, Tensor) and value.shape == parameter.shape:
+                    state[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+        if self.average is not None:
+            self.average.load_state_dict(checkpoint.parts["average"])
+        self.job.method.load_state(checkpoint.parts.get("method", {}))
+        self.progress = Progress.of(checkpoint)
+
+    def _choose_precision(self) -> ChosenPrecision:
+        choice = self.job.recipe.precision
+        if choice != "auto":
+            return choice
+        view = next(self.job.batches.epoch(0))
+
+        def step_loss(trial: nn.Module) -> Tensor:
+            return self.job.method.losses(trial.train(), self._batch(view)).total
+
+        torch.manual_seed(self.job.recipe.seed)
+        chosen, seconds = faster_precision(self.module, step_loss, self.job.fabric.device)
+        self.job.console.info(
+            f"precision {chosen}: {1e3 * seconds['fp32']:.1f} ms a step in fp32, "
+            f"{1e3 * seconds['bf16']:.1f} ms in bf16"
+        )
+        agreed: ChosenPrecision = self.job.fabric.broadcast(chosen)
+        return agreed
+
+    def _deployed(self) -> nn.Module:
+        return self.module if self.average is None else self.average.module
+
+    def _diverged(self, loss: float, rate: float) -> NoReturn:
+        raise DivergenceError(
+            f"the loss became {loss} at step {self.progress.step + 1} of epoch "
+            f"{self.progress.epoch + 1} (lr {rate:.3g}, {self.precision}); lower --lr, lengthen "
+            "the warm-up, set clip_norm=1, or try --precision fp32"
+        )
+
+
+def _summary(row: dict[str, Any], epochs: int) -> str:
+    scores = [f"{name} {value:.4f}" for name, value in row.items() if name.startswith("val_")]
+    parts = [f"loss {row['train_loss']:.4f}", *scores, f"{row['seconds']:.1f} s"]
+    return f"epoch {row['epoch'] + 1}/{epochs}: {', '.join(parts)}"

@@ -1,0 +1,59 @@
+"""Logit distillation: Hinton, Vinyals & Dean (2015), arXiv:1503.02531."""
+
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from edgekd.config import TrainRecipe
+from edgekd.distill.losses.logits import kd_loss, label_loss
+from edgekd.distill.methods.protocol import Batch, Losses
+from edgekd.errors import ModelError
+from edgekd.teachers.protocol import Capability
+
+
+class LogitDistillation:
+    """``(1 - kd_weight) * label loss + kd_weight * T^2 KL(teacher || student)``."""
+
+    teacher_needs: frozenset[Capability] = frozenset({"logits"})
+
+    def __init__(self, recipe: TrainRecipe) -> None:
+        if recipe.teacher is None:
+            raise ModelError("method kd learns from a teacher and none was given: add --teacher")
+        self.label_smoothing = recipe.label_smoothing
+        self.temperature = recipe.kd.temperature
+        self.kd_weight = recipe.kd.kd_weight
+
+    def attach(self, student: nn.Module) -> nn.Module:
+        """Nothing is added."""
+        return student
+
+    def losses(self, module: nn.Module, batch: Batch) -> Losses:
+        """Soft and hard loss of one forward pass.
+
+        Raises:
+            ValueError: If the batch carries no teacher output.
+        """
+        if batch.teacher is None:
+            raise ValueError("the loop gave no teacher output to a method that needs logits")
+        logits = module(batch.inputs)
+        soft = kd_loss(logits, batch.teacher.logits, temperature=self.temperature)
+        hard = label_loss(logits, batch.targets, label_smoothing=self.label_smoothing)
+        total = self.kd_weight * soft + (1 - self.kd_weight) * hard
+        return Losses(total=total, terms={"kd_loss": soft.detach(), "label_loss": hard.detach()})
+
+    def after_backward(self, module: nn.Module) -> None:
+        """Gradients stay as they are."""
+
+    def after_epoch(self, epoch: int) -> None:
+        """There is no state."""
+
+    def finish(self, module: nn.Module) -> nn.Module:
+        """Nothing was added."""
+        return module
+
+    def state(self) -> dict[str, Tensor]:
+        """There is no state."""
+        return {}
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """There is no state."""

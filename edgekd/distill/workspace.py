@@ -1,0 +1,73 @@
+"""The output folder of a run: who may write into it, and what a resumed run must agree on."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from edgekd.bundle import BUNDLE_FILE, WEIGHTS_FILE, reporting_write_errors, write_atomically
+from edgekd.config import TrainRecipe, to_toml
+from edgekd.distill.checkpoint import CHECKPOINT_FILE, Checkpoint, read_checkpoint
+from edgekd.distill.history import EVENTS_FILE, HISTORY_FILE
+from edgekd.errors import ConfigError, OutputError, UsageError
+
+RECIPE_FILE: Final = "recipe.toml"
+
+_OURS: Final = (BUNDLE_FILE, WEIGHTS_FILE, CHECKPOINT_FILE, HISTORY_FILE, EVENTS_FILE, RECIPE_FILE)
+_MAY_DIFFER: Final = {"checkpoint_minutes", "num_threads"}  # they change no result
+
+
+def open_workspace(
+    folder: Path, recipe: TrainRecipe, *, resume: bool, overwrite: bool
+) -> Checkpoint | None:
+    """Prepare ``folder`` for a run and return the checkpoint to continue from, if any.
+
+    Raises:
+        UsageError: If both ``resume`` and ``overwrite`` are asked for.
+        OutputError: If the folder holds a run and neither was asked for, holds other files, or
+            cannot be written.
+        ConfigError: If the checkpoint was made by another recipe.
+        BundleError: If the checkpoint is damaged.
+    """
+    if resume and overwrite:
+        raise UsageError("--resume continues a run and --overwrite discards it; give one of them")
+    _check_contents(folder, resume=resume, overwrite=overwrite)
+    checkpoint_file = folder / CHECKPOINT_FILE
+    if resume and checkpoint_file.exists():
+        checkpoint = read_checkpoint(checkpoint_file)
+        _check_same_recipe(folder, checkpoint.facts["recipe"], recipe)
+        return checkpoint
+    if overwrite:
+        for name in _OURS:
+            with reporting_write_errors(folder / name):
+                (folder / name).unlink(missing_ok=True)
+    write_atomically(folder / RECIPE_FILE, to_toml(recipe).encode())
+    return None
+
+
+def comparable(recipe: TrainRecipe) -> dict[str, Any]:
+    """The recipe as JSON values, without what changes no result."""
+    return recipe.model_dump(mode="json", exclude=_MAY_DIFFER)
+
+
+def _check_contents(folder: Path, *, resume: bool, overwrite: bool) -> None:
+    if folder.is_file():
+        raise OutputError(f"{folder}: is a file; choose a folder with -o")
+    if not folder.is_dir():
+        return
+    names = {entry.name for entry in folder.iterdir() if not entry.name.startswith(".")}
+    if names & set(_OURS) and not (resume or overwrite):
+        raise OutputError(
+            f"{folder}: holds a run already; add --resume to continue it, --overwrite to replace "
+            "it, or choose another folder with -o"
+        )
+
+
+def _check_same_recipe(folder: Path, before: Mapping[str, Any], recipe: TrainRecipe) -> None:
+    now = comparable(recipe)
+    differing = sorted(key for key in {*before, *now} if before.get(key) != now.get(key))
+    if differing:
+        details = "; ".join(f"{key}: {before.get(key)!r} -> {now.get(key)!r}" for key in differing)
+        raise ConfigError(
+            f"{folder}: the interrupted run had another recipe ({details}); "
+            "resume with the same flags, or use --overwrite"
+        )

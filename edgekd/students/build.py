@@ -1,0 +1,83 @@
+"""The table of student families, and the way from a name or a bundle to a module."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final
+
+import safetensors
+import safetensors.torch
+from torch import nn
+
+from edgekd.bundle import WEIGHTS_FILE, read_bundle
+from edgekd.errors import BundleError, ModelError
+from edgekd.records import ArchSpec, StudentBundle
+from edgekd.students import resnet, timm_family
+
+FAMILIES: Final[dict[str, ModuleType]] = {
+    resnet.FAMILY: resnet,
+    timm_family.FAMILY: timm_family,  # last: it knows many names, ours go first
+}
+"""Family name -> module with ``parse`` and ``build``. To add one: its file, a line, a test."""
+
+
+def parse_student(
+    name: str,
+    options: Mapping[str, Any],
+    *,
+    num_classes: int,
+    in_channels: int,
+    input_size: tuple[int, int],
+) -> ArchSpec:
+    """The ArchSpec that ``name`` stands for.
+
+    Args:
+        name: ``resnet20``, ``resnet50``, ``timm:mobilevit_s`` or any bare timm name.
+        options: Arguments of the architecture, for example ``{"width": 32}``.
+        num_classes: ``K``.
+        in_channels: ``C`` of the input.
+        input_size: ``(H, W)``; some timm models are built for one size.
+
+    Raises:
+        ModelError: If no family knows the name or an option does not fit.
+    """
+    own = resnet.parse(name, options, num_classes=num_classes, in_channels=in_channels)
+    if own is not None:
+        return own
+    return timm_family.parse(
+        name, options, num_classes=num_classes, in_channels=in_channels, input_size=input_size
+    )
+
+
+def build_student(arch: ArchSpec) -> nn.Module:
+    """A freshly initialised module: normalised float ``(B, C, H, W) -> (B, K)`` logits.
+
+    Raises:
+        ModelError: If the family is unknown or its arguments do not build.
+    """
+    family = FAMILIES.get(arch.family)
+    if family is None:
+        raise ModelError(
+            f"student family {arch.family!r} is unknown; this edgekd has {sorted(FAMILIES)}"
+        )
+    module: nn.Module = family.build(arch)
+    return module
+
+
+def load_student(folder: Path) -> tuple[StudentBundle, nn.Module]:
+    """A verified bundle's record and its module, in eval mode.
+
+    Raises:
+        BundleError: If the bundle is damaged or its weights do not fit its architecture.
+    """
+    record = read_bundle(folder)
+    try:
+        module = build_student(record.arch)
+        tensors = safetensors.torch.load_file(folder / WEIGHTS_FILE)
+        module.load_state_dict(tensors, strict=True)
+    except (ModelError, RuntimeError, safetensors.SafetensorError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise BundleError(
+            f"{folder}: weights and architecture do not fit ({reason}); make the bundle again"
+        ) from error
+    return record, module.eval()

@@ -1,0 +1,235 @@
+"""ResNets of both styles with an inner width of its own for every residual block.
+
+CIFAR style (He et al. 2015, arXiv:1512.03385, section 4.2): a 3x3 stem and three stages of basic
+blocks, ``depth = 6 n + 2``. ImageNet style (table 1 there): a 7x7 stem with pooling and four
+stages. Shortcuts are projections (option B). The last BatchNorm of a block is not initialised to
+zero: a converter folds a branch of zeros away, and such a file measures nothing.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+
+from edgekd.errors import ModelError
+from edgekd.records import ArchSpec
+
+FAMILY: Final = "resnet"
+
+_CIFAR_BLOCKS: Final = {8: 1, 14: 2, 20: 3, 32: 5, 44: 7, 56: 9, 110: 18}
+_IMAGENET_LAYOUTS: Final[dict[int, tuple[str, tuple[int, ...]]]] = {
+    18: ("basic", (2, 2, 2, 2)),
+    34: ("basic", (3, 4, 6, 3)),
+    50: ("bottleneck", (3, 4, 6, 3)),
+    101: ("bottleneck", (3, 4, 23, 3)),
+    152: ("bottleneck", (3, 8, 36, 3)),
+}
+_OPTIONS: Final = {"width": int, "last_stride": int}
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions; ``inner`` channels between them."""
+
+    expansion: Final = 1
+
+    def __init__(self, in_channels: int, inner: int, out_channels: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, inner, 3, stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(inner)
+        self.conv2 = nn.Conv2d(inner, out_channels, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(out_channels)
+        self.relu = nn.ReLU(inplace=True)
+        self.shortcut = _shortcut(in_channels, out_channels, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(B, C_in, H, W) -> (B, C_out, H / stride, W / stride)``."""
+        residual = self.relu(self.bn1(self.conv1(x)))
+        return self.relu(self.bn2(self.conv2(residual)) + self.shortcut(x))  # type: ignore[no-any-return]
+
+
+class Bottleneck(nn.Module):
+    """1x1, 3x3, 1x1; ``inner`` channels leave the 3x3, the first 1x1 keeps ``planes``."""
+
+    expansion: Final = 4
+
+    def __init__(self, in_channels: int, inner: int, out_channels: int, stride: int) -> None:
+        super().__init__()
+        planes = out_channels // self.expansion
+        self.conv1 = nn.Conv2d(in_channels, planes, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(planes)
+        self.conv2 = nn.Conv2d(planes, inner, 3, stride, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(inner)
+        self.conv3 = nn.Conv2d(inner, out_channels, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(out_channels)
+        self.relu = nn.ReLU(inplace=True)
+        self.shortcut = _shortcut(in_channels, out_channels, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(B, C_in, H, W) -> (B, C_out, H / stride, W / stride)``."""
+        residual = self.relu(self.bn1(self.conv1(x)))
+        residual = self.relu(self.bn2(self.conv2(residual)))
+        return self.relu(self.bn3(self.conv3(residual)) + self.shortcut(x))  # type: ignore[no-any-return]
+
+
+_BLOCKS: Final[dict[str, type[BasicBlock] | type[Bottleneck]]] = {
+    "basic": BasicBlock,
+    "bottleneck": Bottleneck,
+}
+
+
+class ResNet(nn.Module):
+    """Stem, stages of residual blocks, global average pooling, a linear classifier.
+
+    Args:
+        style: ``"cifar"`` or ``"imagenet"``: which stem.
+        block: ``"basic"`` or ``"bottleneck"``.
+        blocks: Residual blocks per stage; the first of every stage but the first halves H and W.
+        width: Channels of the first stage before expansion; every stage doubles them.
+        num_classes: ``K``.
+        in_channels: ``C`` of the input.
+        widths: Inner channels of every block in order; ``None`` for the stage's own width.
+        last_stride: Stride of the last stage, 2 as published or 1 as retrieval networks use it.
+
+    Raises:
+        ModelError: If ``widths`` does not have one positive entry per block.
+    """
+
+    def __init__(
+        self,
+        *,
+        style: str,
+        block: str,
+        blocks: Sequence[int],
+        width: int,
+        num_classes: int,
+        in_channels: int,
+        widths: Sequence[int] | None = None,
+        last_stride: int = 2,
+    ) -> None:
+        super().__init__()
+        kind = _BLOCKS[block]
+        inner_widths = _inner_widths(blocks, width, widths)
+        self.stem = _stem(style, in_channels, width)
+        stages: list[nn.Module] = []
+        channels = width
+        for stage, count in enumerate(blocks):
+            out_channels = width * 2**stage * kind.expansion
+            stride = 1 if stage == 0 else last_stride if stage == len(blocks) - 1 else 2
+            layers = []
+            for index in range(count):
+                inner = inner_widths.pop(0)
+                layers.append(kind(channels, inner, out_channels, stride if index == 0 else 1))
+                channels = out_channels
+            stages.append(nn.Sequential(*layers))
+        self.stages = nn.ModuleList(stages)
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.fc = nn.Linear(channels, num_classes)
+        self.num_features = channels
+        self.apply(_initialise)
+
+    def forward_stages(self, x: Tensor) -> tuple[Tensor, ...]:
+        """``(B, C, H, W) ->`` the feature map after each stage."""
+        maps = []
+        x = self.stem(x)
+        for stage in self.stages:
+            x = stage(x)
+            maps.append(x)
+        return tuple(maps)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(B, C, H, W)`` normalised ``-> (B, K)`` logits."""
+        features = self.pool(self.forward_stages(x)[-1])
+        return self.fc(torch.flatten(features, 1))  # type: ignore[no-any-return]
+
+
+def parse(
+    name: str, options: Mapping[str, Any], *, num_classes: int, in_channels: int
+) -> ArchSpec | None:
+    """The ArchSpec of ``resnet<depth>``, or ``None`` if the name is not of this family.
+
+    >>> parse("resnet20", {"width": 32}, num_classes=10, in_channels=3).arguments["blocks"]
+    [3, 3, 3]
+
+    Raises:
+        ModelError: If the depth does not exist or an option is unknown or out of range.
+    """
+    match = re.fullmatch(r"resnet(\d+)", name)
+    if match is None:
+        return None
+    depth = int(match[1])
+    if depth in _CIFAR_BLOCKS:
+        arguments = {"style": "cifar", "block": "basic", "blocks": [_CIFAR_BLOCKS[depth]] * 3}
+        arguments["width"] = 16
+    elif depth in _IMAGENET_LAYOUTS:
+        block, blocks = _IMAGENET_LAYOUTS[depth]
+        arguments = {"style": "imagenet", "block": block, "blocks": list(blocks), "width": 64}
+    else:
+        raise ModelError(
+            f"{name}: no such depth; CIFAR style has {sorted(_CIFAR_BLOCKS)}, "
+            f"ImageNet style {sorted(_IMAGENET_LAYOUTS)}, and timm:{name} may exist"
+        )
+    return ArchSpec(
+        family=FAMILY,
+        arguments=arguments | _checked_options(name, options),
+        num_classes=num_classes,
+        in_channels=in_channels,
+    )
+
+
+def build(arch: ArchSpec) -> ResNet:
+    """A freshly initialised module for ``arch``.
+
+    Raises:
+        ModelError: If the arguments are not those of a ResNet.
+    """
+    try:
+        return ResNet(
+            **arch.arguments,
+            widths=arch.widths,
+            num_classes=arch.num_classes,
+            in_channels=arch.in_channels,
+        )
+    except (TypeError, ValueError, KeyError, RuntimeError) as error:
+        raise ModelError(f"resnet: arguments {arch.arguments} do not build ({error})") from error
+
+
+def _checked_options(name: str, options: Mapping[str, Any]) -> dict[str, int]:
+    for key, value in options.items():
+        if key not in _OPTIONS:
+            raise ModelError(f"{name}: no option {key!r}; it has {sorted(_OPTIONS)}")
+        if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= 4096:
+            raise ModelError(f"{name}: option {key} = {value!r}; expected a whole number from 1")
+    return dict(options)
+
+
+def _inner_widths(blocks: Sequence[int], width: int, widths: Sequence[int] | None) -> list[int]:
+    if widths is None:
+        return [width * 2**stage for stage, count in enumerate(blocks) for _ in range(count)]
+    if len(widths) != sum(blocks) or min(widths) < 1:
+        raise ModelError(f"resnet: widths needs {sum(blocks)} positive entries, found {widths}")
+    return list(widths)
+
+
+def _stem(style: str, in_channels: int, width: int) -> nn.Sequential:
+    if style == "cifar":
+        convolution = nn.Conv2d(in_channels, width, 3, padding=1, bias=False)
+        return nn.Sequential(convolution, nn.BatchNorm2d(width), nn.ReLU(inplace=True))
+    if style == "imagenet":
+        convolution = nn.Conv2d(in_channels, width, 7, stride=2, padding=3, bias=False)
+        pool = nn.MaxPool2d(3, stride=2, padding=1)
+        return nn.Sequential(convolution, nn.BatchNorm2d(width), nn.ReLU(inplace=True), pool)
+    raise ModelError(f"resnet: style {style!r} does not exist; expected cifar or imagenet")
+
+
+def _shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Module:
+    if stride == 1 and in_channels == out_channels:
+        return nn.Identity()
+    convolution = nn.Conv2d(in_channels, out_channels, 1, stride, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(out_channels))
+
+
+def _initialise(module: nn.Module) -> None:
+    if isinstance(module, nn.Conv2d):
+        nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

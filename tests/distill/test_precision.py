@@ -1,0 +1,49 @@
+import time
+
+import torch
+from torch import nn
+
+from edgekd.distill.precision import autocast, faster_precision
+
+CPU = torch.device("cpu")
+
+
+def in_bf16():
+    return torch.is_autocast_enabled("cpu")
+
+
+def timed_loss(*, fp32_seconds, bf16_seconds, bf16_factor=1.0):
+    def step_loss(module):
+        time.sleep(bf16_seconds if in_bf16() else fp32_seconds)
+        return module.weight.sum() * (bf16_factor if in_bf16() else 1.0)
+
+    return step_loss
+
+
+def test_autocast_runs_matrix_products_in_bf16_or_not_at_all():
+    linear = nn.Linear(2, 2)
+    with autocast("bf16", CPU):
+        assert linear(torch.ones(1, 2)).dtype == torch.bfloat16
+    with autocast("fp32", CPU):
+        assert linear(torch.ones(1, 2)).dtype == torch.float32
+
+
+def test_the_faster_one_is_chosen():
+    module = nn.Linear(2, 2)
+    quick_bf16 = timed_loss(fp32_seconds=0.05, bf16_seconds=0.0)
+    quick_fp32 = timed_loss(fp32_seconds=0.0, bf16_seconds=0.05)
+    assert faster_precision(module, quick_bf16, CPU)[0] == "bf16"
+    assert faster_precision(module, quick_fp32, CPU)[0] == "fp32"
+
+
+def test_a_precision_that_overflows_is_not_chosen_however_fast():
+    broken = timed_loss(fp32_seconds=0.05, bf16_seconds=0.0, bf16_factor=float("inf"))
+    assert faster_precision(nn.Linear(2, 2), broken, CPU)[0] == "fp32"
+
+
+def test_the_module_is_left_untouched():
+    module = nn.BatchNorm1d(2).train()
+    before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    faster_precision(module, lambda trial: trial(torch.randn(4, 2)).sum(), CPU)
+    assert all(torch.equal(before[name], tensor) for name, tensor in module.state_dict().items())
+    assert module.weight.grad is None

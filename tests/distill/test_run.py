@@ -1,0 +1,109 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from edgekd.bundle import read_bundle
+from edgekd.config import AugmentRecipe, TrainRecipe
+from edgekd.data.cache import PixelSource
+from edgekd.data.open import open_dataset
+from edgekd.console import SilentConsole
+from edgekd.distill.run import distill
+from edgekd.errors import DataError, ModelError
+from edgekd.evaluate.classification import predict
+from edgekd.students.build import load_student
+
+
+def recipe(**changes):
+    plan = {
+        "data": "builtin:digits",
+        "student": "resnet8",
+        "student_options": {"width": 8},
+        "epochs": 3,
+        "lr": 0.1,
+        "precision": "fp32",
+        "num_threads": 1,
+    }
+    return TrainRecipe(**(plan | changes))
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "teacher"
+    return folder, distill(recipe(student_options={"width": 16}, epochs=4), folder)
+
+
+def test_a_taught_network_learns_and_its_bundle_says_how_it_was_made(teacher):
+    folder, record = teacher
+    val, test = record.metrics
+    assert (val.split, test.split) == ("val", "test")
+    assert test.value > 0.9
+    assert record == read_bundle(folder)
+    provenance = record.provenance
+    assert provenance.recipe["epochs"] == 4
+    assert provenance.teacher is None
+    assert provenance.data.num_samples["test"] == test.num_samples
+    assert record.labels == tuple("0123456789")
+
+
+def test_the_metric_in_the_bundle_is_that_of_its_weights(teacher):
+    folder, record = teacher
+    _, module = load_student(folder)
+    data = open_dataset(recipe(), SilentConsole())
+    samples = data.splits["test"]
+    logits = predict(module, PixelSource(samples, record.preprocess.image), record.preprocess.image)
+    assert np.mean(logits.argmax(axis=1) == samples.labels) == record.metrics[1].value
+
+
+def test_a_distilled_student_names_its_teacher(teacher, tmp_path):
+    folder, taught = teacher
+    record = distill(recipe(teacher=str(folder), method="kd"), tmp_path / "student")
+    assert record.provenance.teacher.sha256 == taught.weights_sha256
+    rows = [json.loads(line) for line in (tmp_path / "student" / "history.jsonl").open()]
+    assert {"kd_loss", "label_loss", "train_loss", "val_top1"} <= rows[-1].keys()
+    weighed = [0.9 * row["kd_loss"] + 0.1 * row["label_loss"] for row in rows]
+    assert [row["train_loss"] for row in rows] == pytest.approx(weighed, rel=1e-5)
+
+
+def test_the_teacher_is_left_out_of_the_checkpoint(teacher, tmp_path):
+    distill(recipe(teacher=str(teacher[0]), method="kd", epochs=1), tmp_path / "student")
+    from edgekd.distill.checkpoint import read_checkpoint
+
+    checkpoint = read_checkpoint(tmp_path / "student" / "checkpoint.safetensors")
+    own = {name for name, _ in load_student(tmp_path / "student")[1].state_dict().items()}
+    assert checkpoint.parts.keys() == {"student"}
+    assert checkpoint.parts["student"].keys() == own
+
+
+def test_the_average_is_what_is_kept(tmp_path):
+    record = distill(recipe(ema_decay=0.999, epochs=1), tmp_path / "averaged")
+    plain = distill(recipe(epochs=1), tmp_path / "plain")
+    assert record.weights_sha256 != plain.weights_sha256
+
+
+def test_same_seed_same_weights_other_seed_other_weights(tmp_path):
+    everything = AugmentRecipe(crop_padding=1, flip=True, randaugment=5, mixup=0.2)
+    plan = recipe(epochs=1, augment=everything)
+    first = distill(plan, tmp_path / "a").weights_sha256
+    assert distill(plan, tmp_path / "b").weights_sha256 == first
+    other = plan.model_copy(update={"seed": 1})
+    assert distill(other, tmp_path / "c").weights_sha256 != first
+
+
+def test_a_method_without_the_teacher_it_needs_fails_before_training(tmp_path):
+    with pytest.raises(ModelError, match="add --teacher"):
+        distill(recipe(method="kd"), tmp_path / "student")
+
+
+def test_sensor_windows_are_refused_with_the_reason(tmp_path):
+    rng = np.random.default_rng(0)
+    path = tmp_path / "sensors.npz"
+    labels = np.arange(60) % 2
+    np.savez(path, x_acc=rng.normal(size=(60, 3, 20)).astype(np.float32), y=labels)
+    with pytest.raises(DataError, match="take images"):
+        distill(recipe(data=str(path)), tmp_path / "run")
+
+
+def test_training_leaves_the_callers_thread_count_sensible(teacher):
+    assert torch.get_num_threads() >= 1

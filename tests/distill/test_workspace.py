@@ -1,0 +1,69 @@
+import pytest
+import torch
+
+from edgekd.config import TrainRecipe
+from edgekd.distill.checkpoint import CHECKPOINT_FILE, Checkpoint, write_checkpoint
+from edgekd.distill.workspace import comparable, open_workspace
+from edgekd.errors import ConfigError, OutputError, UsageError
+
+RECIPE = TrainRecipe(data="builtin:digits", student="resnet8", epochs=3)
+
+
+def interrupted(folder, recipe=RECIPE):
+    open_workspace(folder, recipe, resume=False, overwrite=False)
+    checkpoint = Checkpoint(
+        parts={"student": {"w": torch.ones(1)}},
+        optimizer={"state": {}, "param_groups": []},
+        facts={"recipe": comparable(recipe)},
+    )
+    write_checkpoint(folder / CHECKPOINT_FILE, checkpoint)
+
+
+def test_a_new_folder_is_made_and_holds_the_recipe(tmp_path):
+    folder = tmp_path / "a" / "b"
+    assert open_workspace(folder, RECIPE, resume=False, overwrite=False) is None
+    assert "epochs = 3" in (folder / "recipe.toml").read_text()
+
+
+def test_a_used_folder_needs_a_word(tmp_path):
+    interrupted(tmp_path)
+    with pytest.raises(OutputError, match="add --resume to continue it, --overwrite"):
+        open_workspace(tmp_path, RECIPE, resume=False, overwrite=False)
+
+
+def test_resume_gives_the_checkpoint_back(tmp_path):
+    interrupted(tmp_path)
+    checkpoint = open_workspace(tmp_path, RECIPE, resume=True, overwrite=False)
+    assert checkpoint.parts["student"]["w"].item() == 1
+
+
+def test_resume_in_an_empty_folder_starts(tmp_path):
+    assert open_workspace(tmp_path, RECIPE, resume=True, overwrite=False) is None
+
+
+def test_overwrite_discards_the_run_and_nothing_else(tmp_path):
+    interrupted(tmp_path)
+    (tmp_path / "notes.txt").write_text("mine")
+    assert open_workspace(tmp_path, RECIPE, resume=False, overwrite=True) is None
+    assert not (tmp_path / CHECKPOINT_FILE).exists()
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_resume_and_overwrite_contradict_each_other(tmp_path):
+    with pytest.raises(UsageError, match="give one"):
+        open_workspace(tmp_path, RECIPE, resume=True, overwrite=True)
+
+
+def test_another_recipe_is_refused_with_what_differs(tmp_path):
+    interrupted(tmp_path)
+    other = RECIPE.model_copy(update={"epochs": 5, "lr": 0.2, "num_threads": 1})
+    with pytest.raises(ConfigError, match=r"epochs: 3 -> 5; lr: 0.1 -> 0.2") as error:
+        open_workspace(tmp_path, other, resume=True, overwrite=False)
+    assert "num_threads" not in str(error.value)
+
+
+def test_a_file_in_the_way_is_named(tmp_path):
+    path = tmp_path / "out"
+    path.write_text("")
+    with pytest.raises(OutputError, match="is a file"):
+        open_workspace(path, RECIPE, resume=False, overwrite=False)
