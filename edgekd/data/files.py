@@ -123,7 +123,7 @@ def choose_threads(store: FileStore, names: tuple[str, ...]) -> int:
             sizes.append(len(store.read(name)))
     if not sizes or float(np.median(sizes)) < _LARGE_FILE_BYTES:
         return 1
-    return min(_MAX_THREADS, len(os.sched_getaffinity(0)))
+    return min(_MAX_THREADS, os.cpu_count() or 1)
 
 
 def printable(text: str) -> str:

@@ -10,8 +10,8 @@
 ========================  =======================================================================
 
 Pickled objects are never loaded. The range of image values follows from the type, and of floats
-from the whole array, never from one image: see
-:func:`edgekd.data.arrays.to_uint8`.
+from the whole array, never from one image:
+see :func:`edgekd.data.arrays.to_uint8`.
 """
 
 import struct
@@ -35,10 +35,11 @@ from edgekd.data.arrays import (
 )
 from edgekd.data.dataset import Contents, Indices
 from edgekd.data.splits import SPLIT_SPELLINGS
+from edgekd.data.store import refuse_bomb
 from edgekd.errors import DataError
 from edgekd.records import SplitName
 
-_MAX_BYTES: Final = 64 << 30
+_NAMES: Final = ("x", "images", "y", "labels", "split", "class_names")
 
 
 def open_npz(path: Path, recipe: DataRecipe, console: Console) -> Contents:
@@ -48,15 +49,15 @@ def open_npz(path: Path, recipe: DataRecipe, console: Console) -> Contents:
         DataError: If it is damaged, holds objects, NaN or infinite values, or arrays whose names,
             shapes or lengths are not as described above.
     """
-    arrays = _read(path)
+    arrays = _read(path, recipe.group)
     labels, class_names = _labels(arrays, path)
     signals = {name[2:]: a for name, a in arrays.items() if name.startswith("x_") and name != "x_"}
     images = _pick(arrays, ("x", "images"), path)
     if (images is None) == (not signals):
         found = "both" if signals else f"neither, but {', '.join(arrays) or 'nothing'}"
         raise DataError(f"{path}: expected either images 'x' or signals 'x_<name>', found {found}")
-    for name, array in arrays.items():
-        if name.startswith("x") and len(array) != len(labels):
+    for name, array in {**signals, "images": labels if images is None else images}.items():
+        if len(array) != len(labels):
             raise DataError(f"{path}: {name} has {len(array)} rows, the labels {len(labels)}")
     common: dict[str, Any] = {
         "names": tuple(f"{path.name}[{row}]" for row in range(len(labels))),
@@ -77,14 +78,13 @@ def open_npz(path: Path, recipe: DataRecipe, console: Console) -> Contents:
     )
 
 
-def _read(path: Path) -> dict[str, NDArray[Any]]:
+def _read(path: Path, group: str | None) -> dict[str, NDArray[Any]]:
     try:
         with zipfile.ZipFile(path) as archive:
-            total = sum(info.file_size for info in archive.infolist())
-        if total > _MAX_BYTES:
-            raise DataError(f"{path}: unpacks to {total} bytes; use an image folder or fewer rows")
+            refuse_bomb(sum(info.file_size for info in archive.infolist()), path)
         with np.load(path, allow_pickle=False) as archive:
-            return {name: _as_array(archive[name], name, path) for name in archive.files}
+            wanted = [n for n in archive.files if n in (*_NAMES, group) or n.startswith("x_")]
+            return {name: _as_array(archive[name], name, path) for name in wanted}
     except DataError:
         raise
     except OSError as error:

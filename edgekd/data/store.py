@@ -23,7 +23,7 @@ IMAGE_SUFFIXES: Final = frozenset(
 _MAX_MEMBERS: Final = 2_000_000
 _MAX_FILE_BYTES: Final = 256 << 20
 _MAX_TOTAL_BYTES: Final = 256 << 30
-_MAX_RATIO: Final = 200  # images hardly compress; checked only above _RATIO_FROM
+_MAX_RATIO: Final = 200  # checked only above _RATIO_FROM: small archives can do no harm
 _RATIO_FROM: Final = 1 << 30
 _LOCAL_HEADER: Final = struct.Struct("<4s22xHH")  # signature, lengths of name and extra field
 
@@ -88,7 +88,7 @@ class ZipStore:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        infos = [info for info in _central_directory(path) if not info.is_dir()]
+        infos = [info for info in _central_directory(path) if not info.filename.endswith("/")]
         self._members: dict[str, _Member] = {}
         self.num_ignored = 0
         for info in infos:
@@ -99,7 +99,7 @@ class ZipStore:
                 raise DataError(f"{path}: holds {name!r} twice; make the zip again")
             else:
                 self._members[name] = _member(info, name, path)
-        _refuse_bomb([member.size for member in self._members.values()], path)
+        refuse_bomb(sum(member.size for member in self._members.values()), path)
         self.names = tuple(sorted(self._members))
 
     def read(self, name: str) -> bytes:
@@ -165,6 +165,24 @@ def is_image_name(name: str) -> bool:
     return not hidden and PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES
 
 
+def refuse_bomb(total: int, path: Path) -> None:
+    """Check how much an archive claims to unpack to before anything is unpacked.
+
+    Args:
+        total: In bytes, of the members that would be read.
+        path: The archive.
+
+    Raises:
+        DataError: If it is over 256 GiB, or over 1 GiB and 200 times the archive: images and
+            sensor data do not compress that well.
+    """
+    packed = path.stat().st_size
+    if total > _MAX_TOTAL_BYTES or (total > _RATIO_FROM and total > _MAX_RATIO * packed):
+        raise DataError(
+            f"{path}: {packed} bytes that unpack to {total}; looks like a zip bomb, use plain files"
+        )
+
+
 def _walk(root: Path) -> Iterator[tuple[Path, list[str]]]:
     def refuse(error: OSError) -> None:
         raise DataError(f"{error.filename}: cannot be listed ({error.strerror}); check its rights")
@@ -210,7 +228,7 @@ def _member(info: zipfile.ZipInfo, name: str, path: Path) -> _Member:
         )
     if max(info.file_size, info.compress_size) > _MAX_FILE_BYTES:
         raise DataError(
-            f"{path}: {name} unpacks to {info.file_size} bytes, at most {_MAX_FILE_BYTES} are read; "
+            f"{path}: {name} unpacks to {info.file_size} bytes, {_MAX_FILE_BYTES} are allowed; "
             "leave it out"
         )
     return _Member(
@@ -220,11 +238,3 @@ def _member(info: zipfile.ZipInfo, name: str, path: Path) -> _Member:
         crc=info.CRC,
         is_deflated=info.compress_type == zipfile.ZIP_DEFLATED,
     )
-
-
-def _refuse_bomb(sizes: list[int], path: Path) -> None:
-    total, packed = sum(sizes), path.stat().st_size
-    if total > _MAX_TOTAL_BYTES or (total > _RATIO_FROM and total > _MAX_RATIO * packed):
-        raise DataError(
-            f"{path}: {packed} bytes that unpack to {total}; looks like a zip bomb, use a folder"
-        )

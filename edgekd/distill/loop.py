@@ -43,8 +43,6 @@ class Loop:
             self._restore(checkpoint, optimizer)
         self.wrapped, self.optimizer = fabric.setup(self.module, optimizer)
         self._saved_at = time.monotonic()
-        if checkpoint is None:
-            self._save()  # so that a run killed in its first epoch keeps the precision it chose
 
     def run(self) -> nn.Module:
         """Train to the last epoch and return the plain student (its average, where one is kept).
@@ -60,6 +58,8 @@ class Loop:
             catching_stop_signals() as stop,
             self.job.console.track(recipe.method, recipe.epochs * steps, done) as tracker,
         ):
+            if done == 0:
+                self._save()  # a run killed in its first epoch keeps the precision it chose
             while self.progress.epoch < recipe.epochs:
                 self._epoch(stop, tracker)
         return self.job.method.finish(self._deployed())

@@ -22,7 +22,7 @@ from edgekd.data.open import open_dataset
 from edgekd.data.preprocess import suggest_preprocess
 from edgekd.distill.augment import resolve_augment
 from edgekd.distill.batches import Batches
-from edgekd.distill.checkpoint import Checkpoint
+from edgekd.distill.checkpoint import CHECKPOINT_FILE, Checkpoint, read_checkpoint
 from edgekd.distill.job import Job
 from edgekd.distill.launch import launch, synchronise_norms
 from edgekd.distill.loop import Loop
@@ -30,13 +30,14 @@ from edgekd.distill.methods.table import make_method
 from edgekd.distill.provenance import machine, now, source_commit, versions
 from edgekd.distill.workspace import comparable, open_workspace
 from edgekd.errors import DataError
-from edgekd.evaluate.classification import evaluate
+from edgekd.evaluate.classification import answers, evaluate
+from edgekd.evaluate.metrics import metric_from_logits
 from edgekd.records import ArchSpec, Metric, Preprocess, Provenance, SplitName, StudentBundle
 from edgekd.students.build import build_student, parse_student
 from edgekd.students.count import Cost, count_cost
 from edgekd.students.pretrained import load_initial_weights, pretrained_preprocess
 from edgekd.teachers.open import open_teacher
-from edgekd.teachers.protocol import Teacher
+from edgekd.teachers.protocol import Capability, Teacher
 
 
 def distill(
@@ -65,7 +66,7 @@ def distill(
     """
     console = console or SilentConsole()
     fabric = launch(recipe)
-    checkpoint = open_workspace(output, recipe, resume=resume, overwrite=overwrite)
+    checkpoint = _open_workspace(fabric, output, recipe, resume=resume, overwrite=overwrite)
     if resume and is_bundle(output):
         console.info(f"{output}: this run is finished already")
         return read_bundle(output)
@@ -124,6 +125,19 @@ class _Material:
         return evaluate(module, self.pixels[split], labels, self.preprocess.image, split=split)
 
 
+def _open_workspace(
+    fabric: Fabric, output: Path, recipe: TrainRecipe, *, resume: bool, overwrite: bool
+) -> Checkpoint | None:
+    checkpoint = None
+    if fabric.is_global_zero:  # one process decides and cleans up, the others look at the result
+        checkpoint = open_workspace(output, recipe, resume=resume, overwrite=overwrite)
+    fabric.barrier()
+    if not fabric.is_global_zero and (output / CHECKPOINT_FILE).exists():
+        checkpoint = read_checkpoint(output / CHECKPOINT_FILE)
+    fabric.barrier()
+    return checkpoint
+
+
 def _open_material(recipe: TrainRecipe, console: Console) -> _Material:
     dataset = open_dataset(recipe, console)
     if dataset.kind != "image":
@@ -148,7 +162,7 @@ def _check_same_data(checkpoint: Checkpoint | None, material: _Material) -> None
 def _open_teacher(
     recipe: TrainRecipe,
     material: _Material,
-    needs: frozenset[str],
+    needs: frozenset[Capability],
     fabric: Fabric,
     console: Console,
 ) -> Teacher | None:
@@ -163,7 +177,23 @@ def _open_teacher(
         console=console,
     )
     teacher.to(fabric.device)
+    if fabric.is_global_zero:
+        _introduce(teacher, material, fabric, console)
     return teacher
+
+
+def _introduce(teacher: Teacher, material: _Material, fabric: Fabric, console: Console) -> None:
+    """Say how good the teacher is here: a wrong normalisation shows before hours are spent."""
+    labels = material.dataset.splits["val"].labels
+    logits = answers(
+        lambda view: teacher(view).logits, material.pixels["val"], device=fabric.device
+    )
+    metric = metric_from_logits(logits, labels, split="val")
+    say = console.info if metric.value > 2 / len(material.dataset.class_names) else console.warn
+    say(
+        f"teacher {teacher.ref.source}: {metric.name} {metric.value:.4f} on "
+        f"{metric.num_samples:,} validation samples"
+    )
 
 
 def _build(

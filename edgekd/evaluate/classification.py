@@ -1,5 +1,7 @@
 """Evaluating a torch module on a split, with the pixels and the encoding that a device uses."""
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -24,20 +26,31 @@ def to_view(pixels: NDArray[np.uint8], device: torch.device) -> Tensor:
 
 
 @torch.no_grad()
-def predict(
-    module: nn.Module, pixels: PixelSource, spec: ImageInput, *, batch_size: int = 256
+def answers(
+    respond: Callable[[Tensor], Tensor],
+    pixels: PixelSource,
+    *,
+    device: torch.device,
+    batch_size: int = 256,
 ) -> NDArray[np.float32]:
-    """Logits ``(N, K)`` of every sample, in eval mode and fp32; the module's mode is restored."""
-    was_training = module.training
-    device = next(module.parameters()).device
-    module.eval()
+    """Logits ``(N, K)`` that ``respond`` gives to the view ``(B, C, H, W)`` of every sample."""
     logits = []
     for start in range(0, len(pixels), batch_size):
         indices = np.arange(start, min(start + batch_size, len(pixels)))
         view = to_view(pixels[indices], device)
-        logits.append(module(normalise(view, spec)).float().cpu().numpy())
-    module.train(was_training)
+        logits.append(respond(view).float().cpu().numpy())
     return np.concatenate(logits)
+
+
+def predict(module: nn.Module, pixels: PixelSource, spec: ImageInput) -> NDArray[np.float32]:
+    """Logits ``(N, K)`` of every sample, in eval mode and fp32; the module's mode is restored."""
+    was_training = module.training
+    device = next(module.parameters()).device
+    module.eval()
+    try:
+        return answers(lambda view: module(normalise(view, spec)), pixels, device=device)
+    finally:
+        module.train(was_training)
 
 
 def evaluate(

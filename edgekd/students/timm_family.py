@@ -124,7 +124,7 @@ def known_name(name: str) -> str:
 
 
 def published(name: str) -> timm.models.PretrainedCfg:
-    """timm's own record of an architecture and its published weights.
+    """The record timm keeps of an architecture and its published weights.
 
     Raises:
         ModelError: If timm has no such name, or no record of it.

@@ -26,7 +26,15 @@ def train(output, launcher):
 @pytest.mark.parametrize(
     "launcher",
     [
-        ["torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29533", "-m", "edgekd"],
+        [
+            "torch.distributed.run",
+            "--nproc-per-node",
+            "2",
+            "--master-port",
+            "29533",
+            "-m",
+            "edgekd",
+        ],
     ],
 )
 def test_two_processes_end_with_the_weights_of_one(tmp_path, launcher):

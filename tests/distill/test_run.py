@@ -6,9 +6,9 @@ import torch
 
 from edgekd.bundle import read_bundle
 from edgekd.config import AugmentRecipe, TrainRecipe
+from edgekd.console import SilentConsole
 from edgekd.data.cache import PixelSource
 from edgekd.data.open import open_dataset
-from edgekd.console import SilentConsole
 from edgekd.distill.run import distill
 from edgekd.errors import DataError, ModelError
 from edgekd.evaluate.classification import predict
@@ -60,7 +60,10 @@ def test_a_distilled_student_names_its_teacher(teacher, tmp_path):
     folder, taught = teacher
     record = distill(recipe(teacher=str(folder), method="kd"), tmp_path / "student")
     assert record.provenance.teacher.sha256 == taught.weights_sha256
-    rows = [json.loads(line) for line in (tmp_path / "student" / "history.jsonl").open()]
+    rows = [
+        json.loads(line)
+        for line in (tmp_path / "student" / "history.jsonl").read_text().splitlines()
+    ]
     assert {"kd_loss", "label_loss", "train_loss", "val_top1"} <= rows[-1].keys()
     weighed = [0.9 * row["kd_loss"] + 0.1 * row["label_loss"] for row in rows]
     assert [row["train_loss"] for row in rows] == pytest.approx(weighed, rel=1e-5)

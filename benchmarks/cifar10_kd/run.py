@@ -1,0 +1,146 @@
+"""Teacher, students from labels and from the teacher, both formats in fp32 and int8, on CIFAR-10.
+
+    python benchmarks/cifar10_kd/run.py --data cifar10-jpeg.zip
+
+Runs the ``edgekd`` commands a user would type, one after another; every training resumes, so the
+driver can be killed and started again. Tuning looks at the validation split that edgekd cuts off
+``train``; ``test`` is read once, by the finished run. Writes ``results.jsonl`` (appended) and
+``table.md`` beside itself.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
+TEACHER_RECIPE = ROOT / "models" / "cifar10-resnet20w32-teacher" / "recipe.toml"
+STUDENT_RECIPE = ROOT / "models" / "kd-resnet8-cifar10" / "recipe.toml"
+METHODS = ("none", "kd")
+
+
+def edgekd(*arguments: object) -> object:
+    """Run one command and return its JSON."""
+    command = [sys.executable, "-m", "edgekd", *map(str, arguments), "--json"]
+    print("$ edgekd", *map(str, arguments), flush=True)
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
+    return json.loads(done.stdout)
+
+
+def bundle(folder: Path) -> dict:
+    """A finished run's record."""
+    return json.loads((folder / "bundle.json").read_text())
+
+
+def test_top1(record: dict) -> float:
+    """The one test figure of a bundle."""
+    return next(m["value"] for m in record["metrics"] if m["split"] == "test")
+
+
+def train(data: Path, runs: Path, seeds: list[int]) -> None:
+    """Everything that is trained; finished runs return at once."""
+    common = ("--data", data, "--resume")
+    edgekd("teach", "--recipe", TEACHER_RECIPE, *common, "-o", runs / "teacher")
+    for seed in seeds:
+        for method in METHODS:
+            teacher = ("--teacher", runs / "teacher") if method == "kd" else ()
+            output = runs / f"{method}-seed{seed}"
+            what = ("--recipe", STUDENT_RECIPE, "--method", method, "--seed", seed)
+            edgekd("distill", *what, *teacher, *common, "-o", output)
+
+
+def export_and_bench(data: Path, runs: Path, seeds: list[int]) -> list[dict]:
+    """One row per exported file of every distilled student."""
+    rows = []
+    for seed in seeds:
+        output = runs / f"exported-seed{seed}"
+        source = runs / f"kd-seed{seed}"
+        exported = edgekd("export", source, "--int8", "--data", data, "-o", output)
+        measured = edgekd("bench", output, "--data", data, "--threads", 1)
+        shares = {row["file"]: row for row in exported}
+        for row in measured:
+            export = shares[row["file"]]
+            rows.append(
+                row
+                | {"seed": seed, "int8_macs_share": export["int8_macs_share"]}
+                | {"parity": export["parity"], "fp32_torch_top1": test_top1(bundle(source))}
+            )
+    return rows
+
+
+def summary(values: list[float]) -> str:
+    """Mean and sample standard deviation of fractions, in per cent."""
+    spread = statistics.stdev(values) if len(values) > 1 else 0.0
+    return f"{100 * statistics.mean(values):.2f} ± {100 * spread:.2f}"
+
+
+def table(runs: Path, seeds: list[int], rows: list[dict]) -> str:
+    """The Markdown table of README and this folder."""
+    teacher = bundle(runs / "teacher")
+    students = {m: [bundle(runs / f"{m}-seed{s}") for s in seeds] for m in METHODS}
+    provenance = teacher["provenance"]
+    lines = [
+        f"CIFAR-10 (JPEG copy), test split of {teacher['metrics'][1]['num_samples']:,} images, "
+        f"last epoch, {len(seeds)} seeds (mean ± standard deviation), "
+        f"{provenance['num_threads']} training threads, {provenance['machine']}.",
+        "",
+        "| network | top-1 % | parameters | MACs | training minutes |",
+        "|---|---|---|---|---|",
+        f"| teacher ResNet-20, 32 wide | {100 * test_top1(teacher):.2f} | "
+        f"{teacher['num_params']:,} | {teacher['macs']:,} | "
+        f"{provenance['train_seconds'] / 60:.1f} |",
+    ]
+    for method, name in (("none", "ResNet-8 from labels"), ("kd", "ResNet-8 by `kd`")):
+        group = students[method]
+        minutes = statistics.mean(b["provenance"]["train_seconds"] for b in group) / 60
+        lines.append(
+            f"| {name} | {summary([test_top1(b) for b in group])} | {group[0]['num_params']:,} | "
+            f"{group[0]['macs']:,} | {minutes:.1f} |"
+        )
+    lines += [
+        "",
+        "| file (batch 1, 1 thread) | top-1 % | drop, points | p50 ms | p90 ms | p99 ms | "
+        "speed-up over its fp32 | size kB | int8 share of MACs |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for kind in sorted({(row["format"], row["precision"]) for row in rows}):
+        group = [row for row in rows if (row["format"], row["precision"]) == kind]
+        floats = {r["seed"]: r for r in rows if (r["format"], r["precision"]) == (kind[0], "fp32")}
+        speed = [floats[row["seed"]]["p50_ms"] / row["p50_ms"] for row in group]
+        drops = [row["fp32_torch_top1"] - row["metric"]["value"] for row in group]
+        first = group[0]
+        mean = {k: statistics.mean(r[k] for r in group) for k in ("p50_ms", "p90_ms", "p99_ms")}
+        lines.append(
+            f"| {kind[0]} {kind[1]} | {summary([r['metric']['value'] for r in group])} | "
+            f"{summary(drops)} | {mean['p50_ms']:.3f} | {mean['p90_ms']:.3f} | "
+            f"{mean['p99_ms']:.3f} | {statistics.mean(speed):.2f} | "
+            f"{first['size_bytes'] / 1000:.0f} | {first['int8_macs_share']:.2f} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Parse, train, export, bench, write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--runs", type=Path, default=Path("runs/cifar10_kd"))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    arguments = parser.parse_args()
+    data, runs, seeds = arguments.data, arguments.runs, arguments.seeds
+    train(data, runs, seeds)
+    rows = export_and_bench(data, runs, seeds)
+    with (HERE / "results.jsonl").open("a") as file:
+        for name in ("teacher", *(f"{m}-seed{s}" for s in seeds for m in METHODS)):
+            file.write(json.dumps({"run": name, **bundle(runs / name)}) + "\n")
+        for row in rows:
+            file.write(json.dumps({"run": f"kd-seed{row['seed']}", **row}) + "\n")
+    text = table(runs, seeds, rows)
+    (HERE / "table.md").write_text(text)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

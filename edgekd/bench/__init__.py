@@ -1,0 +1,1 @@
+"""Files times thread counts, measured on a device, become Measurements."""

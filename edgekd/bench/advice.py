@@ -1,0 +1,55 @@
+"""What makes a measurement doubtful or disappointing, said so that it cannot be missed."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from edgekd.console import Console
+from edgekd.devices.job import Outcome
+from edgekd.records import Measurement
+
+_QUIET_SPREAD: Final = 0.1  # interquartile range over median; torch.utils.benchmark warns there too
+
+
+def warn_about(measurement: Measurement, outcome: Outcome, console: Console) -> None:
+    """Warn where the machine was not quiet or the peak memory is only a bound."""
+    where = f"{measurement.file}, {measurement.num_threads} thread(s)"
+    if measurement.spread > _QUIET_SPREAD:
+        console.warn(
+            f"{where}: half of the calls spread over {measurement.spread:.0%} of the median "
+            "(quiet is at most 10%); other work was running: stop it and measure again"
+        )
+    if not outcome.peak_was_reset:
+        console.warn(
+            f"{where}: the kernel kept the memory peak of before the model was loaded; "
+            "peak memory is an upper bound"
+        )
+
+
+def warn_about_slow_int8(measurements: Sequence[Measurement], console: Console) -> None:
+    """Say which int8 files are slower than the fp32 file made from the same weights.
+
+    Only measurements of the same format, device and thread count are compared.
+    """
+    floats = {_key(m): m for m in measurements if m.precision == "fp32"}
+    for measurement in measurements:
+        if not measurement.precision.startswith("int8") or measurement.source_sha256 is None:
+            continue
+        fp32 = floats.get(_key(measurement))
+        if fp32 is None:
+            continue
+        mine, other = measurement.percentile_ms(50), fp32.percentile_ms(50)
+        if mine is not None and other is not None and mine > other:
+            console.warn(
+                f"{measurement.file} is slower than {fp32.file}: {mine:.3f} against {other:.3f} "
+                f"ms at {measurement.num_threads} thread(s) on {measurement.device}; "
+                "int8 does not pay here"
+            )
+
+
+def _key(measurement: Measurement) -> tuple[str | None, str, str, int]:
+    return (
+        measurement.source_sha256,
+        measurement.format,
+        measurement.device,
+        measurement.num_threads,
+    )

@@ -1,0 +1,122 @@
+"""Decoded samples on disk for the runner, and the metric of the logits that come back."""
+
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgekd.bench.select import Candidate
+from edgekd.config import BenchRecipe
+from edgekd.console import Console
+from edgekd.data.dataset import Samples
+from edgekd.data.open import open_dataset
+from edgekd.errors import BundleError, DataError, OutputError
+from edgekd.evaluate.metrics import metric_from_logits
+from edgekd.records import InputSpec, Metric, Preprocess
+
+_CHUNK: Final = 256  # samples decoded at once, so that large images need not fit into memory
+
+
+class EvaluationSamples:
+    """One split of a data set, decoded once per preprocessing into ``.npy`` files.
+
+    Args:
+        recipe: Names the data and the split.
+        folder: Where the arrays go; its owner removes it.
+        console: Told about the data and the progress of decoding.
+
+    Raises:
+        DataError: If the data cannot be opened.
+    """
+
+    def __init__(self, recipe: BenchRecipe, folder: Path, console: Console) -> None:
+        self._dataset = open_dataset(recipe, console)
+        self._split: Samples = self._dataset.splits[recipe.metric_split]
+        self._folder = folder
+        self._console = console
+        self._files: dict[Preprocess, tuple[str, ...]] = {}
+
+    def __len__(self) -> int:
+        return len(self._split)
+
+    def check_labels(self, candidate: Candidate) -> None:
+        """Make sure that class ``k`` of the model is class ``k`` of the data.
+
+        Raises:
+            DataError: If the names or their order differ; the first difference is named.
+        """
+        mine, data = candidate.labels, self._dataset.class_names
+        if mine == data:
+            return
+        if len(mine) != len(data):
+            found = f"{len(data)} classes, the model has {len(mine)}"
+        else:
+            first = next(k for k in range(len(mine)) if mine[k] != data[k])
+            found = f"class {first} is {data[first]!r}, the model's is {mine[first]!r}"
+        raise DataError(
+            f"{self._dataset.source}: other classes than {candidate.file} was trained on "
+            f"({found}); give --data the data set of its training"
+        )
+
+    def files(self, preprocess: Preprocess) -> tuple[str, ...]:
+        """One ``.npy`` of decoded samples per input.
+
+        Raises:
+            DataError: If a sample cannot be decoded.
+            OutputError: If the temporary folder is full.
+        """
+        if preprocess not in self._files:
+            self._files[preprocess] = tuple(self._decode(spec) for spec in preprocess.inputs)
+        return self._files[preprocess]
+
+    def metric(self, candidate: Candidate, logits: NDArray[np.float32]) -> Metric:
+        """The task's metric of ``(N, K)`` logits in the order of :meth:`files`.
+
+        Raises:
+            BundleError: If the model answers with NaN or with another number of classes.
+        """
+        expected = (len(self._split), len(self._dataset.class_names))
+        if logits.shape != expected:
+            raise BundleError(
+                f"{candidate.path}: answers {logits.shape}, expected {expected}; export it again"
+            )
+        if np.isnan(logits).any():
+            raise BundleError(
+                f"{candidate.path}: answers NaN on {self._split.name} samples; export it again"
+            )
+        return metric_from_logits(logits, self._split.labels, split=self._split.name)
+
+    def _decode(self, spec: InputSpec) -> str:
+        path = self._folder / f"samples-{len(list(self._folder.iterdir()))}.npy"
+        total = len(self._split)
+        try:
+            with (
+                path.open("wb") as file,
+                self._console.track(f"decoding {self._split.name}", total) as tracker,
+            ):
+                for start in range(0, total, _CHUNK):
+                    rows = np.arange(start, min(start + _CHUNK, total), dtype=np.int64)
+                    values = self._split.load(rows, spec)
+                    if start == 0:
+                        _write_header(file, values, total)
+                    # A plain write fails cleanly on a full disk; a memory map would crash.
+                    file.write(np.ascontiguousarray(values).data)
+                    tracker.advance(len(rows))
+        except OSError as error:
+            raise OutputError(
+                f"{path.parent}: decoded samples cannot be written ({error.strerror}); "
+                "free space or set TMPDIR to a larger disk"
+            ) from error
+        return str(path)
+
+
+def _write_header(file: Any, values: NDArray[Any], total: int) -> None:
+    np.lib.format.write_array_header_2_0(
+        file,
+        {
+            "descr": np.lib.format.dtype_to_descr(values.dtype),
+            "fortran_order": False,
+            "shape": (total, *values.shape[1:]),
+        },
+    )

@@ -1,0 +1,1 @@
+"""Where files are measured and how: the runner, this machine, and their records."""

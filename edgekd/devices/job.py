@@ -1,0 +1,108 @@
+"""What the runner is asked and what it answers: plain values, JSON on both sides.
+
+Standard library only: the runner reads these on a board.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from edgekd.errors import DeviceError
+
+PROTOCOL: Final = 1
+"""Version of jobs and events; host and runner must agree."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One model, one thread count: what to load, how often to call it, what to predict.
+
+    With ``samples`` the latency input is their first row, and where ``logits`` is given all rows
+    are predicted. Without, it is drawn at random from ``seed``.
+    """
+
+    model: str
+    """Path of the file, or of the bundle folder for the baseline."""
+    num_threads: int
+    num_warmup: int
+    num_calls: int
+    min_seconds: float
+    """Calls go on until both ``num_calls`` and this much time have passed."""
+    seed: int = 0
+    encodings: tuple[Mapping[str, Any], ...] = ()
+    """One :class:`~edgekd.runtimes.encoding.InputEncoding` per input as plain values; none for
+    a file of which only the tensors are known."""
+    samples: tuple[str, ...] = ()
+    """One ``.npy`` of decoded samples per encoding."""
+    logits: str | None = None
+    """Where float32 ``(N, K)`` logits of all samples go, as ``.npy``."""
+
+    def to_json(self) -> str:
+        """The job as one JSON object."""
+        return json.dumps({"protocol": PROTOCOL, **asdict(self)})
+
+    @classmethod
+    def from_json(cls, text: str) -> "Job":
+        """The inverse of :meth:`to_json`.
+
+        Raises:
+            DeviceError: If host and runner speak different versions.
+        """
+        fields = json.loads(text)
+        protocol = fields.pop("protocol", None)
+        if protocol != PROTOCOL:
+            raise DeviceError(
+                f"the job speaks protocol {protocol}, this runner {PROTOCOL}; "
+                "install the same edgekd on both sides"
+            )
+        for key in ("encodings", "samples"):
+            fields[key] = tuple(fields[key])
+        return cls(**fields)
+
+    @property
+    def name(self) -> str:
+        """How to name the model in a message."""
+        return Path(self.model).name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What the runner measured, as it came; times in ns, memory in bytes."""
+
+    runtime: str
+    runtime_version: str
+    batch_size: int
+    num_warmup: int
+    load_ns: int
+    first_invoke_ns: int
+    latencies_ns: tuple[int, ...]
+    encode_ns: int | None
+    """Median; ``None`` where nothing says how a sample is encoded."""
+    decode_ns: int
+    """Median."""
+    baseline_rss_bytes: int
+    """Resident memory with numpy and the runtime imported, just before the model is loaded."""
+    peak_rss_bytes: int
+    """Highest resident memory up to the last timed call, minus the baseline."""
+    peak_was_reset: bool
+    """Whether the kernel let the runner forget the memory that imports used and gave back;
+    if not, ``peak_rss_bytes`` is an upper bound."""
+    precision: str
+    """What the file computes in, told from its operators."""
+
+    @classmethod
+    def from_fields(cls, fields: Mapping[str, Any]) -> "Outcome":
+        """Rebuild from the fields of a result event.
+
+        Raises:
+            DeviceError: If fields are missing or unknown.
+        """
+        try:
+            return cls(**{**fields, "latencies_ns": tuple(fields["latencies_ns"])})
+        except (TypeError, KeyError) as error:
+            raise DeviceError(
+                f"the runner's result is not one of protocol {PROTOCOL} ({error}); "
+                "install the same edgekd on both sides"
+            ) from error

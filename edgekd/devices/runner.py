@@ -1,0 +1,241 @@
+"""Measures one model at one thread count: ``python -m edgekd.devices.runner JOB.json``.
+
+A fresh process per measurement, so that no model sees another's memory, caches or threads.
+Standard library, numpy and the runtime only: this very code is what a board runs.
+
+Events are JSON lines on what was standard output when the process started; afterwards descriptor
+1 is standard error, so that no library's printing can get between them. The process ends itself
+when its standard input closes: whoever started it is gone.
+"""
+
+import gc
+import itertools
+import json
+import os
+import resource
+import statistics
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgekd.devices.job import Job, Outcome
+from edgekd.devices.memory import peak_resident_bytes, reset_peak, resident_bytes
+from edgekd.errors import EdgekdError
+from edgekd.runtimes.encoding import InputEncoding, random_feeds, random_samples
+from edgekd.runtimes.session import (
+    RUNTIMES,
+    Session,
+    format_of,
+    load_runtime,
+    open_session,
+    reporting_runtime_errors,
+)
+
+Array = NDArray[Any]
+Emit = Callable[..., None]
+
+_NUM_CODEC_CALLS: Final = 30  # encode and decode are measured for their median only
+_BEAT_SECONDS: Final = 5.0  # how often a long phase shows that it is alive
+_PROGRESS_SECONDS: Final = 0.2
+_ORPHANED: Final = 3  # exit status when whoever started the runner is gone
+
+
+def run_job(job: Job, emit: Emit) -> Outcome:
+    """Load, time and, where asked, predict; every phase is announced through ``emit``.
+
+    Args:
+        job: What to measure.
+        emit: Called as ``emit(event, **fields)``.
+
+    Returns:
+        The measurement; predictions are in the job's ``logits`` file.
+
+    Raises:
+        EdgekdError: If the model cannot be loaded or run.
+    """
+    model = Path(job.model)
+    model_format = format_of(model)
+    emit("phase", name="import")
+    runtime = load_runtime(model_format)
+    encodings = [InputEncoding.from_json(fields) for fields in job.encodings]
+    samples = [np.load(path, mmap_mode="r", allow_pickle=False) for path in job.samples]
+    gc.collect()
+    gc.disable()
+
+    emit("phase", name="load")
+    baseline = resident_bytes()
+    was_reset = reset_peak()
+    start = time.perf_counter_ns()
+    session = open_session(model, num_threads=job.num_threads, encodings=encodings)
+    load_ns = time.perf_counter_ns() - start
+
+    batch = batch_size(session)
+    decoded = _latency_samples(session, job, encodings, samples)
+    if decoded:
+        feeds = session.encode(decoded)
+    else:
+        feeds = random_feeds(session.inputs, batch=batch, seed=job.seed)
+    call = partial(session.invoke, feeds)
+    with reporting_runtime_errors(model, RUNTIMES[model_format].name, "run"):
+        emit("phase", name="first inference")
+        start = time.perf_counter_ns()
+        outputs = call()
+        first_invoke_ns = time.perf_counter_ns() - start
+        emit("phase", name="warm-up")
+        for _ in range(job.num_warmup):
+            call()
+        emit("phase", name="timing")
+        latencies = time_calls(
+            call,
+            num_calls=job.num_calls,
+            min_seconds=job.min_seconds,
+            beat=lambda: emit("phase", name="timing"),
+        )
+    peak = peak_resident_bytes()
+    outcome = Outcome(
+        runtime=RUNTIMES[model_format].name,
+        runtime_version=runtime.version(),
+        batch_size=batch,
+        num_warmup=job.num_warmup,
+        load_ns=load_ns,
+        first_invoke_ns=first_invoke_ns,
+        latencies_ns=tuple(latencies),
+        encode_ns=_median_ns(lambda: session.encode(decoded)) if decoded else None,
+        decode_ns=_median_ns(lambda: session.decode(outputs)),
+        baseline_rss_bytes=baseline,
+        peak_rss_bytes=max(peak - baseline, 0),
+        peak_was_reset=was_reset,
+        precision=session.precision(),
+    )
+    if job.logits is not None:
+        gc.enable()
+        np.save(job.logits, predict(session, samples, model=model, emit=emit))
+    return outcome
+
+
+def batch_size(session: Session) -> int:
+    """Samples per call: the file's own fixed batch, 1 where it is dynamic."""
+    shape = session.inputs[0].shape
+    return (shape[0] if shape else None) or 1
+
+
+def time_calls(
+    call: Callable[[], Any],
+    *,
+    num_calls: int,
+    min_seconds: float,
+    beat: Callable[[], None] = lambda: None,
+) -> list[int]:
+    """Time of each call in ns, until both ``num_calls`` and ``min_seconds`` have passed.
+
+    ``beat`` is called between two calls every few seconds, never while the clock runs.
+    """
+    clock = time.perf_counter_ns
+    latencies: list[int] = []
+    begin = clock()
+    enough = begin + int(min_seconds * 1e9)
+    interval = int(_BEAT_SECONDS * 1e9)
+    next_beat = begin + interval
+    while len(latencies) < num_calls or clock() < enough:
+        start = clock()
+        call()
+        stop = clock()
+        latencies.append(stop - start)
+        if stop > next_beat:
+            beat()
+            next_beat = clock() + interval
+    return latencies
+
+
+def predict(
+    session: Session, samples: Sequence[Array], *, model: Path, emit: Emit
+) -> NDArray[np.float32]:
+    """Logits ``(N, K)`` of every sample, in calls of the size that was timed.
+
+    One sample per call where the batch is dynamic: that is what a device does, and a file that
+    quantizes while running answers differently in company.
+
+    Raises:
+        BundleError: If the runtime fails on a sample.
+    """
+    runtime = RUNTIMES[format_of(model)].name
+    batch, total = batch_size(session), len(samples[0])
+    answers: list[NDArray[np.float32]] = []
+    next_beat = 0.0
+    for start in range(0, total, batch):
+        feeds = session.encode([_padded(rows[start : start + batch], batch) for rows in samples])
+        with reporting_runtime_errors(model, runtime, "run"):
+            outputs = session.invoke(feeds)
+        answers.append(session.decode(outputs))
+        if time.monotonic() >= next_beat:
+            emit("predicted", num_samples=min(start + batch, total))
+            next_beat = time.monotonic() + _PROGRESS_SECONDS
+    emit("predicted", num_samples=total)
+    return np.concatenate(answers)[:total]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the job of a file and write its events; the exit status is 0 unless it failed."""
+    emit = _take_stdout()
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a hostile model must not fill the disk
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        outcome = run_job(Job.from_json(Path(arguments[0]).read_text(encoding="utf-8")), emit)
+    except EdgekdError as error:
+        emit("error", kind=type(error).__name__, message=str(error))
+        return 1
+    emit("result", **asdict(outcome))
+    return 0
+
+
+def _latency_samples(
+    session: Session, job: Job, encodings: Sequence[InputEncoding], samples: Sequence[Array]
+) -> list[Array]:
+    """One batch of decoded samples: the first ones, or random ones; none without encodings."""
+    if not encodings:
+        return []
+    batch = batch_size(session)
+    if samples:
+        return [_padded(np.array(rows[:batch]), batch) for rows in samples]
+    return random_samples(session.inputs, encodings, batch=batch, seed=job.seed, source=job.name)
+
+
+def _padded(rows: Array, batch: int) -> Array:
+    """The last rows of a fixed batch are repeated; their answers are dropped."""
+    missing = batch - len(rows)
+    return np.concatenate([rows, np.repeat(rows[-1:], missing, axis=0)]) if missing else rows
+
+
+def _median_ns(call: Callable[[], Any]) -> int:
+    return int(statistics.median(time_calls(call, num_calls=_NUM_CODEC_CALLS, min_seconds=0)))
+
+
+def _take_stdout() -> Emit:
+    stream = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    numbers: Iterator[int] = itertools.count()
+
+    def emit(event: str, **fields: Any) -> None:
+        line: Mapping[str, Any] = {"edgekd": next(numbers), "event": event, **fields}
+        stream.write(json.dumps(line) + "\n")
+        stream.flush()
+
+    return emit
+
+
+def _end_with_parent() -> None:
+    while os.read(0, 4096):
+        pass
+    os._exit(_ORPHANED)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

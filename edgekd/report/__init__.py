@@ -1,0 +1,1 @@
+"""Reports: from the records on disk alone, as HTML, Markdown or terminal text."""

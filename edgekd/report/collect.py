@@ -1,0 +1,212 @@
+"""From records to lineages: which teacher taught which student, and which files came of it.
+
+The links are sha256 sums: a file's ``source_sha256`` is its bundle's ``weights_sha256``, a
+measurement's ``model_sha256`` is its file's, and a bundle's provenance names its teacher's.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from edgekd.records import DeviceInfo, ExportedModel, Measurement, StudentBundle, TeacherRef
+from edgekd.report.lineage import Collection, File, Group, Lineage, Measured, Network, Setting
+from edgekd.report.walk import Found, Located, find
+
+
+def collect(roots: Sequence[Path]) -> Collection:
+    """Read the records under ``roots`` and link them.
+
+    Raises:
+        UsageError: If a root is missing or holds no record.
+        BundleError: If a record is damaged or of an unknown schema.
+    """
+    found = find(roots)
+    devices = _name_devices(entry.record for entry in found.measurements)
+    networks = _networks(found, devices)
+    return Collection(
+        groups=_groups(networks),
+        devices=tuple((label, info) for label, info in devices.values()),
+    )
+
+
+_DeviceKey = tuple[object, ...]
+_Devices = dict[_DeviceKey, tuple[str, DeviceInfo]]
+
+
+def _device_key(measurement: Measurement) -> _DeviceKey:
+    """What makes a machine another machine; load, clock and temperature do not."""
+    info = measurement.device_info
+    return (
+        measurement.device, info.name, info.board, info.cpu, info.arch, info.cpu_count,
+        info.emulated,
+    )  # fmt: skip
+
+
+def _name_devices(measurements: Iterable[Measurement]) -> _Devices:
+    """Label each machine; two machines that share a name are numbered, never merged.
+
+    A measurement knows only the runtime it used: the versions of all of them are shown.
+    """
+    latest: dict[_DeviceKey, Measurement] = {}
+    versions: dict[_DeviceKey, dict[str, str]] = {}
+    for measurement in sorted(measurements, key=lambda measurement: measurement.created):
+        key = _device_key(measurement)
+        latest[key] = measurement
+        versions.setdefault(key, {}).update(measurement.device_info.runtime_versions)
+    shared = Counter(measurement.device for measurement in latest.values())
+    numbers: Counter[str] = Counter()
+    devices: _Devices = {}
+    for key, measurement in latest.items():
+        numbers[measurement.device] += 1
+        suffix = f" #{numbers[measurement.device]}" if shared[measurement.device] > 1 else ""
+        info = measurement.device_info.model_copy(update={"runtime_versions": versions[key]})
+        devices[key] = (measurement.device + suffix, info)
+    return devices
+
+
+def _networks(found: Found, devices: _Devices) -> tuple[Network, ...]:
+    bundles = {entry.record.weights_sha256: entry for entry in reversed(found.bundles)}
+    exported = {entry.record.sha256: entry for entry in reversed(found.exported)}
+    by_model: dict[str, list[Measurement]] = {}
+    for entry in found.measurements:
+        by_model.setdefault(entry.record.model_sha256, []).append(entry.record)
+
+    sources = dict.fromkeys(entry.record.weights_sha256 for entry in found.bundles)
+    sources |= dict.fromkeys(entry.record.source_sha256 for entry in found.exported)
+    sources |= dict.fromkeys(
+        _source_of(record, exported) for records in by_model.values() for record in records
+    )
+    return tuple(
+        _network(source, bundles.get(source), exported, by_model, found, devices)
+        for source in sources
+    )
+
+
+def _source_of(record: Measurement, exported: dict[str, Located[ExportedModel]]) -> str:
+    if record.model_sha256 in exported:
+        return exported[record.model_sha256].record.source_sha256
+    return record.source_sha256 or record.model_sha256
+
+
+def _network(
+    source: str,
+    entry: Located[StudentBundle] | None,
+    exported: dict[str, Located[ExportedModel]],
+    by_model: dict[str, list[Measurement]],
+    found: Found,
+    devices: _Devices,
+) -> Network:
+    files = [
+        _file(located.label, located.record, by_model.get(sha, []), devices)
+        for sha, located in exported.items()
+        if located.record.source_sha256 == source
+    ]
+    torch: list[Measured] = []
+    for sha, records in by_model.items():
+        if sha in exported or _source_of(records[0], exported) != source:
+            continue
+        if records[0].format == "torch":
+            torch += _latest(records, devices)
+        else:  # the file's own record is gone, but its measurements tell enough
+            files.append(_file(records[0].file, records[0], records, devices))
+    return Network(
+        label=entry.label if entry else _unseen_label(files, source),
+        sha256=source,
+        bundle=entry.record if entry else None,
+        files=tuple(sorted(files, key=_file_order)),
+        torch=tuple(torch),
+        history=found.histories.get(entry.path.parent, ()) if entry else (),
+    )
+
+
+def _unseen_label(files: Sequence[File], source: str) -> str:
+    return f"source of {files[0].label}" if files else f"weights {source[:12]}"
+
+
+def _file(
+    label: str,
+    record: ExportedModel | Measurement,
+    measurements: Sequence[Measurement],
+    devices: _Devices,
+) -> File:
+    exported = record if isinstance(record, ExportedModel) else None
+    return File(
+        label=label,
+        name=Path(record.file).name,
+        format=record.format,
+        precision=record.precision,
+        exported=exported,
+        measured=_latest(measurements, devices),
+    )
+
+
+def _file_order(file: File) -> tuple[str, bool, str, str]:
+    return file.format, file.precision != "fp32", file.precision, file.label
+
+
+def _latest(records: Sequence[Measurement], devices: _Devices) -> tuple[Measured, ...]:
+    settings: dict[Setting, list[Measurement]] = {}
+    for record in records:
+        setting = Setting(
+            device=devices[_device_key(record)][0],
+            emulated=record.device_info.emulated,
+            num_threads=record.num_threads,
+            batch_size=record.batch_size,
+        )
+        taken = settings.setdefault(setting, [])
+        if record not in taken:  # a copied measurements file repeats its lines
+            taken.append(record)
+    measured = [
+        Measured(
+            setting=setting,
+            record=max(reversed(taken), key=lambda record: record.created),
+            num_older=len(taken) - 1,
+        )
+        for setting, taken in settings.items()
+    ]
+    return tuple(
+        sorted(
+            measured,
+            key=lambda m: (m.setting.device, m.setting.num_threads, m.setting.batch_size),
+        )
+    )
+
+
+def _groups(networks: Sequence[Network]) -> tuple[Group, ...]:
+    known = {network.sha256: network for network in networks}
+    taught = [network for network in networks if _teacher_ref(network) is not None]
+    teachers = {ref.sha256 for network in taught if (ref := _teacher_ref(network)) is not None}
+    untaught = [
+        network
+        for network in networks
+        if _teacher_ref(network) is None and network.sha256 not in teachers
+    ]
+    lineages: dict[str | None, dict[str | None, list[Network]]] = {}
+    for network in (*taught, *untaught):  # students of a teacher come before those without one
+        ref = _teacher_ref(network)
+        teacher_key = None if ref is None else ref.sha256 or ref.source
+        fingerprint = network.provenance.data.fingerprint if network.provenance else None
+        lineages.setdefault(fingerprint, {}).setdefault(teacher_key, []).append(network)
+    return tuple(
+        Group(
+            source=_data_source(next(iter(by_teacher.values()))[0]),
+            fingerprint=fingerprint,
+            lineages=tuple(
+                Lineage(
+                    teacher_ref=_teacher_ref(students[0]),
+                    teacher=known.get(key) if key is not None else None,
+                    students=tuple(students),
+                )
+                for key, students in by_teacher.items()
+            ),
+        )
+        for fingerprint, by_teacher in lineages.items()
+    )
+
+
+def _teacher_ref(network: Network) -> TeacherRef | None:
+    return network.provenance.teacher if network.provenance else None
+
+
+def _data_source(network: Network) -> str | None:
+    return network.provenance.data.source if network.provenance else None

@@ -1,0 +1,1 @@
+"""Running exported files: one protocol, one module per runtime; what a board executes."""

@@ -1,0 +1,84 @@
+"""A teacher that is a torch module of ours: bundles and timm."""
+
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from edgekd.records import TeacherRef
+from edgekd.teachers.encode import ViewEncoder
+from edgekd.teachers.protocol import Capability, TeacherOutput
+from edgekd.teachers.taps import (
+    attention_layers,
+    feature_reader,
+    is_self_attention,
+    reading_attention,
+)
+
+
+class ModuleTeacher:
+    """A frozen module in eval mode, with its features and attention where they are needed.
+
+    Args:
+        module: Taken over: frozen, in eval mode, channels last in memory.
+        ref: For provenance.
+        encoder: The module's input.
+        num_classes: ``K``.
+        needs: What to compute; anything the module lacks is left to the caller to refuse.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        *,
+        ref: TeacherRef,
+        encoder: ViewEncoder,
+        num_classes: int,
+        needs: frozenset[Capability],
+    ) -> None:
+        frozen = module.eval().requires_grad_(False)
+        self._module = frozen.to(memory_format=torch.channels_last)
+        self._encoder = encoder
+        reader = feature_reader(module)
+        self._features = reader if "features" in needs else None
+        self._attention = self._usable_attention() if "attention" in needs else []
+        self.ref = ref
+        self.num_classes = num_classes
+        self.gives = _capabilities(features=reader is not None, attention=bool(self._attention))
+
+    def to(self, device: torch.device) -> Self:
+        """Move the weights."""
+        self._module.to(device)
+        return self
+
+    @torch.no_grad()  # not inference_mode: its tensors cannot enter the student's graph
+    def __call__(self, view: Tensor) -> TeacherOutput:
+        """Answer a view; see :class:`~edgekd.teachers.protocol.Teacher`."""
+        x = self._encoder(view)
+        features: tuple[Tensor, ...] = ()
+        with reading_attention(self._attention) as weights:
+            if self._features is not None:
+                logits, features = self._features(x)
+            else:
+                logits = self._module(x)
+        return TeacherOutput(logits=logits.float(), features=features, attention=tuple(weights))
+
+    @torch.no_grad()
+    def _usable_attention(self) -> list[nn.Module]:
+        """The layers whose weights are maps over the image; found by asking them once."""
+        layers = attention_layers(self._module)
+        size = self._encoder.size
+        if not layers or size is None:
+            return []
+        with reading_attention(layers) as weights:
+            self._module(torch.zeros(2, self._encoder.channels, *size))
+        return layers if is_self_attention(weights, batch_size=2) else []
+
+
+def _capabilities(*, features: bool, attention: bool) -> frozenset[Capability]:
+    gives: set[Capability] = {"logits"}
+    if features:
+        gives.add("features")
+    if attention:
+        gives.add("attention")
+    return frozenset(gives)

@@ -1,0 +1,130 @@
+"""The table of teacher kinds, and the way from ``--teacher`` to a teacher."""
+
+from pathlib import Path
+from types import ModuleType
+from typing import Final
+
+from edgekd.console import Console
+from edgekd.errors import ModelError
+from edgekd.records import ImageInput, Preprocess
+from edgekd.students.weights import refuse_pickle
+from edgekd.teachers import bundle_folder, exported_program, keras_model, onnx_model, timm_model
+from edgekd.teachers.protocol import Capability, Teacher
+from edgekd.teachers.request import TeacherRequest
+
+KINDS: Final[dict[str, ModuleType]] = {
+    "timm": timm_model,
+    "bundle": bundle_folder,
+    "torch-export": exported_program,
+    "onnx": onnx_model,
+    "keras": keras_model,
+}
+"""Kind -> module with ``matches`` and ``open_source``. To add one: its file, a line, a test."""
+
+_OPTIONS: Final = ("mean", "std")
+_KNOWN: Final = (
+    "an edgekd bundle, timm:NAME@weights.safetensors, a .pt2, .onnx or .keras file, "
+    "or a SavedModel folder"
+)
+
+
+def open_teacher(
+    source: str,
+    *,
+    preprocess: Preprocess,
+    class_names: tuple[str, ...],
+    pretrained: bool,
+    needs: frozenset[Capability],
+    console: Console,
+) -> Teacher:
+    """Open, freeze and check a teacher before any training starts.
+
+    Args:
+        source: A bundle folder, ``timm:NAME[@weights.safetensors]``, a ``.pt2``, ``.onnx`` or
+            ``.keras`` file, or a SavedModel folder. A file of another tool may carry its
+            normalisation: ``net.onnx#mean=0.5#std=0.25``, of pixels in [0, 1], one value or one
+            per channel separated by commas.
+        preprocess: The student's; a file without a record of its own gets its normalisation.
+        class_names: The data's, in the order of its labels.
+        pretrained: Whether published weights of timm may be fetched.
+        needs: What the method needs.
+        console: Where notes go.
+
+    Raises:
+        ModelError: If the source is of no known kind, does not fit the data, or cannot give what
+            is needed.
+        BundleError: If a file is damaged.
+        MissingExtraError: If a kind needs a package that is not installed.
+    """
+    request = _parse(
+        source,
+        image=_image(preprocess),
+        class_names=class_names,
+        pretrained=pretrained,
+        needs=needs,
+        console=console,
+    )
+    kind = next((module for module in KINDS.values() if module.matches(request)), None)
+    if kind is None:
+        raise _unknown(request)
+    teacher: Teacher = kind.open_source(request)
+    request.check_num_classes(teacher.num_classes)
+    missing = needs - teacher.gives
+    if missing:
+        raise ModelError(
+            f"teacher {source}: gives {', '.join(sorted(teacher.gives))}, and the method also "
+            f"needs {', '.join(sorted(missing))}; choose another method or teacher"
+        )
+    return teacher
+
+
+def _parse(
+    source: str,
+    *,
+    image: ImageInput,
+    class_names: tuple[str, ...],
+    pretrained: bool,
+    needs: frozenset[Capability],
+    console: Console,
+) -> TeacherRequest:
+    location, *texts = [source] if Path(source).exists() else source.split("#")
+    options = {}
+    for text in texts:
+        key, _, value = text.partition("=")
+        try:
+            options[key] = tuple(float(part) for part in value.split(","))
+        except ValueError:
+            options[key] = ()
+        if key not in _OPTIONS or not options[key]:
+            raise ModelError(
+                f"teacher {source}: #{text} is not understood; expected #mean=0.5 or "
+                "#std=0.2,0.2,0.2"
+            )
+    return TeacherRequest(
+        source=source,
+        location=location,
+        options=options,
+        image=image,
+        class_names=class_names,
+        pretrained=pretrained,
+        needs=needs,
+        console=console,
+    )
+
+
+def _image(preprocess: Preprocess) -> ImageInput:
+    try:
+        return preprocess.image
+    except ValueError as error:
+        raise ModelError(f"teachers answer one image; {error}") from error
+
+
+def _unknown(request: TeacherRequest) -> ModelError:
+    path = Path(request.location)
+    refuse_pickle(path)
+    if not path.exists():
+        return ModelError(
+            f"teacher {request.source}: no such file or folder; expected {_KNOWN} "
+            f"(a timm architecture is written timm:{path.name})"
+        )
+    return ModelError(f"teacher {request.source}: of no known kind; expected {_KNOWN}")

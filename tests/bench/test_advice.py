@@ -1,0 +1,94 @@
+from dataclasses import replace as change
+
+import pytest
+
+from edgekd.bench.advice import warn_about, warn_about_slow_int8
+from edgekd.devices.job import Outcome
+from edgekd.devices.local import describe
+from edgekd.records import Measurement
+
+OUTCOME = Outcome(
+    runtime="onnxruntime",
+    runtime_version="1",
+    batch_size=1,
+    num_warmup=0,
+    load_ns=1,
+    first_invoke_ns=1,
+    latencies_ns=(1,),
+    encode_ns=None,
+    decode_ns=1,
+    baseline_rss_bytes=1,
+    peak_rss_bytes=1,
+    peak_was_reset=True,
+    precision="fp32",
+)
+
+
+def measurement(**changes):
+    fields = {
+        "file": "student.onnx",
+        "model_sha256": "1" * 64,
+        "source_sha256": "5" * 64,
+        "format": "onnx",
+        "precision": "fp32",
+        "device": "local",
+        "device_info": describe(),
+        "runtime": "onnxruntime 1",
+        "num_threads": 1,
+        "batch_size": 1,
+        "num_warmup": 0,
+        "latencies_ns": (1_000_000,) * 4,
+        "encode_ns": 1,
+        "decode_ns": 1,
+        "load_ns": 1,
+        "first_invoke_ns": 1,
+        "baseline_rss_bytes": 1,
+        "peak_rss_bytes": 1,
+        "size_bytes": 1,
+        "metric": None,
+        "created": "2026-01-01T00:00:00+00:00",
+    }
+    return Measurement(**{**fields, **changes})
+
+
+def test_a_quiet_measurement_is_not_commented(console):
+    warn_about(measurement(), OUTCOME, console)
+    assert console.warnings == []
+
+
+def test_a_noisy_machine_is_told_with_the_number(console):
+    # quartiles of 80, 90, 110, 120 by linear interpolation: 87.5, 100, 112.5
+    warn_about(measurement(latencies_ns=(80, 90, 110, 120)), OUTCOME, console)
+    assert "spread over 25% of the median" in console.warnings[0]
+
+
+def test_a_peak_that_is_only_a_bound_is_told(console):
+    warn_about(measurement(), change(OUTCOME, peak_was_reset=False), console)
+    assert "upper bound" in console.warnings[0]
+
+
+def test_int8_that_is_slower_is_told_plainly(console):
+    int8 = measurement(
+        file="student.int8.onnx", precision="int8-static", latencies_ns=(2_500_000,) * 4
+    )
+    warn_about_slow_int8([measurement(), int8], console)
+    (warning,) = console.warnings
+    assert "student.int8.onnx is slower than student.onnx: 2.500 against 1.000 ms" in warning
+    assert "1 thread(s) on local" in warning
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"latencies_ns": (900_000,) * 4},  # faster
+        {"format": "tflite"},
+        {"num_threads": 2},
+        {"device": "rpi"},
+        {"source_sha256": "6" * 64},
+        {"source_sha256": None},
+    ],
+)
+def test_only_like_is_compared_with_like(console, changes):
+    slow = {"file": "x", "precision": "int8-mixed", "latencies_ns": (2_000_000,) * 4}
+    warn_about_slow_int8([measurement(), measurement(**{**slow, **changes})], console)
+    assert console.warnings == []

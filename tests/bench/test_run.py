@@ -1,0 +1,122 @@
+import json
+import threading
+
+import numpy as np
+import pytest
+import torch
+from tiny_bundle import write_tiny_bundle
+from tiny_models import BIAS, WEIGHTS
+
+from edgekd.bench.run import MEASUREMENTS_FILE, bench, rows
+from edgekd.bundle import append_record, from_json
+from edgekd.config import BenchRecipe, DataRecipe
+from edgekd.data.open import open_dataset
+from edgekd.errors import BundleError, DataError, DeviceError
+from edgekd.records import ImageInput, Measurement, Preprocess
+
+IMAGE = ImageInput(channels=3, height=2, width=2, mean=(0.5,) * 3, std=(0.25,) * 3)
+QUICK = {"num_calls": 100, "min_seconds": 0.0, "num_warmup": 2}
+CONTRACT = {
+    "file", "format", "precision", "device", "num_threads", "p50_ms", "p90_ms", "p99_ms",
+    "cold_start_ms", "peak_rss_bytes", "size_bytes", "metric",
+}  # fmt: skip
+
+
+def stored(folder):
+    lines = (folder / MEASUREMENTS_FILE).read_bytes().splitlines()
+    return [from_json(Measurement, line, source="line") for line in lines]
+
+
+def test_both_formats_are_measured_with_the_metric_numpy_finds(exported, pixels, console):
+    recipe = BenchRecipe(data=str(pixels), split=(0.2, 0.3), **QUICK)
+    onnx, tflite = bench([exported], recipe, console)
+
+    test = open_dataset(DataRecipe(data=str(pixels), split=(0.2, 0.3)), console).splits["test"]
+    x = (test.load(None, IMAGE) / 255 - 0.5) / 0.25
+    for measured, flat in ((onnx, x.transpose(0, 3, 1, 2)), (tflite, x)):
+        logits = flat.reshape(len(x), -1) @ WEIGHTS.T + BIAS
+        assert measured.metric.value == np.mean(logits.argmax(1) == test.labels)
+        assert measured.metric.num_samples == len(test)
+    assert stored(exported) == [onnx, tflite]
+    assert console.tracker.done == console.tracker.total == len(test) + 1
+    assert "threads of every runtime: 1" in console.infos[0]
+
+
+def test_rows_are_the_contract_of_the_command_line(exported, console):
+    measurements = bench([exported], BenchRecipe(num_threads=(1, 2), **QUICK), console)
+    found = json.loads(json.dumps(rows(measurements)))
+    assert [(row["file"], row["num_threads"]) for row in found] == [
+        ("student.onnx", 1), ("student.onnx", 2), ("student.tflite", 1), ("student.tflite", 2),
+    ]  # fmt: skip
+    for row in found:
+        assert row.keys() >= CONTRACT
+        assert 0 < row["p50_ms"] <= row["p90_ms"] <= row["p99_ms"]
+        assert row["cold_start_ms"] > 0
+        assert row["metric"] is None
+        assert row["encode_ms"] > 0
+    assert found[0]["size_bytes"] == (exported / "student.onnx").stat().st_size
+
+
+def test_a_second_bench_appends(exported, console):
+    recipe = BenchRecipe(**QUICK)
+    first = bench([exported / "student.tflite"], recipe, console)
+    second = bench([exported / "student.tflite"], recipe, console)
+    assert stored(exported) == [*first, *second]
+
+
+def test_a_bare_file_has_a_precision_but_no_metric(exported, bare, pixels, console):
+    path = bare.write_tflite(exported / "other.tflite", "int8-static")
+    recipe = BenchRecipe(data=str(pixels), split=(0.2, 0.3), **QUICK)
+    (measured,) = bench([path], recipe, console)
+    assert (measured.precision, measured.metric, measured.encode_ns) == ("int8-static", None, None)
+    assert rows([measured])[0]["encode_ms"] is None
+    assert "no record beside it" in console.warnings[0]
+
+
+def test_data_with_other_classes_is_refused_before_anything_is_measured(
+    exported, bare, pixels, console
+):
+    bare.describe(exported / "student.onnx", labels=("a", "b", "z"))
+    with pytest.raises(DataError, match="class 2 is 'c', the model's is 'z'"):
+        bench([exported], BenchRecipe(data=str(pixels), split=(0.2, 0.3), **QUICK), console)
+    assert not (exported / MEASUREMENTS_FILE).exists()
+
+
+def test_what_was_measured_before_a_damaged_file_is_kept(exported, console):
+    (exported / "z.tflite").write_bytes(b"not a model")
+    with pytest.raises(BundleError, match=r"z\.tflite: litert cannot load it"):
+        bench([exported], BenchRecipe(**QUICK), console)
+    assert [m.file for m in stored(exported)] == ["student.onnx", "student.tflite"]
+
+
+def test_a_device_that_is_not_here_is_refused(exported, console):
+    with pytest.raises(DeviceError, match="unknown device 'rpi'"):
+        bench([exported], BenchRecipe(device="rpi", **QUICK), console)
+
+
+def test_the_baseline_is_the_bundle_in_torch(exported, tmp_path, pixels, console):
+    folder = tmp_path / "student"
+    module = write_tiny_bundle(folder, Preprocess(inputs=(IMAGE,)), ("a", "b", "c"))
+    recipe = BenchRecipe(data=str(pixels), split=(0.2, 0.3), baseline=True, **QUICK)
+    onnx, baseline = bench([exported / "student.onnx", folder], recipe, console)
+    test = open_dataset(recipe, console).splits["test"]
+    x = (test.load(None, IMAGE) / 255 - 0.5) / 0.25
+    with torch.inference_mode():
+        logits = module(torch.from_numpy(x.astype(np.float32).transpose(0, 3, 1, 2).copy()))
+    assert baseline.metric.value == np.mean(logits.argmax(1).numpy() == test.labels)
+    assert (baseline.format, baseline.precision, baseline.file) == ("torch", "fp32", "student")
+    assert baseline.runtime.startswith("torch ")
+    assert stored(folder) == [baseline]
+    assert stored(exported) == [onnx]
+
+
+def test_records_appended_at_once_are_all_there(exported, console):
+    (measured,) = bench([exported / "student.tflite"], BenchRecipe(**QUICK), console)
+    target = exported / "many.jsonl"
+    threads = [threading.Thread(target=append_record, args=(target, measured)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    lines = target.read_bytes().splitlines()
+    assert [from_json(Measurement, line, source="x") for line in lines] == [measured] * 8

@@ -1,0 +1,56 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from edgekd.bench.samples import EvaluationSamples
+from edgekd.bench.select import select
+from edgekd.config import BenchRecipe
+from edgekd.errors import BundleError, DataError
+
+
+@pytest.fixture
+def samples(pixels, tmp_path, console):
+    (tmp_path / "decoded").mkdir()
+    recipe = BenchRecipe(data=str(pixels), split=(0.2, 0.3))
+    return EvaluationSamples(recipe, tmp_path / "decoded", console)
+
+
+@pytest.fixture
+def candidate(exported):
+    return select([exported / "student.onnx"], baseline=False)[0]
+
+
+def test_the_split_is_decoded_once_and_lies_there_as_an_array(samples, candidate):
+    (path,) = samples.files(candidate.preprocess)
+    values = np.load(path, mmap_mode="r", allow_pickle=False)
+    assert (values.shape, values.dtype) == ((len(samples), 2, 2, 3), np.uint8)
+    direct = samples._split.load(None, candidate.preprocess.image)
+    np.testing.assert_array_equal(values, direct)
+    assert samples.files(candidate.preprocess) == (path,)
+
+
+def test_the_metric_is_the_share_of_right_answers(samples, candidate):
+    labels = samples._split.labels
+    logits = np.eye(3, dtype=np.float32)[labels]
+    logits[0] = np.roll(logits[0], 1)
+    metric = samples.metric(candidate, logits)
+    assert metric.value == 1 - 1 / len(labels)
+    assert (metric.name, metric.split, metric.num_samples) == ("top1", "test", len(labels))
+
+
+def test_the_same_classes_in_another_order_are_refused(samples, candidate):
+    samples.check_labels(candidate)
+    swapped = replace(candidate, labels=("a", "c", "b"))
+    with pytest.raises(DataError, match="class 1 is 'b', the model's is 'c'"):
+        samples.check_labels(swapped)
+    with pytest.raises(DataError, match="3 classes, the model has 2"):
+        samples.check_labels(replace(candidate, labels=("a", "b")))
+
+
+def test_answers_that_cannot_be_scored_are_refused(samples, candidate):
+    with pytest.raises(BundleError, match="expected "):
+        samples.metric(candidate, np.zeros((len(samples), 2), np.float32))
+    logits = np.full((len(samples), 3), np.nan, np.float32)
+    with pytest.raises(BundleError, match="answers NaN on test samples"):
+        samples.metric(candidate, logits)

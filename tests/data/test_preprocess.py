@@ -1,0 +1,130 @@
+import numpy as np
+import pytest
+
+from edgekd.data.arrays import ArrayImages, ArraySignals
+from edgekd.data.dataset import Dataset, Samples
+from edgekd.data.preprocess import encode_images, encode_signals, suggest_preprocess
+from edgekd.records import ImageInput, SignalInput
+
+
+def dataset_of(reader, count, *, sizes=None, modalities=None) -> Dataset:
+    train = Samples(
+        name="train",
+        labels=np.zeros(count, np.int64),
+        names=("x",) * count,
+        sizes=sizes,
+        identities=None,
+        cameras=None,
+        reader=reader,
+        rows=np.arange(count),
+    )
+    return Dataset(
+        source="x",
+        kind="signal" if modalities else "image",
+        class_names=("a",),
+        splits={"train": train},
+        modalities=modalities or {},
+        fingerprint="",
+        skipped_files=(),
+    )
+
+
+def images_of(array, sizes=None) -> Dataset:
+    if sizes is None:
+        sizes = [array.shape[1:3]] * len(array)
+    return dataset_of(ArrayImages(array), len(array), sizes=np.array(sizes))
+
+
+def test_mean_and_std_are_those_of_the_training_split(rng):
+    array = rng.integers(0, 256, (20, 16, 24, 3), dtype=np.uint8)
+    image = suggest_preprocess(images_of(array), input_size=None, fit="pad").image
+    assert (image.channels, image.height, image.width, image.fit) == (3, 16, 24, "pad")
+    scaled = array.reshape(-1, 3) / 255
+    assert image.mean == pytest.approx(scaled.mean(axis=0), abs=1e-6)
+    assert image.std == pytest.approx(scaled.std(axis=0), abs=1e-6)
+
+
+def test_grey_data_get_one_channel(rng):
+    grey = rng.integers(0, 256, (9, 16, 16, 1), dtype=np.uint8)
+    for array in (grey, grey.repeat(3, axis=-1)):
+        image = suggest_preprocess(images_of(array), input_size=None, fit="crop").image
+        assert image.channels == 1
+        assert image.mean == pytest.approx([grey.mean() / 255], abs=1e-6)
+    coloured = grey.repeat(3, axis=-1)
+    coloured[8, 0, 0, 1] ^= 1  # a single pixel that is not grey
+    assert suggest_preprocess(images_of(coloured), input_size=None, fit="crop").image.channels == 3
+
+
+def test_a_constant_channel_is_not_divided_by_zero():
+    image = suggest_preprocess(
+        images_of(np.full((4, 16, 16, 1), 51, np.uint8)), input_size=None, fit="crop"
+    ).image
+    assert (image.mean, image.std) == ((0.2,), (1.0,))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "expected"),
+    [
+        ([(100, 100)] * 9 + [(3024, 3024)], (100, 100)),
+        ([(128, 64)] * 10, (128, 64)),  # not square, but shared by all
+        ([(256, 256)] * 10, (256, 256)),
+        ([(375, 500)] * 10, (224, 224)),
+        ([(4, 4)] * 10, (8, 8)),
+        ([(30 + i, 60) for i in range(10)], (32, 32)),  # median short side 34.5
+        ([(300 + i, 500) for i in range(10)], (224, 224)),
+        ([(3 + i, 50) for i in range(10)], (8, 8)),
+    ],
+)
+def test_the_size_follows_most_of_the_images(sizes, expected):
+    array = np.zeros((10, 8, 8, 1), np.uint8)
+    image = suggest_preprocess(images_of(array, sizes), input_size=None, fit="crop").image
+    assert (image.height, image.width) == expected
+
+
+def test_an_input_size_wins():
+    array = np.zeros((3, 8, 8, 1), np.uint8)
+    image = suggest_preprocess(images_of(array), input_size=20, fit="squash").image
+    assert (image.height, image.width, image.fit) == (20, 20, "squash")
+
+
+def test_each_modality_is_an_input_with_its_own_scale(rng):
+    windows = {name: rng.normal(size=(50, 2, 30)).astype(np.float16) for name in ("mag", "acc")}
+    windows["acc"][:, 1] = 5
+    dataset = dataset_of(ArraySignals(windows), 50, modalities=dict.fromkeys(windows, (2, 30)))
+    acc, mag = suggest_preprocess(dataset, input_size=None, fit="crop").inputs
+    assert (acc.name, acc.channels, acc.length) == ("acc", 2, 30)
+    expected = windows["mag"].astype(np.float64)
+    assert mag.mean == pytest.approx(expected.mean(axis=(0, 2)), abs=1e-6)
+    assert mag.std == pytest.approx(expected.std(axis=(0, 2)), abs=1e-6)
+    assert (acc.mean[1], acc.std[1]) == (5.0, 1.0)
+
+
+def test_images_are_scaled_and_normalised_per_channel():
+    spec = ImageInput(channels=3, height=1, width=2, mean=(0.0, 0.5, 1.0), std=(1.0, 0.5, 0.25))
+    pixels = np.array([[[[0, 0, 0], [255, 255, 255]]]], np.uint8)
+    # (0 - mean) / std and (1 - mean) / std
+    expected = np.array([[[[0, -1, -4], [1, 1, 0]]]], np.float32)
+    channel_last = encode_images(pixels, spec, layout="NHWC")
+    channel_first = encode_images(pixels, spec, layout="NCHW")
+    assert np.array_equal(channel_last, expected)
+    assert np.array_equal(channel_first, expected.transpose(0, 3, 1, 2))
+    assert channel_first.flags.c_contiguous
+    assert channel_first.dtype == channel_last.dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    "pixels", [np.zeros((1, 2, 2, 3), np.uint8), np.zeros((1, 1, 2, 3), np.float32)]
+)
+def test_pixels_of_another_shape_or_type_are_refused(pixels):
+    spec = ImageInput(channels=3, height=1, width=2, mean=(0.0,) * 3, std=(1.0,) * 3)
+    with pytest.raises(ValueError, match="expected uint8"):
+        encode_images(pixels, spec, layout="NHWC")
+
+
+def test_signals_are_normalised_per_channel():
+    spec = SignalInput(name="a", channels=2, length=2, mean=(1.0, 10.0), std=(2.0, 5.0))
+    encoded = encode_signals(np.array([[[1, 3], [0, 20]]], np.float32), spec)
+    assert encoded.tolist() == [[[0, 1], [-2, 2]]]
+    assert encoded.dtype == np.float32
+    with pytest.raises(ValueError, match="expected"):
+        encode_signals(np.zeros((1, 2, 3), np.float32), spec)

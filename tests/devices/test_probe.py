@@ -1,0 +1,64 @@
+import os
+import platform
+
+import pytest
+
+from edgekd.devices.probe import probe
+
+
+def write(root, path, text):
+    target = root / path
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(text)
+
+
+def test_a_raspberry_pi_is_described_from_its_files(tmp_path):
+    write(tmp_path, "proc/device-tree/model", "Raspberry Pi 5 Model B Rev 1.0\0")
+    write(tmp_path, "proc/cpuinfo", "processor : 0\nBogoMIPS : 108.00\n\nModel : Raspberry Pi 5\n")
+    write(tmp_path, "proc/meminfo", "MemTotal:  8000 kB\nMemFree: 1 kB\n")
+    cpu = "sys/devices/system/cpu/cpu0/cpufreq"
+    write(tmp_path, f"{cpu}/scaling_governor", "ondemand\n")
+    write(tmp_path, f"{cpu}/scaling_cur_freq", "2400000\n")
+    write(tmp_path, "sys/class/thermal/thermal_zone0/temp", "51250\n")
+    write(tmp_path, "sys/class/thermal/thermal_zone1/temp", "60000\n")
+    write(tmp_path, "sys/devices/platform/soc/soc:firmware/get_throttled", "50004\n")
+    found = probe(tmp_path)
+    assert found["board"] == "Raspberry Pi 5 Model B Rev 1.0"
+    assert found["cpu"] == "Raspberry Pi 5"
+    assert found["memory_bytes"] == 8000 * 1024
+    assert found["governor"] == "ondemand"
+    assert found["frequency_mhz"] == 2400
+    assert found["temperature_c"] == 60
+    # 0x50004: bits 2, 16 and 18
+    assert found["throttled"] == "throttled now, under-voltage since boot, throttled since boot"
+
+
+def test_what_cannot_be_read_is_unknown(tmp_path):
+    write(tmp_path, "sys/class/thermal/thermal_zone0/temp", "broken\n")
+    found = probe(tmp_path)
+    unknown = ("board", "cpu", "memory_bytes", "governor", "frequency_mhz", "temperature_c")
+    assert [found[key] for key in (*unknown, "throttled")] == [None] * 7
+    assert found["arch"] == platform.machine()
+    assert found["cpu_count"] == len(os.sched_getaffinity(0))
+
+
+def test_a_pc_has_its_own_sources(tmp_path):
+    write(tmp_path, "proc/cpuinfo", "vendor_id : X\nmodel name : Some CPU\ncpu MHz : 2596.120\n")
+    write(tmp_path, "sys/class/dmi/id/sys_vendor", "ACME\n")
+    write(tmp_path, "sys/class/dmi/id/product_name", "Box 9\n")
+    counter = "sys/devices/system/cpu/cpu0/thermal_throttle/core_throttle_count"
+    write(tmp_path, counter, "7\n")
+    found = probe(tmp_path)
+    assert (found["board"], found["cpu"], found["frequency_mhz"]) == (
+        "ACME Box 9",
+        "Some CPU",
+        2596.12,
+    )
+    assert found["throttled"] == "7 times since boot"
+
+
+@pytest.mark.parametrize(("arch", "emulated"), [("aarch64", True), ("x86_64", False)])
+def test_an_arm_system_with_an_x86_cpuinfo_is_emulated(tmp_path, monkeypatch, arch, emulated):
+    write(tmp_path, "proc/cpuinfo", "vendor_id : AuthenticAMD\nmodel name : AMD EPYC\n")
+    monkeypatch.setattr(platform, "machine", lambda: arch)
+    assert probe(tmp_path)["emulated"] is emulated

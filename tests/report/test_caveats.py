@@ -1,0 +1,78 @@
+from edgekd.report.caveats import caveats
+from edgekd.report.collect import collect
+
+
+def _caveats(root):
+    return caveats(collect([root]))
+
+
+def test_a_quiet_complete_run_has_no_caveat(make, tmp_path):
+    assert _caveats(make.write_runs(tmp_path)) == ()
+
+
+def test_a_spread_above_ten_per_cent_is_told(make, tmp_path):
+    make.write(tmp_path, "bundle.json", make.bundle())
+    make.write_measurements(
+        tmp_path,
+        # quartiles of 100, 101, ..., 200 are 125, 150, 175: the spread is 50 / 150
+        make.measurement(
+            "m.onnx", sha256="1" * 64, p50_ms=1.0, latencies_ns=tuple(range(100, 201))
+        ),
+    )
+    (sentence,) = _caveats(tmp_path)
+    assert sentence.startswith("m.onnx (local, 1 thread): IQR/median of the latencies is 33 %")
+
+
+def test_int8_slower_than_fp32_is_told(make, tmp_path):
+    make.write(tmp_path, "bundle.json", make.bundle())
+    make.write_measurements(
+        tmp_path,
+        make.measurement("m.tflite", sha256="1" * 64, p50_ms=0.9),
+        make.measurement("m.int8.tflite", sha256="2" * 64, p50_ms=3.05),
+        make.measurement("m.int8.onnx", sha256="3" * 64, p50_ms=9.0),  # no fp32 file to compare
+    )
+    (sentence,) = _caveats(tmp_path)
+    assert sentence == (
+        "m.int8.tflite (local, 1 thread): int8 is slower than fp32 (3.05 ms against 0.9 ms): "
+        "here it saves space, not time"
+    )
+
+
+def test_emulation_is_told_once_and_its_timings_are_not_judged(make, tmp_path):
+    make.write(tmp_path, "bundle.json", make.bundle())
+    emulated = {"device": "qemu", "device_info": make.device(arch="aarch64", emulated=True)}
+    make.write_measurements(
+        tmp_path,
+        make.measurement(
+            "m.onnx", sha256="1" * 64, p50_ms=1.0, latencies_ns=tuple(range(100, 201)), **emulated
+        ),
+        make.measurement("m.int8.onnx", sha256="2" * 64, p50_ms=9.0, **emulated),
+    )
+    (sentence,) = _caveats(tmp_path)
+    assert sentence.startswith("qemu is emulated: its latencies mean nothing")
+
+
+def test_skipped_files_and_uncounted_operators_are_told(make, tmp_path):
+    data = make.provenance().data.model_copy(update={"skipped_files": 3})
+    bundle = make.bundle(
+        origin=make.provenance(data=data), uncounted_operators=("aten::fft", "aten::sort")
+    )
+    make.write(tmp_path / "student", "bundle.json", bundle)
+    audit = make.exported("m.onnx", sha256="1" * 64).audit
+    record = make.exported(
+        "m.onnx",
+        sha256="1" * 64,
+        audit=audit.model_copy(update={"uncounted_operators": ("Custom",)}),
+    )
+    make.write(tmp_path, "m.onnx.json", record)
+    assert _caveats(tmp_path) == (
+        "student: 3 unreadable file(s) of builtin:digits skipped",
+        "student: MACs leave out operators that could not be counted (aten::fft, aten::sort)",
+        "m.onnx: its int8 share leaves out uncounted operators (Custom)",
+    )
+
+
+def test_a_missing_bundle_is_told(make, tmp_path):
+    make.write(tmp_path, "m.onnx.json", make.exported("m.onnx", sha256="1" * 64))
+    (sentence,) = _caveats(tmp_path)
+    assert sentence.startswith("source of m.onnx: its bundle is not here")

@@ -1,0 +1,140 @@
+import pytest
+
+from edgekd.report.collect import collect
+from edgekd.report.compare import best_metric, drop_between, fp32_file_ms, rows, speedup
+
+
+def _rows(root):
+    return [row for group in collect([root]).groups for row in rows(group)]
+
+
+def test_each_teacher_student_and_file_has_a_row_in_order(make, tmp_path):
+    shown = [
+        (row.role, row.depth, row.name, row.detail) for row in _rows(make.write_runs(tmp_path))
+    ]
+    assert shown == [
+        ("teacher", 0, "teacher", "teacher, resnet20"),
+        ("file", 1, "student.onnx", "fp32"),
+        ("student", 1, "student", "student, resnet8, kd"),
+        ("file", 2, "student.onnx", "fp32"),
+        ("file", 2, "student.int8.onnx", "int8-static"),
+        ("file", 2, "student.tflite", "fp32"),
+        ("file", 2, "student.int8.tflite", "int8-static"),
+    ]
+
+
+def test_drops_and_speedups_of_the_worked_example(make, tmp_path):
+    _, teacher_file, student, *files = _rows(make.write_runs(tmp_path))
+    # 0.97 - 0.95; the files against the student's 0.95 on the same 200 test samples
+    assert (student.drop.value, student.drop.against) == (pytest.approx(0.02), "teacher")
+    assert [row.drop.value for row in files] == pytest.approx([0, 0.005, 0, -0.005])
+    # the teacher's onnx file takes 1.6 ms and it has no tflite file
+    assert [row.speedup.ratio for row in files] == pytest.approx([4, 8, 3.2, 16])
+    assert [row.speedup.over for row in files] == ["", "", "teacher onnx", "teacher onnx"]
+    assert teacher_file.speedup.ratio == 1
+
+
+def test_the_test_split_is_shown_before_val_before_train(make):
+    metrics = [make.top1(0.1, split=split) for split in ("train", "val", "test")]
+    assert best_metric(metrics) is metrics[2]
+    assert best_metric(metrics[:2]) is metrics[1]
+    assert best_metric([]) is None
+
+
+@pytest.mark.parametrize("other", [{"split": "val"}, {"num_samples": 201}])
+def test_metrics_of_other_samples_are_not_compared(other, make):
+    assert drop_between([make.top1(0.9, **other)], make.top1(0.8)) is None
+    assert drop_between([make.top1(0.9)], None) is None
+    assert drop_between([make.top1(0.9, **other), make.top1(0.9)], make.top1(0.8)) == (
+        pytest.approx(0.1)
+    )
+
+
+def test_without_a_common_metric_the_drop_is_the_one_parity_measured(make, tmp_path):
+    make.write(tmp_path, "bundle.json", make.bundle())
+    make.write(tmp_path, "m.int8.onnx.json", make.exported("m.int8.onnx", sha256="2" * 64))
+    row = _rows(tmp_path)[1]
+    assert (row.drop.value, row.drop.against) == (0.004, "parity, val, n = 269")
+    assert row.metric is None
+
+
+def test_without_its_bundle_a_file_is_compared_with_the_fp32_file(make, tmp_path):
+    for file, digit, value in (("m.onnx", "1", 0.95), ("m.int8.onnx", "2", 0.93)):
+        make.write(tmp_path, f"{file}.json", make.exported(file, sha256=digit * 64))
+        make.write_measurements(
+            tmp_path,
+            make.measurement(file, sha256=digit * 64, p50_ms=1.0, metric=make.top1(value)),
+        )
+    assert [row.drop.value for row in _rows(tmp_path)[1:]] == pytest.approx([0, 0.02])
+
+
+def test_a_later_setting_repeats_the_name_but_no_metric_it_did_not_measure(make, tmp_path):
+    make.write(tmp_path, "m.onnx.json", make.exported("m.onnx", sha256="1" * 64))
+    make.write_measurements(
+        tmp_path,
+        make.measurement("m.onnx", sha256="1" * 64, p50_ms=1.0, metric=make.top1(0.9)),
+        make.measurement("m.onnx", sha256="1" * 64, p50_ms=1.0, num_threads=2),
+    )
+    first, second = _rows(tmp_path)[1:]
+    assert (first.repeats, first.metric.value) == (False, 0.9)
+    assert (second.repeats, second.metric, second.drop) == (True, None, None)
+
+
+def _networks(make, root, *measurements):
+    make.write(root / "teacher", "bundle.json", make.bundle(make.TEACHER))
+    origin = make.provenance(teacher=make.teacher_ref())
+    make.write(root / "student", "bundle.json", make.bundle(origin=origin))
+    make.write_measurements(root, *measurements)
+    (lineage,) = collect([root]).groups[0].lineages
+    return lineage.students[0], lineage.teacher
+
+
+def test_the_reference_falls_back_from_file_to_torch(make, tmp_path):
+    own = make.measurement("m.onnx", sha256="1" * 64, p50_ms=1.0)
+    of_teacher = {"source": make.TEACHER}
+    references = [
+        make.measurement("s", sha256=make.STUDENT, p50_ms=2.0),
+        make.measurement("t", sha256=make.TEACHER, p50_ms=3.0, **of_teacher),
+        make.measurement("t.tflite", sha256="8" * 64, p50_ms=4.0, **of_teacher),
+        make.measurement("t.int8.onnx", sha256="6" * 64, p50_ms=0.1, **of_teacher),  # not fp32
+        make.measurement("t.onnx", sha256="9" * 64, p50_ms=5.0, **of_teacher),
+    ]
+    expected = ["student torch", "teacher torch", "teacher tflite", "teacher tflite", ""]
+    for count, over in enumerate(expected, start=1):
+        root = tmp_path / str(count)
+        student, teacher = _networks(make, root, own, *references[:count])
+        measured = next(file for file in student.files if file.name == "m.onnx").measured[0]
+        found = speedup(measured, "onnx", student=student, teacher=teacher)
+        assert found.over == over
+        assert found.ratio == pytest.approx({1: 2, 2: 3, 3: 4, 4: 4, 5: 5}[count])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"num_threads": 2}, {"batch_size": 4}, {"device": "pi5"}],
+    ids=lambda c: next(iter(c)),
+)
+def test_other_settings_are_not_compared(changes, make, tmp_path):
+    student, teacher = _networks(
+        make,
+        tmp_path,
+        make.measurement("m.onnx", sha256="1" * 64, p50_ms=1.0),
+        make.measurement("t.onnx", sha256="9" * 64, p50_ms=5.0, source=make.TEACHER, **changes),
+    )
+    (measured,) = student.files[0].measured
+    assert speedup(measured, "onnx", student=student, teacher=teacher) is None
+    assert fp32_file_ms(student, measured.setting, "onnx") == pytest.approx(1.0)
+    assert fp32_file_ms(teacher, measured.setting, "onnx") is None
+
+
+def test_a_teacher_that_is_not_here_is_told_by_its_students(make, tmp_path):
+    ref = make.teacher_ref(None, source="timm:resnet50", kind="timm", num_params=25_557_032)
+    make.write(tmp_path, "bundle.json", make.bundle(origin=make.provenance(teacher=ref)))
+    teacher, student = _rows(tmp_path)
+    assert (teacher.name, teacher.detail, teacher.num_params, teacher.macs) == (
+        "timm:resnet50",
+        "teacher, timm",
+        25_557_032,
+        None,
+    )
+    assert (student.depth, student.drop) == (1, None)

@@ -1,0 +1,50 @@
+"""A bundle of a narrow ResNet-8 with random weights, and the module in it."""
+
+import hashlib
+from pathlib import Path
+
+import safetensors.torch
+import torch
+
+from edgekd.bundle import write_bundle
+from edgekd.records import DataRef, Preprocess, Provenance, StudentBundle
+from edgekd.students.build import build_student, parse_student
+
+
+def write_tiny_bundle(folder: Path, preprocess: Preprocess, labels: tuple[str, ...]):
+    """Write the bundle to ``folder`` and return its module in eval mode."""
+    image = preprocess.image
+    torch.manual_seed(0)
+    arch = parse_student(
+        "resnet8",
+        {"width": 4},
+        num_classes=len(labels),
+        in_channels=image.channels,
+        input_size=(image.height, image.width),
+    )
+    module = build_student(arch).eval()
+    weights = safetensors.torch.save(module.state_dict())
+    record = StudentBundle(
+        arch=arch,
+        preprocess=preprocess,
+        labels=labels,
+        weights_sha256=hashlib.sha256(weights).hexdigest(),
+        num_params=sum(p.numel() for p in module.parameters()),
+        macs=1,
+        metrics=(),
+        provenance=Provenance(
+            data=DataRef(source="x", fingerprint="x", num_samples={}),
+            teacher=None,
+            recipe={},
+            seed=0,
+            versions={},
+            commit=None,
+            machine="x",
+            num_threads=1,
+            precision="fp32",
+            train_seconds=0.0,
+            created="x",
+        ),
+    )
+    write_bundle(folder, record, weights)
+    return module
