@@ -13,8 +13,9 @@ install: .venv/.installed
 
 # The main job on 1,797 handwritten digits, as the five commands a user types. No download.
 demo: install
-	$(BIN)/edgekd teach --recipe $(RECIPES)/teacher.toml -o $(DEMO)/teacher --overwrite
-	$(BIN)/edgekd distill --recipe $(RECIPES)/recipe.toml --teacher $(DEMO)/teacher -o $(DEMO)/student --overwrite
+	rm -rf $(DEMO)
+	$(BIN)/edgekd teach --recipe $(RECIPES)/teacher.toml -o $(DEMO)/teacher
+	$(BIN)/edgekd distill --recipe $(RECIPES)/recipe.toml --teacher $(DEMO)/teacher -o $(DEMO)/student
 	$(BIN)/edgekd export $(DEMO)/student --int8 --data builtin:digits -o $(DEMO)/exported
 	$(BIN)/edgekd bench $(DEMO)/exported --data builtin:digits --threads 1
 	$(BIN)/edgekd report $(DEMO) -o $(DEMO)/report.html

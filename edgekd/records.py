@@ -91,9 +91,9 @@ class ArchSpec(Record):
 
     family: str
     arguments: dict[str, Any] = Field(default_factory=dict)
-    num_classes: int = Field(ge=1)
-    in_channels: int = Field(ge=1)
-    widths: tuple[int, ...] | None = None
+    num_classes: int = Field(ge=1, le=1_000_000)
+    in_channels: int = Field(ge=1, le=4096)
+    widths: tuple[Annotated[int, Field(ge=1, le=65_536)], ...] | None = None
     """Inner channels per residual block after pruning; ``None`` for the family's own widths."""
 
 

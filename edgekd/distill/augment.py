@@ -73,12 +73,12 @@ def crop_and_flip(
     count, height, width, _ = pixels.shape
     reach = augment.crop_padding
     shifts = rng.integers(-reach, reach + 1, size=(2, count))
-    mirrored = rng.random(count) < 0.5
+    mirrored = np.less(rng.random(size=count), 0.5)
     if reach == 0 and not augment.flip:
         return pixels
     rows = _reflect(np.arange(height) + shifts[0][:, None], height)
     columns = _reflect(np.arange(width) + shifts[1][:, None], width)
-    if augment.flip:
+    if augment.flip:  # a mirror image reads the same columns backwards
         columns = np.where(mirrored[:, None], columns[:, ::-1], columns)
     return pixels[np.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]]
 

@@ -4,7 +4,7 @@ import os
 
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.strategies import DDPStrategy
+from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import nn
 
 from edgekd.config import TrainRecipe
@@ -46,6 +46,6 @@ def launch(recipe: TrainRecipe) -> Fabric:
 def synchronise_norms(module: nn.Module, fabric: Fabric) -> nn.Module:
     """BatchNorm over all processes where torch can (CUDA); on the CPU each keeps its own batch."""
     if fabric.world_size > 1 and fabric.device.type == "cuda":
-        synchronised: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(module)
+        synchronised: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(module)  # type: ignore[no-untyped-call]
         return synchronised
     return module

@@ -28,7 +28,8 @@ def decay_groups(
     parameters: Iterable[tuple[str, nn.Parameter]], weight_decay: float
 ) -> list[dict[str, object]]:
     """Two groups: kernels and matrices decay, norms, biases and other vectors do not."""
-    decayed, free = [], []
+    decayed: list[nn.Parameter] = []
+    free: list[nn.Parameter] = []
     for _, parameter in parameters:
         if parameter.requires_grad:
             (decayed if parameter.ndim > 1 else free).append(parameter)
@@ -60,4 +61,8 @@ def learning_rate(recipe: TrainRecipe, step: int, *, steps_per_epoch: int) -> fl
 
 def make_average(module: nn.Module, decay: float) -> AveragedModel:
     """An exponential moving average of ``module``'s parameters and buffers."""
-    return AveragedModel(module, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
+    return AveragedModel(
+        module,
+        multi_avg_fn=get_ema_multi_avg_fn(decay),  # type: ignore[no-untyped-call]
+        use_buffers=True,
+    )

@@ -45,7 +45,7 @@ def faster_precision(
             start = time.perf_counter()
             with autocast(precision, device):
                 loss = step_loss(trial)
-            loss.backward()
+            torch.autograd.backward(loss)
             finite = bool(torch.isfinite(loss))
             times.append(time.perf_counter() - start if finite else float("inf"))
         seconds[precision] = statistics.median(times[1:])

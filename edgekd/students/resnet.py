@@ -8,13 +8,14 @@ zero: a converter folds a branch of zeros away, and such a file measures nothing
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import torch
+from pydantic import Field, ValidationError
 from torch import Tensor, nn
 
 from edgekd.errors import ModelError
-from edgekd.records import ArchSpec
+from edgekd.records import ArchSpec, Record
 
 FAMILY: Final = "resnet"
 
@@ -26,7 +27,9 @@ _IMAGENET_LAYOUTS: Final[dict[int, tuple[str, tuple[int, ...]]]] = {
     101: ("bottleneck", (3, 4, 23, 3)),
     152: ("bottleneck", (3, 8, 36, 3)),
 }
-_OPTIONS: Final = {"width": int, "last_stride": int}
+_MAX_WIDTH: Final = 4096
+_OPTIONS: Final = {"width": (1, _MAX_WIDTH), "last_stride": (1, 2)}
+"""Option -> smallest and largest value."""
 
 
 class BasicBlock(nn.Module):
@@ -159,12 +162,13 @@ def parse(
     if match is None:
         return None
     depth = int(match[1])
+    arguments: dict[str, Any]
     if depth in _CIFAR_BLOCKS:
-        arguments = {"style": "cifar", "block": "basic", "blocks": [_CIFAR_BLOCKS[depth]] * 3}
-        arguments["width"] = 16
+        blocks = [_CIFAR_BLOCKS[depth]] * 3
+        arguments = {"style": "cifar", "block": "basic", "blocks": blocks, "width": 16}
     elif depth in _IMAGENET_LAYOUTS:
-        block, blocks = _IMAGENET_LAYOUTS[depth]
-        arguments = {"style": "imagenet", "block": block, "blocks": list(blocks), "width": 64}
+        block, layout = _IMAGENET_LAYOUTS[depth]
+        arguments = {"style": "imagenet", "block": block, "blocks": list(layout), "width": 64}
     else:
         raise ModelError(
             f"{name}: no such depth; CIFAR style has {sorted(_CIFAR_BLOCKS)}, "
@@ -179,28 +183,42 @@ def parse(
 
 
 def build(arch: ArchSpec) -> ResNet:
-    """A freshly initialised module for ``arch``.
+    """A freshly initialised module for ``arch``, whose arguments may come from anybody's bundle.
 
     Raises:
-        ModelError: If the arguments are not those of a ResNet.
+        ModelError: If the arguments are not those of a ResNet of sensible size.
     """
     try:
-        return ResNet(
-            **arch.arguments,
-            widths=arch.widths,
-            num_classes=arch.num_classes,
-            in_channels=arch.in_channels,
-        )
-    except (TypeError, ValueError, KeyError, RuntimeError) as error:
-        raise ModelError(f"resnet: arguments {arch.arguments} do not build ({error})") from error
+        arguments = _Arguments.model_validate(arch.arguments)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ModelError(f"resnet: argument {where}: {first['msg']}") from error
+    return ResNet(
+        **arguments.model_dump(),
+        widths=arch.widths,
+        num_classes=arch.num_classes,
+        in_channels=arch.in_channels,
+    )
+
+
+class _Arguments(Record):
+    style: Literal["cifar", "imagenet"]
+    block: Literal["basic", "bottleneck"]
+    blocks: list[Annotated[int, Field(ge=1, le=100)]] = Field(min_length=1, max_length=6)
+    width: int = Field(ge=1, le=_MAX_WIDTH)
+    last_stride: Literal[1, 2] = 2
 
 
 def _checked_options(name: str, options: Mapping[str, Any]) -> dict[str, int]:
     for key, value in options.items():
         if key not in _OPTIONS:
             raise ModelError(f"{name}: no option {key!r}; it has {sorted(_OPTIONS)}")
-        if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= 4096:
-            raise ModelError(f"{name}: option {key} = {value!r}; expected a whole number from 1")
+        low, high = _OPTIONS[key]
+        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+            raise ModelError(
+                f"{name}: option {key} = {value!r}; expected a whole number from {low} to {high}"
+            )
     return dict(options)
 
 

@@ -160,7 +160,7 @@ def test_a_full_disk_is_one_line_and_leaves_the_last_checkpoint(tmp_path):
 
 
 def test_a_diverged_run_names_step_and_remedy(tmp_path):
-    # Each step multiplies the kernels by 1 - lr * weight_decay = -99: overflow within 20 steps.
+    # Each step multiplies the kernels by 1 - lr * weight_decay = -99: overflow in 20 steps.
     wild = ("--lr", "100", "--set", "weight_decay=1", "--set", "warmup_epochs=0")
     code, stderr = run(tmp_path / "run", *wild, "--precision", "fp32")
     assert code == 9, stderr

@@ -1,0 +1,16 @@
+"""The flags of every command that opens a data set."""
+
+from typing import Final
+
+from edgekd.cli.options import Flag
+
+DATA_FLAGS: Final = (
+    Flag(
+        "data", ("--data",), "Folder, zip, CSV manifest, .npz, builtin:digits, cifar10, cifar100."
+    ),
+    Flag("split", ("--split",), "Fractions VAL,TEST for data without a split."),
+    Flag("val_fraction", ("--val-fraction",), "Share of train for data with a test but no val."),
+    Flag("group", ("--group",), "Column or array that must not straddle splits."),
+    Flag("max_bad_files", ("--max-bad-files",), "Unreadable files to skip before it is an error."),
+    Flag("download", ("--download",), "Fetch a named data set that is not on this machine."),
+)

@@ -1,0 +1,52 @@
+"""``edgekd distill``: train a student, taught by a teacher."""
+
+from pathlib import Path
+from typing import Final
+
+import click
+
+from edgekd.cli.extras import needs_extra
+from edgekd.cli.options import Flag, example, takes_recipe, takes_terminal
+from edgekd.cli.terminal import Terminal
+from edgekd.cli.train_flags import TRAIN_FLAGS, show_bundle, takes_run_folder
+from edgekd.config import TrainRecipe
+from edgekd.errors import UsageError
+
+_FLAGS: Final = (
+    Flag("student", ("--student", "--model"), "What to train: resnet8, resnet18, timm:NAME, ..."),
+    Flag(
+        "teacher", ("--teacher",), "Bundle folder, .pt2, .onnx, .keras, SavedModel, or timm:NAME."
+    ),
+    Flag("method", ("--method",), "How to distil; none learns from labels alone.", required=True),
+    Flag("kd.temperature", ("--temperature",), "Softmax temperature of kd."),
+    Flag("kd.kd_weight", ("--kd-weight",), "Share of the soft loss of kd, 0 to 1."),
+    *TRAIN_FLAGS,
+)
+
+
+@click.command(
+    "distill",
+    epilog=example(
+        "edgekd distill --data signs.zip --teacher runs/teacher --student resnet8 \\",
+        "    --method kd --epochs 10 -o runs/student",
+    ),
+)
+@takes_run_folder
+@takes_recipe(TrainRecipe, _FLAGS)
+@takes_terminal
+def command(
+    *, recipe: TrainRecipe, terminal: Terminal, output: Path, resume: bool, overwrite: bool
+) -> None:
+    """Train a small student, taught by a teacher.
+
+    The output folder is a bundle: 'edgekd export FOLDER' writes files for a device from it.
+    """
+    with needs_extra("train", purpose="train a network"):
+        from edgekd.distill.run import distill
+
+    if "method" not in recipe.model_fields_set:
+        raise UsageError(
+            "no --method given: kd learns from --teacher, none from labels alone (the baseline)"
+        )
+    bundle = distill(recipe, output, console=terminal, resume=resume, overwrite=overwrite)
+    show_bundle(terminal, bundle, output)

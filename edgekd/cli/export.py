@@ -1,0 +1,80 @@
+"""``edgekd export``: verified ONNX and TFLite files from a bundle."""
+
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from edgekd.cli.cells import percent, size
+from edgekd.cli.data_flags import DATA_FLAGS
+from edgekd.cli.extras import needs_extra
+from edgekd.cli.options import Flag, example, takes_recipe, takes_terminal
+from edgekd.cli.terminal import Sheet, Terminal
+from edgekd.config import ExportRecipe
+
+_FLAGS: Final = (
+    Flag("formats", ("--format",), "File format; repeatable."),
+    Flag("int8", ("--int8",), "Write int8 files beside the fp32 ones; needs --data."),
+    Flag("input_encoding", ("--input",), "uint8 puts the normalisation inside the file."),
+    Flag("channel_last", ("--channel-last",), "Layout of the TFLite input."),
+    Flag("simplify", ("--simplify",), "Simplify the ONNX graph, if its outputs stay the same."),
+    Flag("num_calibration", ("--num-calibration",), "Training samples that set int8 ranges."),
+    Flag("num_parity", ("--num-parity",), "Held-out samples on which int8 outputs are compared."),
+    Flag("tolerance", ("--tolerance",), "Largest relative error of an fp32 logit."),
+    Flag("min_sqnr_db", ("--min-sqnr-db",), "Least signal-to-noise of int8 logits, in dB."),
+    Flag("min_agreement", ("--min-agreement",), "Least share of equal top-1 answers in int8."),
+    Flag("max_drop", ("--max-drop",), "Largest loss of the metric in int8; 0.005 is half a point."),
+    Flag("seed", ("--seed",), "Seed of the choice of samples."),
+    *DATA_FLAGS,
+)
+
+
+@click.command(
+    "export", epilog=example("edgekd export runs/student --int8 --data signs.zip -o runs/exported")
+)
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder for the files; each has its record beside it.",
+)
+@takes_recipe(ExportRecipe, _FLAGS)
+@takes_terminal
+def command(*, recipe: ExportRecipe, terminal: Terminal, bundle: Path, output: Path) -> None:
+    """Write verified ONNX and TFLite files from BUNDLE, a folder of teach or distill.
+
+    Every file is compared with the network it was made from; one that answers differently is
+    refused (exit code 6).
+    """
+    with needs_extra("export", purpose="write model files"):
+        from edgekd.export.run import export, rows
+
+    models = export(bundle, output, recipe, terminal)
+    data = rows(models)
+    terminal.show(data, _sheet(data))
+
+
+def _sheet(rows: list[dict[str, Any]]) -> Sheet:
+    return Sheet(
+        "",
+        ("file", "precision", "size", "int8 MACs", "max error", "SQNR dB", "top-1 agreed", "drop"),
+        tuple(
+            (
+                row["file"],
+                row["precision"],
+                size(row["size_bytes"]),
+                percent(row["int8_macs_share"]),
+                f"{row['parity']['max_abs_err']:.2g}",
+                _decibel(row["parity"]["sqnr_db"]),
+                percent(row["parity"]["top1_agreement"]),
+                percent(row["parity"]["metric_drop"]),
+            )
+            for row in rows
+        ),
+    )
+
+
+def _decibel(value: float | None) -> str:
+    return "equal" if value is None else f"{value:.1f}"

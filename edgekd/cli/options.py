@@ -1,0 +1,222 @@
+"""Flags made from recipe fields, so that flag, recipe key and default are said in one place.
+
+A command lists its :class:`Flag` s; :func:`takes_recipe` turns them into click options, merges
+recipe file, ``--set`` and flags, and hands the command one validated recipe. The flags carry text
+as typed: judging it is left to the recipe, which reports every problem at once.
+"""
+
+import functools
+import types
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal, TypeVar, Union, get_args, get_origin
+
+import click
+from click.shell_completion import CompletionItem
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from edgekd.cli.terminal import Terminal
+from edgekd.config import Section, build_recipe, to_toml
+from edgekd.errors import UsageError
+
+Decorator = Callable[[Callable[..., None]], Callable[..., None]]
+R = TypeVar("R", bound=Section)
+
+RECIPE_FILE: Final = "recipe.toml"
+_METAVARS: Final = {int: "INTEGER", float: "NUMBER", Path: "FILE"}
+
+
+@dataclass(frozen=True)
+class Flag:
+    """One recipe field as a command-line flag.
+
+    Args:
+        key: The field, dotted where it lies in a table: ``"kd.temperature"``.
+        names: ``"--temperature"``, and a short form where there is one.
+        help: What it does; the default is added from the recipe.
+        required: Whether this command asks for it even where the recipe has a default.
+    """
+
+    key: str
+    names: tuple[str, ...]
+    help: str
+    required: bool = False
+
+
+def takes_recipe(kind: type[R], flags: Sequence[Flag]) -> Decorator:
+    """Give a command ``flags``, ``--recipe``, ``--set`` and ``--print-recipe``.
+
+    The command is called with ``recipe``, an instance of ``kind``, in their place. A resumed run
+    without ``--recipe`` takes the recipe its output folder already holds.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(command)
+        def run(
+            *,
+            recipe_file: Path | None,
+            assignments: tuple[str, ...],
+            print_recipe: bool,
+            **arguments: Any,
+        ) -> None:
+            given = {flag.key: arguments.pop(_parameter(flag.key)) for flag in flags}
+            if arguments.get("resume") and recipe_file is None:
+                recipe_file = _recipe_of_run(arguments["output"])
+            recipe = build_recipe(
+                kind, recipe=recipe_file, assignments=assignments, flags=nest(given)
+            )
+            if print_recipe:
+                click.echo(to_toml(recipe), nl=False)
+                return
+            command(recipe=recipe, **arguments)
+
+        decorated: Callable[..., None] = run
+        for option in reversed([*(_option(kind, flag) for flag in flags), *_recipe_options()]):
+            decorated = option(decorated)
+        return decorated
+
+    return decorate
+
+
+def takes_terminal(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command ``--json``, ``--quiet`` and ``--verbose``; it is called with ``terminal``."""
+
+    @functools.wraps(command)
+    def run(*, json: bool, quiet: bool, verbose: bool, **arguments: Any) -> None:
+        if quiet and verbose:
+            raise UsageError("--quiet and --verbose contradict each other; give one of them")
+        command(terminal=Terminal(json=json, quiet=quiet, verbose=verbose), **arguments)
+
+    for option in (
+        click.option("--verbose", is_flag=True, help="Say more, with the time of each line."),
+        click.option("--quiet", is_flag=True, help="Say nothing but results, warnings, errors."),
+        click.option("--json", is_flag=True, help="Print the result as JSON on stdout."),
+    ):
+        run = option(run)
+    return run
+
+
+def example(*lines: str) -> str:
+    """An epilog for a command's help; click keeps a paragraph marked with a backspace as it is."""
+    return "\n".join(("\b", "Example:", *(f"  {line}" for line in lines)))
+
+
+def nest(given: dict[str, Any]) -> dict[str, Any]:
+    """Dotted keys as tables; flags that were not given are left out.
+
+    A repeatable flag arrives as a tuple whose items may themselves be lists with commas.
+
+    >>> nest({"epochs": "3", "lr": None, "kd.temperature": "2", "num_threads": ("1,2", "4")})
+    {'epochs': '3', 'kd': {'temperature': '2'}, 'num_threads': ['1', '2', '4']}
+    """
+    values: dict[str, Any] = {}
+    for key, value in given.items():
+        if value is None or value == ():
+            continue
+        *parents, leaf = key.split(".")
+        table = values
+        for parent in parents:
+            table = table.setdefault(parent, {})
+        table[leaf] = ",".join(value).split(",") if isinstance(value, tuple) else value
+    return values
+
+
+class _Words(click.ParamType[str]):
+    """Any text; the words the recipe knows are shown in help and offered by shell completion."""
+
+    name = "text"
+
+    def __init__(self, words: tuple[str, ...]) -> None:
+        self.words = words
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str | None:
+        return f"[{'|'.join(self.words)}]"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        return [CompletionItem(word) for word in self.words if word.startswith(incomplete)]
+
+
+def _recipe_options() -> list[Decorator]:
+    return [
+        click.option(
+            "--recipe",
+            "recipe_file",
+            type=click.Path(path_type=Path),
+            help="TOML file with any of these values; flags win over it.",
+        ),
+        click.option(
+            "--set",
+            "assignments",
+            multiple=True,
+            metavar="KEY=VALUE",
+            help="Any recipe field, for example augment.flip=false; repeatable.",
+        ),
+        click.option("--print-recipe", is_flag=True, help="Print the whole recipe and stop."),
+    ]
+
+
+def _option(kind: type[Section], flag: Flag) -> Decorator:
+    field = _field(kind, flag.key)
+    text = f"{flag.help}  {'[required]' if flag.required else _default(field)}".rstrip()
+    scalars = _scalars(field.annotation)
+    if bool in scalars:
+        names = [*flag.names[:-1], f"{flag.names[-1]}/--no-{flag.names[-1].removeprefix('--')}"]
+        return click.option(*names, _parameter(flag.key), default=None, help=text)
+    words = tuple(str(word) for word in scalars if isinstance(word, str))
+    metavar = next((_METAVARS[scalar] for scalar in scalars if scalar in _METAVARS), "TEXT")
+    return click.option(
+        *flag.names,
+        _parameter(flag.key),
+        type=_Words(words) if words and len(words) == len(scalars) else click.STRING,
+        metavar=None if words and len(words) == len(scalars) else metavar,
+        multiple=get_origin(field.annotation) is tuple,
+        help=text,
+    )
+
+
+def _parameter(key: str) -> str:
+    return key.replace(".", "__")
+
+
+def _field(kind: type[BaseModel], key: str) -> FieldInfo:
+    head, _, rest = key.partition(".")
+    field = kind.model_fields[head]
+    if not rest:
+        return field
+    table: Any = field.annotation
+    return _field(table, rest)
+
+
+def _scalars(annotation: Any) -> tuple[Any, ...]:
+    """The plain types and literal words an annotation is made of, without ``None``."""
+    origin = get_origin(annotation)
+    if origin is Literal:
+        return get_args(annotation)
+    if origin in (Union, types.UnionType, tuple):
+        return tuple(dict.fromkeys(s for part in get_args(annotation) for s in _scalars(part)))
+    if origin is not None:  # Annotated[int, ...]
+        return _scalars(get_args(annotation)[0])
+    return () if annotation in (type(None), ...) else (annotation,)
+
+
+def _default(field: FieldInfo) -> str:
+    default = field.get_default(call_default_factory=True)
+    if default is PydanticUndefined:
+        return "[required]"
+    if default is None:
+        return ""
+    if isinstance(default, bool):
+        default = "on" if default else "off"
+    if isinstance(default, tuple):
+        default = ",".join(str(item) for item in default)
+    return f"[default: {default}]"
+
+
+def _recipe_of_run(output: Path) -> Path | None:
+    path = output / RECIPE_FILE
+    return path if path.is_file() else None

@@ -1,0 +1,245 @@
+"""Operators of an ONNX graph, with shapes from ONNX's own inference at batch size 1."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Final
+
+from edgekd.errors import BundleError, MissingExtraError
+from edgekd.export.audit import FileFacts, Operator, facts
+from edgekd.records import TensorSpec
+from edgekd.runtimes.encoding import layout_of
+from edgekd.runtimes.precision import OperatorKind
+
+try:
+    import onnx
+    from onnx import TensorProto
+except ModuleNotFoundError as missing:
+    raise MissingExtraError("onnx", extra="export", purpose="read ONNX files") from missing
+
+Shape = tuple[int, ...]
+Shapes = Mapping[str, Shape]
+
+_QUANTIZERS: Final = frozenset({"QuantizeLinear", "DequantizeLinear"})
+_ACTIVATIONS: Final = frozenset({"Relu", "Clip"})  # fused into the operator before them
+_FLOATS: Final = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE})
+_EIGHT_BITS: Final = frozenset({TensorProto.INT8, TensorProto.UINT8})
+_OPAQUE: Final = frozenset({"Einsum", "LSTM", "GRU", "RNN", "If", "Loop", "Scan", "Attention"})
+"""Operators that may multiply and whose multiplications are not counted here."""
+
+
+def read_onnx(path: Path) -> onnx.ModelProto:
+    """Parse and check a file.
+
+    Raises:
+        BundleError: If it is not a valid ONNX model.
+    """
+    try:
+        model = onnx.load(path, load_external_data=False)  # a file may name any other file
+        onnx.checker.check_model(model)
+    except Exception as error:  # protobuf, the checker and its C++ raise a dozen types
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise BundleError(
+            f"{path}: not a valid ONNX file ({reason[:200]}); it is damaged: export it again"
+        ) from error
+    return model
+
+
+def audit_onnx(path: Path) -> FileFacts:
+    """Read an ONNX file back.
+
+    Raises:
+        BundleError: If it is damaged.
+    """
+    model = read_onnx(path)
+    graph = _Graph.read(model, path)
+    weights = [item for item in model.graph.initializer if item.name in graph.parameters]
+    return facts(
+        (graph.operator(node) for node in model.graph.node if node.op_type not in _QUANTIZERS),
+        num_params=sum(prod(item.dims) for item in weights),
+        inputs=tuple(_spec(item, "") for item in model.graph.input),
+        outputs=tuple(_spec(item, "NK") for item in model.graph.output),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Graph:
+    shapes: Shapes
+    types: Mapping[str, int]
+    producers: Mapping[str, onnx.NodeProto]
+    readers: Mapping[str, list[onnx.NodeProto]]
+    parameters: frozenset[str]
+
+    @classmethod
+    def read(cls, model: onnx.ModelProto, path: Path) -> "_Graph":
+        graph = _inferred(model, path).graph
+        values = [*graph.value_info, *graph.input, *graph.output]
+        typed = {v.name: v.type.tensor_type for v in values if v.type.HasField("tensor_type")}
+        shapes = {name: _fixed_shape(t.shape) for name, t in typed.items() if t.HasField("shape")}
+        stored = {item.name: item for item in graph.initializer}
+        readers: dict[str, list[onnx.NodeProto]] = {}
+        for node in graph.node:
+            for name in node.input:
+                readers.setdefault(name, []).append(node)
+        return cls(
+            shapes={k: v for k, v in shapes.items() if v is not None}
+            | {name: tuple(item.dims) for name, item in stored.items()},
+            types={name: t.elem_type for name, t in typed.items()}
+            | {name: item.data_type for name, item in stored.items()},
+            producers={output: node for node in graph.node for output in node.output},
+            readers=readers,
+            parameters=frozenset(
+                name for name in stored if _is_parameter(name, stored[name], readers)
+            ),
+        )
+
+    def operator(self, node: onnx.NodeProto) -> Operator:
+        """One node that is not a quantizer."""
+        multiplying = _MULTIPLYING.get(node.op_type) if node.domain in ("", "ai.onnx") else None
+        if multiplying is None:
+            opaque = node.op_type in _OPAQUE or node.domain not in ("", "ai.onnx")
+            return Operator(
+                name=node.op_type, int8=self._between_quantizers(node), macs=None if opaque else 0
+            )
+        kind = self._kind(node, multiplying)
+        return Operator(
+            name=node.op_type,
+            int8=kind == "int8",
+            kind=kind,
+            macs=_count(multiplying.formula, node, self.shapes),
+        )
+
+    def _kind(self, node: onnx.NodeProto, multiplying: "_Multiplying") -> OperatorKind:
+        if multiplying.native is not None:
+            return multiplying.native
+        activation, weights = node.input[0], node.input[1]
+        if self._is_dequantized(weights):
+            runs_in_int8 = self._is_dequantized(activation) and (
+                not multiplying.writes_int8 or self._is_quantized(node.output[0])
+            )
+            return "int8" if runs_in_int8 else "int8-weights"
+        return "fp16" if self.types.get(weights) == TensorProto.FLOAT16 else "fp32"
+
+    def _between_quantizers(self, node: onnx.NodeProto) -> bool:
+        """Whether a node without MACs computes on 8-bit values: in QDQ form, or natively."""
+        values = [name for name in node.input if name and name not in self.parameters]
+        if all(self.types.get(name) in _EIGHT_BITS for name in node.output):
+            return True
+        dequantized = [name for name in values if self.types.get(name) in _FLOATS]
+        return (
+            bool(dequantized)
+            and all(self._is_dequantized(name) for name in dequantized)
+            and all(self._is_quantized(name) for name in node.output if name)
+        )
+
+    def _is_dequantized(self, name: str) -> bool:
+        producer = self.producers.get(name)
+        if producer is not None and producer.op_type in _ACTIVATIONS:
+            return self._is_dequantized(producer.input[0])
+        return producer is not None and producer.op_type == "DequantizeLinear"
+
+    def _is_quantized(self, name: str) -> bool:
+        readers = self.readers.get(name, [])
+        if len(readers) == 1 and readers[0].op_type in _ACTIVATIONS:
+            return self._is_quantized(readers[0].output[0])
+        return bool(readers) and all(node.op_type == "QuantizeLinear" for node in readers)
+
+
+def _inferred(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
+    fixed = onnx.ModelProto()
+    fixed.CopyFrom(model)
+    del fixed.graph.value_info[:]  # written for a dynamic batch axis
+    for item in (*fixed.graph.input, *fixed.graph.output):
+        dims = item.type.tensor_type.shape.dim
+        if dims and dims[0].WhichOneof("value") != "dim_value":
+            dims[0].dim_value = 1
+    try:
+        return onnx.shape_inference.infer_shapes(fixed, data_prop=True)
+    except Exception as error:  # as above
+        raise BundleError(f"{path}: its shapes contradict each other; export it again") from error
+
+
+def _fixed_shape(shape: onnx.TensorShapeProto) -> Shape | None:
+    sizes = [dim.dim_value if dim.HasField("dim_value") else None for dim in shape.dim]
+    return None if None in sizes else tuple(size for size in sizes if size is not None)
+
+
+def _is_parameter(
+    name: str, item: onnx.TensorProto, readers: Mapping[str, list[onnx.NodeProto]]
+) -> bool:
+    """Weights and biases, fp32 or stored quantized; not scales, zero points, axes or shapes."""
+    for node in readers.get(name, []):
+        position = list(node.input).index(name)
+        if node.op_type in _QUANTIZERS:
+            if position == 0:
+                return True
+        elif item.data_type in _FLOATS and len(item.dims) > 0:
+            return True
+    return False
+
+
+def _spec(item: onnx.ValueInfoProto, layout: str) -> TensorSpec:
+    tensor = item.type.tensor_type
+    shape = tuple(d.dim_value if d.HasField("dim_value") else d.dim_param for d in tensor.shape.dim)
+    sizes = [size if isinstance(size, int) else None for size in shape]
+    return TensorSpec(
+        name=item.name,
+        shape=shape,
+        dtype=_dtype(tensor.elem_type),
+        layout=layout or layout_of(sizes) or "",
+    )
+
+
+def _dtype(element: int) -> str:
+    """As NumPy spells it."""
+    names = {int(TensorProto.FLOAT): "float32", int(TensorProto.DOUBLE): "float64"}
+    return names.get(element) or str(TensorProto.DataType.Name(element)).lower()  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Multiplying:
+    formula: Callable[[onnx.NodeProto, Shapes], int]
+    writes_int8: bool = False
+    """Its int8 kernel also needs its output quantized."""
+    native: OperatorKind | None = None
+    """Already an integer operator, by its own definition."""
+
+
+def _count(
+    formula: Callable[[onnx.NodeProto, Shapes], int], node: onnx.NodeProto, shapes: Shapes
+) -> int | None:
+    try:
+        return formula(node, shapes)
+    except KeyError:  # a shape that inference could not find
+        return None
+
+
+def _conv(weights: int) -> Callable[[onnx.NodeProto, Shapes], int]:
+    """``(O, I / groups, ...)`` weights: every output value sums one kernel."""
+    return lambda node, shapes: prod(shapes[node.output[0]]) * prod(shapes[node.input[weights]][1:])
+
+
+def _conv_transpose(node: onnx.NodeProto, shapes: Shapes) -> int:
+    return prod(shapes[node.input[0]]) * prod(shapes[node.input[1]][1:])
+
+
+def _matmul(node: onnx.NodeProto, shapes: Shapes) -> int:
+    return prod(shapes[node.output[0]]) * shapes[node.input[0]][-1]
+
+
+def _gemm(node: onnx.NodeProto, shapes: Shapes) -> int:
+    transposed = any(a.name == "transA" and a.i for a in node.attribute)
+    return prod(shapes[node.output[0]]) * shapes[node.input[0]][0 if transposed else 1]
+
+
+_MULTIPLYING: Final[Mapping[str, _Multiplying]] = {
+    "Conv": _Multiplying(formula=_conv(1), writes_int8=True),
+    "ConvTranspose": _Multiplying(formula=_conv_transpose, writes_int8=True),
+    "Gemm": _Multiplying(formula=_gemm),
+    "MatMul": _Multiplying(formula=_matmul),
+    "QLinearConv": _Multiplying(formula=_conv(3), native="int8"),
+    "QLinearMatMul": _Multiplying(formula=_matmul, native="int8"),
+    "ConvInteger": _Multiplying(formula=_conv(1), native="int8-dynamic"),
+    "MatMulInteger": _Multiplying(formula=_matmul, native="int8-dynamic"),
+}

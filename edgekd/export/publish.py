@@ -1,0 +1,67 @@
+"""Files that passed go where the user wants them; files that did not are kept out of the way."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from pydantic import Field
+
+from edgekd.bundle import to_json, write_atomically
+from edgekd.errors import ParityError
+from edgekd.export.verify import Verdict
+from edgekd.records import SCHEMA, ExportedModel, Record
+
+_REPORT: Final = ".failed.json"
+_REJECTED: Final = ".rejected"
+
+
+class RejectedModel(Record):
+    """A file that did not pass its gate, and why."""
+
+    schema_: int = Field(default=SCHEMA, alias="schema")
+    problems: tuple[str, ...] = Field(min_length=1)
+    model: ExportedModel
+
+
+def publish(verdicts: Sequence[Verdict], output: Path) -> tuple[ExportedModel, ...]:
+    """Write every file with its record beside it, once all of them have passed.
+
+    Where one did not pass, nothing in ``output`` is replaced: each refused file is kept under
+    ``FILE.rejected``, which no runtime opens, with a report in ``FILE.failed.json``.
+
+    Raises:
+        ParityError: If any file did not pass.
+        OutputError: If the folder cannot be written.
+    """
+    refused = [verdict for verdict in verdicts if verdict.problems]
+    for verdict in refused:
+        _keep_aside(verdict, output)
+    if refused:
+        raise ParityError(_complaint(refused, output))
+    for verdict in verdicts:
+        target = output / verdict.model.file
+        write_atomically(target, verdict.candidate.path.read_bytes())
+        write_atomically(_beside(target, ".json"), to_json(verdict.model))
+        for suffix in (_REPORT, _REJECTED):  # of an earlier try
+            _beside(target, suffix).unlink(missing_ok=True)
+    return tuple(verdict.model for verdict in verdicts)
+
+
+def _keep_aside(verdict: Verdict, output: Path) -> None:
+    target = output / verdict.model.file
+    report = RejectedModel(problems=verdict.problems, model=verdict.model)
+    write_atomically(_beside(target, _REJECTED), verdict.candidate.path.read_bytes())
+    write_atomically(_beside(target, _REPORT), to_json(report))
+
+
+def _complaint(refused: Sequence[Verdict], output: Path) -> str:
+    reasons = "; ".join(f"{v.model.file}: {', '.join(v.problems)}" for v in refused)
+    report = _beside(output / refused[0].model.file, _REPORT)
+    return (
+        f"{reasons}. Nothing was exported; figures are in {report}. "
+        "For int8 try more --num-calibration, or state the loss you accept (edgekd export --help)"
+    )
+
+
+def _beside(target: Path, suffix: str) -> Path:
+    return target.with_name(target.name + suffix)

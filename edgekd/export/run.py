@@ -1,0 +1,147 @@
+"""``export``: one student, from its bundle to files for runtimes, each proven to answer like it.
+
+Read from top to bottom: the student is loaded and made ready, every format is converted and
+quantized from the same network with the same samples, every file is audited and compared, and
+only when all have passed does any of them reach the output folder.
+"""
+
+import platform
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Final
+
+import edgekd
+from edgekd.bundle import reporting_write_errors
+from edgekd.config import ExportRecipe
+from edgekd.console import Console, SilentConsole
+from edgekd.export.formats import FORMATS, Source
+from edgekd.export.prepare import input_shape, prepare_for_export
+from edgekd.export.publish import publish
+from edgekd.export.samples import ExportSamples, gather_samples
+from edgekd.export.tflite_file import require_litert
+from edgekd.export.verify import Verdict, verify
+from edgekd.records import ExportedModel
+from edgekd.students.build import load_student
+from edgekd.students.count import count_cost
+
+_PACKAGES: Final = (
+    "torch",
+    "onnx",
+    "onnxruntime",
+    "onnxscript",
+    "onnxsim",
+    "litert-torch",
+    "litert-converter",
+    "ai-edge-litert",
+    "ai-edge-quantizer",
+    "litert-quantizer",
+    "numpy",
+)
+
+
+def export(
+    bundle_folder: Path, output: Path, recipe: ExportRecipe, console: Console | None = None
+) -> tuple[ExportedModel, ...]:
+    """Write the student of a bundle as verified files, with a record beside each.
+
+    Args:
+        bundle_folder: What ``teach`` or ``distill`` wrote.
+        output: Created if missing; gets ``student.onnx``, ``student.int8.onnx``,
+            ``student.tflite``, ``student.int8.tflite`` as the recipe asks, and ``FILE.json``.
+        recipe: Formats, int8 and the limits of the gate.
+        console: Hears about progress.
+
+    Returns:
+        One record per file, in the order of the formats, fp32 before int8.
+
+    Raises:
+        UsageError: If int8 is asked for without data.
+        BundleError: If the bundle is damaged.
+        DataError: If the data cannot be opened or is not what the student was trained for.
+        MissingExtraError: If a converter is not installed.
+        ExportError: If a converter fails, or produces something else than was asked for.
+        ParityError: If a file does not answer like the student; nothing is exported then.
+        OutputError: If ``output`` cannot be written.
+    """
+    console = console or SilentConsole()
+    if "tflite" in recipe.formats:
+        require_litert()
+    with _scratch_folder(output) as work:
+        record, student = load_student(bundle_folder)
+        samples = gather_samples(record, student, recipe, console)
+        source = Source(
+            bundle_folder=bundle_folder,
+            record=record,
+            network=prepare_for_export(student, record.preprocess.inputs),
+            recipe=recipe,
+            work=work,
+        )
+        verdicts = _make_all(source, samples, console)
+        models = publish(verdicts, output)
+    for model in models:
+        for note in model.notes:
+            console.info(f"{model.file}: {note}")
+    return models
+
+
+def _make_all(source: Source, samples: ExportSamples, console: Console) -> list[Verdict]:
+    """Convert, quantize and verify every format the recipe names."""
+    shapes = [input_shape(spec) for spec in source.record.preprocess.inputs]
+    cost = count_cost(source.network, shapes)
+    versions = _versions()
+    verdicts = []
+    with console.track("exporting", total=2 * len(source.recipe.formats)) as progress:
+        for name in source.recipe.formats:
+            progress.describe(f"writing {name}")
+            candidates = FORMATS[name].write(source, samples.calibration)
+            progress.advance()
+            progress.describe(f"comparing {name} with the student")
+            for candidate in candidates:
+                verdicts.append(verify(candidate, source, samples.reference, cost, versions))
+            progress.advance()
+    return verdicts
+
+
+def rows(models: Sequence[ExportedModel]) -> list[dict[str, Any]]:
+    """What ``export --json`` prints: one object per file."""
+    return [
+        {
+            "file": model.file,
+            "format": model.format,
+            "precision": model.precision,
+            "size_bytes": model.size_bytes,
+            "int8_macs_share": model.int8_macs_share,
+            "parity": model.parity.model_dump(mode="json"),
+            "audit": model.audit.model_dump(mode="json"),
+            "num_params": model.num_params,
+            "macs": model.macs,
+            "sha256": model.sha256,
+            "notes": list(model.notes),
+        }
+        for model in models
+    ]
+
+
+@contextmanager
+def _scratch_folder(output: Path) -> Iterator[Path]:
+    """A folder for half-made files, outside ``output``, which is checked before work is spent."""
+    with reporting_write_errors(output):
+        output.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".edgekd-", dir=output):
+            pass  # writable
+    with tempfile.TemporaryDirectory(prefix="edgekd-export-") as folder:
+        yield Path(folder)
+
+
+def _versions() -> dict[str, str]:
+    """Of the packages that make an exported file."""
+    found = {"edgekd": edgekd.__version__, "python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:  # one of two names, or a format not asked for
+            continue
+    return found

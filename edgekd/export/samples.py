@@ -1,0 +1,135 @@
+"""Which samples an export looks at: some of train set int8 ranges, some of val judge the result."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from edgekd.config import ExportRecipe
+from edgekd.console import Console
+from edgekd.data.calibration import calibration_indices
+from edgekd.data.dataset import Dataset, Samples
+from edgekd.data.open import open_dataset
+from edgekd.errors import DataError, UsageError
+from edgekd.export.parity import Logits, Reference
+from edgekd.export.quantization.calibration import CalibrationSamples, input_encoding
+from edgekd.records import ImageInput, InputSpec, StudentBundle
+from edgekd.runtimes.encoding import TensorInfo, encode_input
+
+_MADE_UP: Final = 16  # samples where no data is given: enough to see a wrong graph
+_BATCH: Final = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportSamples:
+    """What to calibrate with (``None`` without int8) and what to compare on."""
+
+    calibration: CalibrationSamples | None
+    reference: Reference
+
+
+def gather_samples(
+    record: StudentBundle, student: nn.Module, recipe: ExportRecipe, console: Console
+) -> ExportSamples:
+    """Decode the samples of an export and ask the student for its answers.
+
+    Raises:
+        UsageError: If int8 is asked for without data.
+        DataError: If the data cannot be opened or is not what the student was trained for.
+    """
+    specs = record.preprocess.inputs
+    if recipe.data is None:
+        if recipe.int8:
+            raise UsageError("--int8 sets its ranges from training samples; give --data as well")
+        made_up = [_made_up(spec, recipe.seed) for spec in specs]
+        logits = source_logits(student, made_up, specs)
+        reference = Reference(samples=made_up, logits=logits, labels=None, split=None)
+        return ExportSamples(calibration=None, reference=reference)
+    dataset = open_dataset(recipe, console)
+    _check_labels(dataset, record)
+    reference = _held_out(dataset, student, specs, recipe)
+    calibration = _calibration(dataset, specs, recipe) if recipe.int8 else None
+    return ExportSamples(calibration=calibration, reference=reference)
+
+
+@torch.no_grad()
+def source_logits(
+    student: nn.Module, samples: Sequence[NDArray[Any]], specs: Sequence[InputSpec]
+) -> Logits:
+    """``(n, K)`` of the student as trained, in eval mode and float32.
+
+    Args:
+        student: In eval mode.
+        samples: Decoded, one array per input.
+        specs: One per input.
+    """
+    parts = []
+    for start in range(0, len(samples[0]), _BATCH):
+        tensors = [
+            torch.from_numpy(_encode(values[start : start + _BATCH], spec))
+            for values, spec in zip(samples, specs, strict=True)
+        ]
+        parts.append(student(*tensors).numpy())
+    return np.concatenate(parts)
+
+
+def _held_out(
+    dataset: Dataset, student: nn.Module, specs: Sequence[InputSpec], recipe: ExportRecipe
+) -> Reference:
+    val = dataset.splits["val"]
+    order = np.random.default_rng(recipe.seed).permutation(len(val))
+    rows = np.sort(order[: recipe.num_parity])
+    samples = _load(val, rows, specs)
+    return Reference(
+        samples=samples,
+        logits=source_logits(student, samples, specs),
+        labels=val.labels[rows],
+        split=val.name,
+    )
+
+
+def _calibration(
+    dataset: Dataset, specs: Sequence[InputSpec], recipe: ExportRecipe
+) -> CalibrationSamples:
+    train = dataset.splits["train"]
+    rows = calibration_indices(train.labels, num_samples=recipe.num_calibration, seed=recipe.seed)
+    return CalibrationSamples(specs=specs, decoded=_load(train, rows, specs))
+
+
+def _load(
+    samples: Samples, rows: NDArray[np.int64], specs: Sequence[InputSpec]
+) -> list[NDArray[Any]]:
+    return [samples.load(rows, spec) for spec in specs]
+
+
+def _check_labels(dataset: Dataset, record: StudentBundle) -> None:
+    if dataset.class_names != record.labels:
+        raise DataError(
+            f"{dataset.source}: has classes {_few(dataset.class_names)}, the student was trained "
+            f"for {_few(record.labels)}; give the data it was trained on"
+        )
+
+
+def _few(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:5])}{', ...' if len(names) > 5 else ''} ({len(names)})"
+
+
+def _made_up(spec: InputSpec, seed: int) -> NDArray[Any]:
+    generator = np.random.default_rng(seed)
+    if isinstance(spec, ImageInput):
+        shape = (_MADE_UP, spec.height, spec.width, spec.channels)
+        return generator.integers(0, 256, shape, dtype=np.uint8)
+    windows = generator.standard_normal((_MADE_UP, spec.channels, spec.length), dtype=np.float32)
+    std, mean = (np.array(v, np.float32)[:, None] for v in (spec.std, spec.mean))
+    return np.asarray(windows * std + mean, dtype=np.float32)
+
+
+def _encode(values: NDArray[Any], spec: InputSpec) -> NDArray[Any]:
+    """As the student takes it: normalised float32, channels first."""
+    how = input_encoding(spec, "float32", channel_last=False)
+    info = TensorInfo(name=spec.name, shape=(None,) * values.ndim, dtype="float32")
+    return encode_input(values, info, how)

@@ -1,0 +1,139 @@
+"""The gate between a converter and the user: a file is audited, compared and then described."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from edgekd.bundle import sha256_of
+from edgekd.errors import ExportError
+from edgekd.evaluate.metrics import metric_from_logits
+from edgekd.export.audit import FileFacts, audit_file
+from edgekd.export.formats import FORMATS, Candidate, Source
+from edgekd.export.metadata import EmbeddedMetadata
+from edgekd.export.parity import Logits, Reference, compare, problems, run_session
+from edgekd.export.quantization.calibration import input_encoding
+from edgekd.export.quiet import quiet_stderr
+from edgekd.records import ExportedModel, Metric, TensorSpec
+from edgekd.runtimes.encoding import InputEncoding
+from edgekd.runtimes.session import open_session
+from edgekd.students.count import Cost
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """A candidate's record, and why it is refused (empty if it is not)."""
+
+    candidate: Candidate
+    model: ExportedModel
+    problems: tuple[str, ...]
+
+
+def verify(
+    candidate: Candidate, source: Source, reference: Reference, cost: Cost, versions: dict[str, str]
+) -> Verdict:
+    """Complete a candidate with its metadata, look at what it computes in, compare its answers.
+
+    Args:
+        candidate: Rewritten in place with the metadata inside, so that what is compared is what
+            is published.
+        source: What it was made from.
+        reference: What it has to answer.
+        cost: Parameters and MACs of the prepared network.
+        versions: Of the packages that made it.
+
+    Raises:
+        ExportError: If int8 was asked for and the file computes nothing in int8, or the other
+            way round.
+        BundleError: If its runtime cannot run it.
+    """
+    encodings = _encodings(candidate, source)
+    metadata = _metadata(source, versions)
+    FORMATS[candidate.format].embed(candidate.path, metadata)
+    facts = audit_file(candidate.path)
+    _check_precision(candidate, facts)
+    answers = _answers(candidate, reference, encodings)
+    parity = compare(
+        reference,
+        answers.__getitem__,
+        batch_sizes=tuple(answers),
+        tolerance=None if candidate.int8 else source.recipe.tolerance,
+    )
+    model = ExportedModel(
+        file=candidate.path.name,
+        format=candidate.format,
+        precision=facts.precision,
+        task=source.record.task,
+        sha256=sha256_of(candidate.path),
+        size_bytes=candidate.path.stat().st_size,
+        num_params=cost.num_params,
+        macs=cost.macs,
+        inputs=_inputs(facts.inputs, encodings),
+        outputs=facts.outputs,
+        input_encoding=metadata.input_encoding,
+        int8_macs_share=facts.audit.int8_macs_share,
+        audit=facts.audit,
+        parity=parity,
+        preprocess=source.record.preprocess,
+        labels=source.record.labels,
+        source_sha256=source.record.weights_sha256,
+        metrics=_metrics(reference, next(iter(answers.values()))),
+        versions=versions,
+        provenance=source.record.provenance,
+        notes=candidate.notes,
+    )
+    found = problems(parity, facts.precision, reference.logits, source.recipe)
+    return Verdict(candidate=candidate, model=model, problems=tuple(found))
+
+
+def _encodings(candidate: Candidate, source: Source) -> list[InputEncoding]:
+    channel_last = FORMATS[candidate.format].channel_last(source.recipe)
+    return [
+        input_encoding(spec, source.recipe.input_encoding, channel_last=channel_last)
+        for spec in source.record.preprocess.inputs
+    ]
+
+
+def _metadata(source: Source, versions: dict[str, str]) -> EmbeddedMetadata:
+    return EmbeddedMetadata(
+        task=source.record.task,
+        labels=source.record.labels,
+        preprocess=source.record.preprocess,
+        input_encoding=source.recipe.input_encoding,
+        source_sha256=source.record.weights_sha256,
+        versions=versions,
+        provenance=source.record.provenance,
+    )
+
+
+def _check_precision(candidate: Candidate, facts: FileFacts) -> None:
+    if candidate.int8 != (facts.audit.int8_macs_share > 0):
+        asked = "int8" if candidate.int8 else "fp32"
+        raise ExportError(
+            f"{candidate.path.name}: asked for {asked}, the converter produced {facts.precision} "
+            f"({facts.audit.int8_macs_share:.0%} of the MACs in int8)"
+        )
+
+
+def _answers(
+    candidate: Candidate, reference: Reference, encodings: Sequence[InputEncoding]
+) -> dict[int, Logits]:
+    """Batch size to logits."""
+    with quiet_stderr():  # LiteRT announces its delegate from C++
+        session = open_session(candidate.path, num_threads=1, encodings=encodings)
+        return {
+            batch: run_session(session, reference.samples, batch=batch)
+            for batch in FORMATS[candidate.format].batch_sizes
+        }
+
+
+def _inputs(
+    specs: Sequence[TensorSpec], encodings: Sequence[InputEncoding]
+) -> tuple[TensorSpec, ...]:
+    """The file's inputs with the layout that is known here, and only guessed from a shape."""
+    layouts = {encoding.name: encoding.layout for encoding in encodings}
+    return tuple(spec.model_copy(update={"layout": layouts[spec.name]}) for spec in specs)
+
+
+def _metrics(reference: Reference, logits: Logits) -> tuple[Metric, ...]:
+    if reference.labels is None or reference.split is None:
+        return ()
+    return (metric_from_logits(logits, reference.labels, split=reference.split),)

@@ -1,0 +1,44 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from edgekd.cli.main import main_inner
+
+ARGUMENTS = ["--data", "signs.zip", "--teacher", "runs/t", "--student", "resnet8", "-o", "runs/s"]
+
+
+@pytest.fixture
+def calls(fake_stage, bundle):
+    seen = []
+
+    def distill(recipe, output, *, console, resume, overwrite):
+        seen.append((recipe, output, resume, overwrite))
+        return bundle
+
+    fake_stage("edgekd.distill.run", distill=distill)
+    return seen
+
+
+def test_flags_reach_the_stage_as_one_recipe(calls, capsys):
+    flags = ["--method", "kd", "--temperature", "2", "--kd-weight", "0.5", "--seed", "3"]
+    assert main_inner(["distill", *ARGUMENTS, *flags, "--resume", "--json"]) == 0
+    ((recipe, folder, resume, overwrite),) = calls
+    assert (recipe.student, recipe.teacher, recipe.method) == ("resnet8", "runs/t", "kd")
+    assert (recipe.kd.temperature, recipe.kd.kd_weight, recipe.seed) == (2.0, 0.5, 3)
+    assert (folder, resume, overwrite) == (Path("runs/s"), True, False)
+    result = json.loads(capsys.readouterr().out)
+    assert result["method"] == "kd"
+    assert result["teacher"]["source"] == "runs/teacher"
+
+
+def test_the_method_is_never_guessed(calls, capsys):
+    assert main_inner(["distill", *ARGUMENTS]) == 2
+    assert "no --method given: kd learns from --teacher" in capsys.readouterr().err
+    assert calls == []
+    assert main_inner(["distill", *ARGUMENTS, "--set", "method=none", "--json"]) == 0
+
+
+def test_an_unknown_method_is_named_with_the_known_ones(capsys):
+    assert main_inner(["distill", *ARGUMENTS, "--method", "magic"]) == 3
+    assert "method = 'magic': input should be 'none' or 'kd'" in capsys.readouterr().err

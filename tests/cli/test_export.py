@@ -1,0 +1,60 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from edgekd.cli.main import main_inner
+
+ROW = {
+    "file": "student.int8.onnx", "format": "onnx", "precision": "int8-static",
+    "size_bytes": 91_234, "int8_macs_share": 0.985,
+    "parity": {
+        "max_abs_err": 0.1234, "sqnr_db": 28.44, "top1_agreement": 0.992, "metric_drop": 0.004,
+        "num_samples": 250,
+    },
+}  # fmt: skip
+EQUAL = {
+    **ROW,
+    "file": "student.onnx",
+    "precision": "fp32",
+    "parity": {**ROW["parity"], "sqnr_db": None, "metric_drop": None},
+}
+
+
+@pytest.fixture
+def calls(fake_stage):
+    seen = []
+
+    def export(bundle_folder, output, recipe, console):
+        seen.append((bundle_folder, output, recipe))
+        return (EQUAL, ROW)
+
+    fake_stage("edgekd.export.run", export=export, rows=list)
+    return seen
+
+
+def test_flags_reach_the_stage(calls, capsys):
+    flags = ["--format", "onnx", "--int8", "--input", "uint8", "--no-channel-last"]
+    data = ["--data", "signs.zip", "--num-calibration", "64"]
+    assert main_inner(["export", "runs/s", *flags, *data, "-o", "out", "--json"]) == 0
+    ((folder, output, recipe),) = calls
+    assert (folder, output) == (Path("runs/s"), Path("out"))
+    assert (recipe.formats, recipe.int8, recipe.input_encoding) == (("onnx",), True, "uint8")
+    assert (recipe.channel_last, recipe.num_calibration) == (False, 64)
+    assert json.loads(capsys.readouterr().out) == [EQUAL, ROW]
+
+
+def test_both_formats_in_fp32_by_default(calls):
+    assert main_inner(["export", "runs/s", "-o", "out"]) == 0
+    recipe = calls[0][2]
+    assert (recipe.formats, recipe.int8, recipe.data) == (("onnx", "tflite"), False, None)
+
+
+def test_a_person_sees_a_table(calls, capsys):
+    assert main_inner(["export", "runs/s", "-o", "out"]) == 0
+    _, equal, quantized = (line.split() for line in capsys.readouterr().out.splitlines())
+    assert quantized == [
+        "student.int8.onnx", "int8-static", "91.2", "kB", "98.50", "%", "0.12", "28.4",
+        "99.20", "%", "0.40", "%",
+    ]  # fmt: skip
+    assert equal[-3:] == ["equal", "99.20", "%"]  # no metric was asked for: an empty cell

@@ -1,0 +1,156 @@
+import tomllib
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from edgekd.cli.main import main_inner
+from edgekd.cli.options import Flag, takes_recipe
+from edgekd.config import BenchRecipe, TrainRecipe
+
+FLAGS = (
+    Flag("data", ("--data",), "Data."),
+    Flag("student", ("--model",), "Model."),
+    Flag("method", ("--method",), "Method.", required=True),
+    Flag("epochs", ("--epochs",), "Epochs."),
+    Flag("split", ("--split",), "Split."),
+    Flag("download", ("--download",), "Download."),
+    Flag("augment.flip", ("--flip",), "Flip."),
+    Flag("kd.temperature", ("--temperature",), "Temperature."),
+)
+
+
+@pytest.fixture
+def parse():
+    """The recipe a command line leads to, through a command of its own."""
+    seen: list[TrainRecipe] = []
+
+    @click.command()
+    @click.option("-o", "output", type=click.Path(path_type=Path))
+    @click.option("--resume", is_flag=True)
+    @takes_recipe(TrainRecipe, FLAGS)
+    def command(*, recipe: TrainRecipe, output: Path | None, resume: bool) -> None:
+        seen.append(recipe)
+
+    def run(*arguments: str) -> TrainRecipe:
+        command.main(list(arguments), standalone_mode=False)
+        return seen[-1]
+
+    run.command = command
+    return run
+
+
+def test_set_wins_over_the_file_and_flags_win_over_both(parse, tmp_path):
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(
+        'data = "file"\nmodel = "file"\nepochs = 1\nlr = 0.5\n'
+        "[kd]\ntemperature = 1.0\nkd_weight = 0.1\n"
+    )
+    result = parse(
+        "--recipe", str(recipe),
+        "--set", "epochs=2", "--set", "kd.temperature=2", "--set", "data=set",
+        "--epochs", "3", "--model", "flag",
+    )  # fmt: skip
+    assert result.lr == 0.5  # only in the file
+    assert result.kd.kd_weight == 0.1  # its neighbour in the table was set, it was not
+    assert result.kd.temperature == 2.0  # --set over file
+    assert result.data == "set"
+    assert result.epochs == 3  # flag over --set over file
+    assert result.student == "flag"  # under the file's other spelling of the key
+
+
+def test_values_are_what_the_recipe_says_not_text(parse):
+    result = parse(
+        "--data", "d", "--model", "m", "--split", "0.2,0.3", "--no-flip", "--download",
+        "--temperature", "2.5",
+    )  # fmt: skip
+    assert result.split == (0.2, 0.3)
+    assert result.augment.flip is False
+    assert result.download is True
+    assert result.kd.temperature == 2.5
+
+
+def test_a_flag_that_is_not_given_does_not_undo_the_recipe(parse, tmp_path):
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text('data = "d"\nstudent = "m"\ndownload = true\nsplit = [0.2, 0.2]\n')
+    result = parse("--recipe", str(recipe))
+    assert result.download is True
+    assert result.split == (0.2, 0.2)
+    assert "epochs" not in result.model_fields_set
+    assert parse("--recipe", str(recipe), "--no-download").download is False
+
+
+def test_every_problem_is_reported_at_once(capsys):
+    arguments = ["--epochs", "0", "--batch-size", "many", "--set", "learning_rate=1", "-o", "x"]
+    assert main_inner(["teach", *arguments]) == 3
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.splitlines() == [
+        "edgekd: error: command line: 5 problem(s) in the recipe",
+        "  data: missing; give it in the recipe or as a flag",
+        "  student: missing; give it in the recipe or as a flag",
+        "  epochs = '0': input should be greater than or equal to 1",
+        "  batch_size = 'many': input should be a valid integer, unable to parse string as an "
+        "integer",
+        "  learning_rate = 1: no such key; check the spelling",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--recipe", "absent.toml"], "absent.toml: cannot be read"),
+        (["--set", "epochs"], "--set epochs: expected key=value"),
+    ],
+)
+def test_a_recipe_that_cannot_be_read_is_exit_code_3(arguments, words, capsys):
+    assert main_inner(["teach", "-o", "x", *arguments]) == 3
+    assert words in capsys.readouterr().err
+
+
+def test_print_recipe_prints_a_recipe_that_reads_back(capsys):
+    flags = ["--data", 'a "quoted" \\ päth', "--model", "resnet8", "--epochs", "7"]
+    sets = ["--set", "student_options.width=8", "--set", "student_options.a b=[1, 2]"]
+    assert main_inner(["teach", "-o", "x", *flags, *sets, "--print-recipe"]) == 0
+    fields = tomllib.loads(capsys.readouterr().out)
+    assert fields["data"] == 'a "quoted" \\ päth'
+    assert fields["student_options"] == {"width": 8, "a b": [1, 2]}
+    assert fields["epochs"] == 7
+    assert (
+        TrainRecipe.model_validate(fields).batch_size
+        == TrainRecipe.model_fields["batch_size"].get_default()
+    )
+
+
+def test_help_shows_the_recipes_defaults_and_words(parse):
+    text = CliRunner().invoke(parse.command, ["--help"]).output
+    assert "--epochs INTEGER" in text
+    assert "Epochs.  [default: 30]" in text
+    assert "[default: 0.15,0.15]" in text
+    assert "--download / --no-download" in text
+    assert "[default: off]" in text
+    assert "--method [none|kd]" in text
+    assert "Method.  [required]" in text  # the command's word over the recipe's default
+    assert "Data.  [required]" in text
+
+
+def test_a_resumed_run_takes_the_recipe_of_its_folder(parse, tmp_path):
+    (tmp_path / "recipe.toml").write_text('data = "d"\nstudent = "m"\nepochs = 9\n')
+    assert parse("-o", str(tmp_path), "--resume").epochs == 9
+    assert parse("-o", str(tmp_path), "--resume", "--epochs", "4").epochs == 4
+    with pytest.raises(Exception, match="data: missing"):
+        parse("-o", str(tmp_path))  # not resumed: an old run must not decide a new one
+
+
+def test_a_repeatable_flag_takes_repetitions_and_commas():
+    seen: list[BenchRecipe] = []
+
+    @click.command()
+    @takes_recipe(BenchRecipe, [Flag("num_threads", ("--threads",), "Threads.")])
+    def command(*, recipe: BenchRecipe) -> None:
+        seen.append(recipe)
+
+    command.main(["--threads", "1,2", "--threads", "4"], standalone_mode=False)
+    command.main([], standalone_mode=False)
+    assert [recipe.num_threads for recipe in seen] == [(1, 2, 4), (1,)]

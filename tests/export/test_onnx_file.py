@@ -1,0 +1,122 @@
+import numpy as np
+import onnx
+import pytest
+import torch
+from torch import nn
+
+from edgekd.errors import ExportError
+from edgekd.export import onnx_file
+from edgekd.export.onnx_file import export_onnx, run_onnx
+
+SAMPLES = {"image": torch.zeros(1, 3, 6, 6)}
+
+
+class Network(nn.Module):
+    """``Deployed``'s form: any number of inputs."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.fc = nn.Conv2d(3, 4, 3), nn.Linear(64, 2)
+
+    def forward(self, *inputs):
+        return self.fc(torch.relu(self.conv(inputs[0])).flatten(1))
+
+
+@pytest.fixture(scope="module")
+def network():
+    return Network().eval()
+
+
+@pytest.fixture(scope="module")
+def exported(network, tmp_path_factory):
+    return export_onnx(network, SAMPLES, simplify=False, work=tmp_path_factory.mktemp("onnx"))
+
+
+@pytest.mark.parametrize("batch", [1, 2, 3, 5])
+def test_any_batch_size_gives_torchs_answer(network, exported, batch):
+    x = torch.randn(batch, 3, 6, 6, generator=torch.Generator().manual_seed(batch))
+    with torch.no_grad():
+        expected = network(x).numpy()
+    found = run_onnx(exported.model, {"image": x.numpy()})
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_names_and_the_dynamic_axis(exported):
+    (image,), (logits,) = exported.model.graph.input, exported.model.graph.output
+    assert (image.name, logits.name) == ("image", "logits")
+    for value in (image, logits):
+        assert value.type.tensor_type.shape.dim[0].dim_param == "batch"
+
+
+def test_no_path_of_this_machine_is_in_the_file(exported):
+    content = exported.model.SerializeToString()
+    assert b"site-packages" not in content
+    assert b"test_onnx_file" not in content
+    assert b"stack_trace" not in content
+
+
+def simplified_by(monkeypatch, change):
+    """Stand in for onnxsim: apply ``change`` to the model."""
+
+    def run(_module, job, _folder, *, purpose):
+        model = onnx.load(job["input"])
+        change(model)
+        onnx.save(model, job["output"])
+
+    monkeypatch.setattr(onnx_file, "run_converter", run)
+
+
+def test_a_simpler_graph_with_the_same_answers_is_taken(exported, monkeypatch, tmp_path):
+    simplified_by(monkeypatch, lambda model: setattr(model, "producer_name", "simplifier"))
+    model, note = onnx_file._simplify(exported.model, SAMPLES, tmp_path)
+    assert model.producer_name == "simplifier"
+    assert note.startswith("simplified with onnxsim: ")
+
+
+def change_a_weight(model):
+    weight = next(item for item in model.graph.initializer if len(item.dims) == 4)
+    values = onnx.numpy_helper.to_array(weight) * 1.001
+    weight.CopyFrom(onnx.numpy_helper.from_array(values.astype(np.float32), weight.name))
+
+
+def fix_the_batch_axis(model):
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 2
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (change_a_weight, "its logits differ by"),
+        (fix_the_batch_axis, "Got: 1 Expected: 2"),
+        (lambda model: model.graph.ClearField("node"), ""),
+    ],
+)
+def test_a_simpler_graph_with_other_answers_is_not(exported, monkeypatch, tmp_path, change, reason):
+    simplified_by(monkeypatch, change)
+    model, note = onnx_file._simplify(exported.model, SAMPLES, tmp_path)
+    assert model is exported.model
+    assert note.startswith("onnxsim's graph was not taken: ")
+    assert reason in note
+
+
+def test_a_simplifier_that_crashes_costs_nothing_but_the_simplification(
+    exported, monkeypatch, tmp_path
+):
+    def crash(*_, **__):
+        raise ExportError("cannot simplify the graph (killed by signal 11)")
+
+    monkeypatch.setattr(onnx_file, "run_converter", crash)
+    model, note = onnx_file._simplify(exported.model, SAMPLES, tmp_path)
+    assert model is exported.model
+    assert "killed by signal 11" in note
+
+
+class DataDependent(nn.Module):
+    def forward(self, *inputs):
+        return inputs[0][inputs[0] > 0] if inputs[0].sum() > 0 else inputs[0]
+
+
+def test_what_torch_cannot_export_is_one_error(tmp_path):
+    with pytest.raises(ExportError, match="torch cannot export the student to ONNX"):
+        export_onnx(DataDependent(), SAMPLES, simplify=False, work=tmp_path)

@@ -1,0 +1,113 @@
+import numpy as np
+import pytest
+
+from edgekd.config import ExportRecipe
+from edgekd.export.parity import Reference, compare, problems, run_session, sqnr_db
+
+SOURCE = np.float32([[3, 4], [0, 5], [4, 3]])
+
+
+def reference(labels=None, split=None):
+    samples = [np.zeros((3, 1, 1, 1), np.uint8)]
+    return Reference(samples=samples, logits=SOURCE, labels=labels, split=split)
+
+
+def compared(answers, **labels):
+    return compare(
+        reference(**labels), answers.__getitem__, batch_sizes=tuple(answers), tolerance=0.5
+    )
+
+
+def test_sqnr_is_the_ratio_of_energies_in_decibel():
+    # signal 9 + 16 + 25 + 16 + 9 = 75, noise 0.75: a factor of 100
+    found = SOURCE + np.float32([[0.5, 0], [0.5, 0.5], [0, 0]])
+    assert sqnr_db(SOURCE, found) == pytest.approx(20.0)
+
+
+def test_no_ratio_without_noise_or_without_signal():
+    assert sqnr_db(SOURCE, SOURCE) is None
+    assert sqnr_db(np.zeros((1, 2), np.float32), np.ones((1, 2), np.float32)) is None
+
+
+def test_the_worst_batch_size_counts():
+    wrong = SOURCE.copy()
+    wrong[2] = [1, 3.5]  # another winner, 3 away
+    parity = compared(
+        {1: SOURCE, 3: wrong}, labels=np.array([1, 1, 0]), split="val"
+    )
+    assert parity.max_abs_err == 3.0
+    assert parity.top1_agreement == pytest.approx(2 / 3)
+    assert parity.metric_drop == pytest.approx(1 / 3)
+    assert parity.sqnr_db == pytest.approx(10 * np.log10(75 / 9.25))
+    assert (parity.num_samples, parity.batch_sizes, parity.split) == (3, (1, 3), "val")
+
+
+def test_a_file_that_is_better_than_its_source_has_a_negative_drop():
+    better = SOURCE[:, ::-1].copy()
+    parity = compared({1: better}, labels=np.array([0, 0, 1]), split="val")
+    assert parity.metric_drop == -1.0
+
+
+def test_equal_answers_without_labels():
+    parity = compared({1: SOURCE})
+    assert (parity.max_abs_err, parity.sqnr_db, parity.metric_drop) == (0.0, None, None)
+    assert parity.top1_agreement == 1.0
+
+
+def test_fp32_is_judged_by_its_error_relative_to_the_largest_logit():
+    parity = compared({1: SOURCE + np.float32(0.25)})
+    allowed = ExportRecipe(tolerance=0.06)  # times 5
+    assert problems(parity, "fp32", SOURCE, allowed) == []
+    (problem,) = problems(parity, "fp32", SOURCE, ExportRecipe(tolerance=0.04))
+    assert problem == "a logit differs by 2.50e-01, allowed is 2.00e-01"
+
+
+def test_small_logits_are_judged_absolutely():
+    small = SOURCE / 100
+    parity = compared({1: SOURCE + np.float32(0.25)})
+    assert problems(parity, "fp32", small, ExportRecipe(tolerance=0.26)) == []
+    assert problems(parity, "fp32", small, ExportRecipe(tolerance=0.24)) != []
+
+
+def test_int8_is_judged_by_three_limits_at_once():
+    wrong = SOURCE[:, ::-1].copy()
+    parity = compared({1: wrong}, labels=np.array([1, 1, 0]), split="val")
+    recipe = ExportRecipe(min_sqnr_db=10, min_agreement=0.9, max_drop=0.02)
+    # noise 1 + 1 + 25 + 25 + 1 + 1 = 54
+    assert problems(parity, "int8-static", SOURCE, recipe) == [
+        "SQNR is 1.4 dB, required is 10 dB",
+        "top-1 agrees on 0.0%, required is 90.0%",
+        "top-1 drops by 1.0000, allowed is 0.02",
+    ]
+    lenient = ExportRecipe(min_sqnr_db=1, min_agreement=0, max_drop=1)
+    assert problems(parity, "int8-static", SOURCE, lenient) == []
+
+
+def test_an_answer_of_nan_is_refused():
+    parity_error = ValueError  # a record holds no NaN
+    with pytest.raises(parity_error):
+        compared({1: np.full_like(SOURCE, np.nan)})
+
+
+class Doubling:
+    """Answers ``[x, 2 x]`` and remembers how many samples it was given at a time."""
+
+    def __init__(self):
+        self.batches = []
+
+    def encode(self, samples):
+        return {"image": samples[0]}
+
+    def invoke(self, feeds):
+        self.batches.append(len(feeds["image"]))
+        return [feeds["image"]]
+
+    def decode(self, outputs):
+        return np.concatenate([outputs[0], 2 * outputs[0]], axis=1).astype(np.float32)
+
+
+def test_samples_are_fed_in_batches_and_none_is_lost():
+    session = Doubling()
+    logits = run_session(session, [np.arange(7).reshape(7, 1)], batch=3)
+    assert session.batches == [3, 3, 1]
+    assert logits.tolist() == [[i, 2 * i] for i in range(7)]
