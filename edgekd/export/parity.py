@@ -117,7 +117,7 @@ def problems(
         return [f"a logit differs by {parity.max_abs_err:.2e}, allowed is {limit:.2e}"]
     found = []
     if parity.sqnr_db is not None and parity.sqnr_db < recipe.min_sqnr_db:
-        found.append(f"SQNR is {parity.sqnr_db:.1f} dB, required is {recipe.min_sqnr_db:g}")
+        found.append(f"SQNR is {parity.sqnr_db:.1f} dB, required is {recipe.min_sqnr_db:g} dB")
     if parity.top1_agreement < recipe.min_agreement:
         found.append(
             f"top-1 agrees on {parity.top1_agreement:.1%}, required is {recipe.min_agreement:.1%}"

@@ -1,10 +1,12 @@
 """The gate between a converter and the user: a file is audited, compared and then described."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from edgekd.bundle import sha256_of
-from edgekd.errors import ExportError
+from edgekd.errors import ExportError, ParityError
 from edgekd.evaluate.metrics import metric_from_logits
 from edgekd.export.audit import FileFacts, audit_file
 from edgekd.export.formats import FORMATS, Candidate, Source
@@ -43,6 +45,7 @@ def verify(
     Raises:
         ExportError: If int8 was asked for and the file computes nothing in int8, or the other
             way round.
+        ParityError: If an answer is not a finite number.
         BundleError: If its runtime cannot run it.
     """
     encodings = _encodings(candidate, source)
@@ -51,6 +54,7 @@ def verify(
     facts = audit_file(candidate.path)
     _check_precision(candidate, facts)
     answers = _answers(candidate, reference, encodings)
+    _check_finite(candidate, answers)
     parity = compare(
         reference,
         answers.__getitem__,
@@ -123,6 +127,16 @@ def _answers(
             batch: run_session(session, reference.samples, batch=batch)
             for batch in FORMATS[candidate.format].batch_sizes
         }
+
+
+def _check_finite(candidate: Candidate, answers: Mapping[int, Logits]) -> None:
+    for batch, logits in answers.items():
+        bad = int((~np.isfinite(logits)).any(axis=1).sum())
+        if bad:
+            raise ParityError(
+                f"{candidate.path.name}: answers NaN or infinity on {bad} of {len(logits)} samples "
+                f"at batch {batch}; nothing was exported"
+            )
 
 
 def _inputs(

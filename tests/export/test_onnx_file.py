@@ -88,7 +88,7 @@ def fix_the_batch_axis(model):
     ("change", "reason"),
     [
         (change_a_weight, "its logits differ by"),
-        (fix_the_batch_axis, "Got: 1 Expected: 2"),
+        (fix_the_batch_axis, "invalid dimensions for input: image"),
         (lambda model: model.graph.ClearField("node"), ""),
     ],
 )

@@ -35,7 +35,11 @@ class Shared(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.conv, self.first, self.second = nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3), nn.BatchNorm2d(3)
+        self.conv, self.first, self.second = (
+            nn.Conv2d(3, 3, 1),
+            nn.BatchNorm2d(3),
+            nn.BatchNorm2d(3),
+        )
 
     def forward(self, x):
         return self.second(self.conv(self.first(self.conv(x))))

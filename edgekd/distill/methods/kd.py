@@ -1,20 +1,18 @@
 """Logit distillation: Hinton, Vinyals & Dean (2015), arXiv:1503.02531."""
 
-from collections.abc import Mapping
-
-from torch import Tensor, nn
+from torch import nn
 
 from edgekd.config import TrainRecipe
 from edgekd.distill.losses.logits import kd_loss, label_loss
-from edgekd.distill.methods.protocol import Batch, Losses
+from edgekd.distill.methods.protocol import Batch, Losses, Method
 from edgekd.errors import ModelError
 from edgekd.teachers.protocol import Capability
 
 
-class LogitDistillation:
+class LogitDistillation(Method):
     """``(1 - kd_weight) * label loss + kd_weight * T^2 KL(teacher || student)``."""
 
-    teacher_needs: frozenset[Capability] = frozenset({"logits"})
+    teacher_needs = frozenset[Capability]({"logits"})
 
     def __init__(self, recipe: TrainRecipe) -> None:
         if recipe.teacher is None:
@@ -22,10 +20,6 @@ class LogitDistillation:
         self.label_smoothing = recipe.label_smoothing
         self.temperature = recipe.kd.temperature
         self.kd_weight = recipe.kd.kd_weight
-
-    def attach(self, student: nn.Module) -> nn.Module:
-        """Nothing is added."""
-        return student
 
     def losses(self, module: nn.Module, batch: Batch) -> Losses:
         """Soft and hard loss of one forward pass.
@@ -40,20 +34,3 @@ class LogitDistillation:
         hard = label_loss(logits, batch.targets, label_smoothing=self.label_smoothing)
         total = self.kd_weight * soft + (1 - self.kd_weight) * hard
         return Losses(total=total, terms={"kd_loss": soft.detach(), "label_loss": hard.detach()})
-
-    def after_backward(self, module: nn.Module) -> None:
-        """Gradients stay as they are."""
-
-    def after_epoch(self, epoch: int) -> None:
-        """There is no state."""
-
-    def finish(self, module: nn.Module) -> nn.Module:
-        """Nothing was added."""
-        return module
-
-    def state(self) -> dict[str, Tensor]:
-        """There is no state."""
-        return {}
-
-    def load_state(self, state: Mapping[str, Tensor]) -> None:
-        """There is no state."""

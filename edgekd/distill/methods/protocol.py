@@ -1,5 +1,6 @@
 """What the loop asks of a method, and what it gives it."""
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -32,14 +33,20 @@ class Losses:
 
 
 class Method(Protocol):
-    """A guest in the loop. What it adds for training only is gone after :meth:`finish`."""
+    """A guest in the loop. What it adds for training only is gone after :meth:`finish`.
 
-    teacher_needs: frozenset[Capability]
+    The bodies here are those of a guest that adds nothing and keeps no state; a method that derives
+    from the protocol writes only what it does differently.
+    """
+
+    teacher_needs: frozenset[Capability] = frozenset()
     """What the teacher must give; empty if the method works without one."""
 
     def attach(self, student: nn.Module) -> nn.Module:
         """The module that is trained: the student, with what the method adds to it."""
+        return student
 
+    @abstractmethod
     def losses(self, module: nn.Module, batch: Batch) -> Losses:
         """Run ``module`` (possibly wrapped for several processes) and weigh its errors."""
 
@@ -51,9 +58,11 @@ class Method(Protocol):
 
     def finish(self, module: nn.Module) -> nn.Module:
         """The plain student, with everything that was for training only stripped or merged."""
+        return module
 
     def state(self) -> dict[str, Tensor]:
         """Tensors that a checkpoint must hold beyond the module's own."""
+        return {}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Take back what :meth:`state` gave."""

@@ -194,7 +194,7 @@ def _spec(item: onnx.ValueInfoProto, layout: str) -> TensorSpec:
 def _dtype(element: int) -> str:
     """As NumPy spells it."""
     names = {int(TensorProto.FLOAT): "float32", int(TensorProto.DOUBLE): "float64"}
-    return names.get(element) or str(TensorProto.DataType.Name(element)).lower()  # type: ignore[arg-type]
+    return names.get(element) or str(TensorProto.DataType.Name(element)).lower()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,159 @@
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from tiny_models import SIZE, write_onnx
+
+from edgekd.errors import BundleError
+from edgekd.export.audit import audit_file
+from edgekd.export.audit.onnx_graph import read_onnx
+
+PRODUCT = SIZE * 3  # the tiny model's one matrix product
+
+
+def save(path, nodes, initializers, *, inputs, outputs, opset=19):
+    values = [
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in group]
+        for group in (inputs, outputs)
+    ]
+    stored = [numpy_helper.from_array(np.asarray(v), k) for k, v in initializers.items()]
+    graph = helper.make_graph(nodes, "graph", *values, stored)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=9)
+    onnx.save(model, path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("precision", "share"),
+    [
+        ("fp32", 0.0),
+        ("fp16", 0.0),
+        ("int8-static", 1.0),
+        ("int8-weights", 0.0),
+        ("int8-dynamic", 0.0),
+    ],
+)
+def test_precision_and_macs_of_one_product(tmp_path, precision, share):
+    facts = audit_file(write_onnx(tmp_path / "m.onnx", precision))
+    assert facts.precision == precision
+    assert facts.macs == PRODUCT
+    assert facts.audit.int8_macs_share == share
+    assert facts.audit.uncounted_operators == ()
+
+
+def test_inputs_outputs_and_parameters(tmp_path):
+    facts = audit_file(write_onnx(tmp_path / "m.onnx"))
+    (image,), (logits,) = facts.inputs, facts.outputs
+    assert (image.name, image.shape, image.dtype, image.layout) == (
+        "image", ("batch", 3, 2, 2), "float32", "NCHW",
+    )  # fmt: skip
+    assert (logits.name, logits.shape, logits.layout) == ("logits", ("batch", 3), "NK")
+    assert facts.num_params == PRODUCT + 3  # weights and bias
+
+
+def test_convolutions_of_every_kind_by_hand(tmp_path):
+    rng = np.random.default_rng(0)
+    weights = {
+        "dense": rng.standard_normal((8, 4, 3, 3), dtype=np.float32),
+        "depthwise": rng.standard_normal((8, 1, 3, 3), dtype=np.float32),
+        "up": rng.standard_normal((8, 2, 2, 2), dtype=np.float32),
+        "matrix": rng.standard_normal((20, 5), dtype=np.float32),
+    }
+    nodes = [
+        helper.make_node("Conv", ["x", "dense"], ["a"], pads=[1] * 4, strides=[2, 2]),  # 5 x 5
+        helper.make_node("Conv", ["a", "depthwise"], ["b"], pads=[1] * 4, group=8),  # 5 x 5
+        helper.make_node("ConvTranspose", ["b", "up"], ["c"], strides=[2, 2]),  # 2 x 10 x 10
+        helper.make_node("Transpose", ["c"], ["d"], perm=[0, 2, 3, 1]),
+        helper.make_node("Reshape", ["d", "shape"], ["e"]),
+        helper.make_node("Gemm", ["e", "matrix"], ["y"]),  # (10, 20) x (20, 5)
+    ]
+    path = save(
+        tmp_path / "m.onnx", nodes, {**weights, "shape": np.array([10, 20])},
+        inputs=[("x", ["batch", 4, 9, 9])], outputs=[("y", None)],
+    )  # fmt: skip
+    facts = audit_file(path)
+    dense, depthwise = 8 * 25 * 4 * 9, 8 * 25 * 9
+    up, matrix = 8 * 25 * 2 * 4, 10 * 20 * 5
+    assert facts.macs == dense + depthwise + up + matrix
+    assert facts.num_params == sum(w.size for w in weights.values())
+    assert facts.audit.num_transposes == 1
+    assert facts.audit.float_operators["Conv"] == 2
+
+
+def quantized(name, scale, zero):
+    return [
+        helper.make_node("QuantizeLinear", [name, scale, zero], [f"{name}_q"]),
+        helper.make_node("DequantizeLinear", [f"{name}_q", scale, zero], [f"{name}_dq"]),
+    ]
+
+
+def qdq_convolutions(path, *, second_in_int8):
+    """Two convolutions of 36 MACs each, in QDQ form; the second optionally reads floats."""
+    initializers = {
+        "w_q": np.ones((1, 1, 2, 2), np.int8), "s": np.float32(1), "z": np.int8(0),
+        "u": np.uint8(0), "axis": np.array([1]),
+    }  # fmt: skip
+    tail = quantized("b", "s", "u") if second_in_int8 else []
+    nodes = [
+        helper.make_node("DequantizeLinear", ["w_q", "s", "z"], ["w"]),
+        *quantized("x", "s", "u"),
+        helper.make_node("Conv", ["x_dq", "w"], ["a"]),
+        helper.make_node("Relu", ["a"], ["r"]),
+        *quantized("r", "s", "u"),
+        helper.make_node(
+            "Conv", ["r_dq" if second_in_int8 else "r", "w"], ["b"], pads=[1, 1, 0, 0]
+        ),
+        *tail,
+        helper.make_node("Identity", ["b_dq" if second_in_int8 else "b"], ["y"]),
+    ]
+    return save(
+        path, nodes, initializers, inputs=[("x", [1, 1, 4, 4])], outputs=[("y", None)]
+    )  # fmt: skip
+
+
+def test_a_convolution_is_int8_only_if_its_output_is_quantized_too(tmp_path):
+    whole = audit_file(qdq_convolutions(tmp_path / "a.onnx", second_in_int8=True))
+    assert whole.precision == "int8-static"
+    assert whole.macs == 72
+    assert whole.audit.int8_operators == {"Conv": 2, "Relu": 1}
+
+
+def test_a_file_with_one_product_in_float_is_mixed(tmp_path):
+    # the Relu's float output is read by a convolution as well: it is no longer an int8 operator,
+    # and neither is the convolution before it
+    mixed = audit_file(qdq_convolutions(tmp_path / "b.onnx", second_in_int8=False))
+    assert mixed.precision == "int8-weights"
+    assert mixed.audit.int8_macs_share == 0
+
+
+def test_what_cannot_be_counted_is_named(tmp_path):
+    nodes = [
+        helper.make_node("Einsum", ["x", "x"], ["a"], equation="bi,bj->bij"),
+        helper.make_node("MatMul", ["a", "w"], ["y"]),
+    ]
+    path = save(
+        tmp_path / "m.onnx", nodes, {"w": np.ones((4, 2), np.float32)},
+        inputs=[("x", ["batch", 4])], outputs=[("y", None)],
+    )  # fmt: skip
+    facts = audit_file(path)
+    assert facts.audit.uncounted_operators == ("Einsum",)
+    assert facts.macs == 4 * 4 * 2
+
+
+def test_another_files_data_is_never_read(tmp_path):
+    path = write_onnx(tmp_path / "m.onnx")
+    model = onnx.load(path)
+    weight = model.graph.initializer[0]
+    onnx.external_data_helper.set_external_data(weight, location="../../etc/passwd")
+    weight.ClearField("raw_data")
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(BundleError):
+        read_onnx(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"TFL3", b"\x08\x07" * 50])
+def test_what_is_not_onnx_is_a_bundle_error(tmp_path, content):
+    path = tmp_path / "m.onnx"
+    path.write_bytes(content)
+    with pytest.raises(BundleError, match="not a valid ONNX file"):
+        audit_file(path)
