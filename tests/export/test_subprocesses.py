@@ -13,7 +13,12 @@ def write_module(tmp_path, monkeypatch, body):
 
 
 def test_the_job_reaches_the_process_and_its_noise_stays_there(tmp_path, monkeypatch, capfd):
-    body = "import json, sys\njob = json.load(open(sys.argv[1]))\nprint('noise')\nopen(job['out'], 'w').write(job['word'])"
+    body = (
+        "import json, sys\n"
+        "job = json.load(open(sys.argv[1]))\n"
+        "print('noise')\n"
+        "open(job['out'], 'w').write(job['word'])\n"
+    )
     module = write_module(tmp_path, monkeypatch, body)
     out = tmp_path / "out.txt"
     run_converter(module, {"out": str(out), "word": "done"}, tmp_path, purpose="test")

@@ -150,7 +150,7 @@ def _inferred(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
     fixed = onnx.ModelProto()
     fixed.CopyFrom(model)
     del fixed.graph.value_info[:]  # written for a dynamic batch axis
-    for item in (*fixed.graph.input, *fixed.graph.output):
+    for item in fixed.graph.input:
         dims = item.type.tensor_type.shape.dim
         if dims and dims[0].WhichOneof("value") != "dim_value":
             dims[0].dim_value = 1

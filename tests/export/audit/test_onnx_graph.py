@@ -69,7 +69,7 @@ def test_convolutions_of_every_kind_by_hand(tmp_path):
     ]
     path = save(
         tmp_path / "m.onnx", nodes, {**weights, "shape": np.array([10, 20])},
-        inputs=[("x", ["batch", 4, 9, 9])], outputs=[("y", None)],
+        inputs=[("x", ["batch", 4, 9, 9])], outputs=[("y", ["rows", "columns"])],
     )  # fmt: skip
     facts = audit_file(path)
     dense, depthwise = 8 * 25 * 4 * 9, 8 * 25 * 9
@@ -87,43 +87,39 @@ def quantized(name, scale, zero):
     ]
 
 
-def qdq_convolutions(path, *, second_in_int8):
-    """Two convolutions of 36 MACs each, in QDQ form; the second optionally reads floats."""
+def qdq_convolutions(path, *, whole):
+    """Two convolutions of 36 MACs each in QDQ form; the second's output is quantized if ``whole``."""
     initializers = {
         "w_q": np.ones((1, 1, 2, 2), np.int8), "s": np.float32(1), "z": np.int8(0),
-        "u": np.uint8(0), "axis": np.array([1]),
+        "u": np.uint8(0),
     }  # fmt: skip
-    tail = quantized("b", "s", "u") if second_in_int8 else []
     nodes = [
         helper.make_node("DequantizeLinear", ["w_q", "s", "z"], ["w"]),
         *quantized("x", "s", "u"),
         helper.make_node("Conv", ["x_dq", "w"], ["a"]),
         helper.make_node("Relu", ["a"], ["r"]),
         *quantized("r", "s", "u"),
-        helper.make_node(
-            "Conv", ["r_dq" if second_in_int8 else "r", "w"], ["b"], pads=[1, 1, 0, 0]
-        ),
-        *tail,
-        helper.make_node("Identity", ["b_dq" if second_in_int8 else "b"], ["y"]),
+        helper.make_node("Conv", ["r_dq", "w"], ["b"], pads=[1, 1, 0, 0]),
+        *(quantized("b", "s", "u") if whole else []),
+        helper.make_node("Sqrt", ["b_dq" if whole else "b"], ["y"]),
     ]
-    return save(
-        path, nodes, initializers, inputs=[("x", [1, 1, 4, 4])], outputs=[("y", None)]
-    )  # fmt: skip
+    ends = {"inputs": [("x", [1, 1, 4, 4])], "outputs": [("y", [1, 1, 3, 3])]}
+    return save(path, nodes, initializers, **ends)
 
 
-def test_a_convolution_is_int8_only_if_its_output_is_quantized_too(tmp_path):
-    whole = audit_file(qdq_convolutions(tmp_path / "a.onnx", second_in_int8=True))
-    assert whole.precision == "int8-static"
-    assert whole.macs == 72
-    assert whole.audit.int8_operators == {"Conv": 2, "Relu": 1}
+def test_a_convolution_in_qdq_form_is_int8(tmp_path):
+    facts = audit_file(qdq_convolutions(tmp_path / "m.onnx", whole=True))
+    assert (facts.precision, facts.macs) == ("int8-static", 72)
+    assert facts.audit.int8_operators == {"Conv": 2, "Relu": 1}
+    assert facts.audit.float_operators == {"Sqrt": 1}
+    assert facts.num_params == 4
 
 
-def test_a_file_with_one_product_in_float_is_mixed(tmp_path):
-    # the Relu's float output is read by a convolution as well: it is no longer an int8 operator,
-    # and neither is the convolution before it
-    mixed = audit_file(qdq_convolutions(tmp_path / "b.onnx", second_in_int8=False))
-    assert mixed.precision == "int8-weights"
-    assert mixed.audit.int8_macs_share == 0
+def test_a_convolution_whose_output_is_not_quantized_runs_in_float(tmp_path):
+    facts = audit_file(qdq_convolutions(tmp_path / "m.onnx", whole=False))
+    assert (facts.precision, facts.audit.int8_macs_share) == ("int8-mixed", 0.5)
+    assert facts.audit.int8_operators == {"Conv": 1, "Relu": 1}
+    assert facts.audit.float_operators == {"Conv": 1, "Sqrt": 1}
 
 
 def test_what_cannot_be_counted_is_named(tmp_path):
@@ -133,7 +129,7 @@ def test_what_cannot_be_counted_is_named(tmp_path):
     ]
     path = save(
         tmp_path / "m.onnx", nodes, {"w": np.ones((4, 2), np.float32)},
-        inputs=[("x", ["batch", 4])], outputs=[("y", None)],
+        inputs=[("x", ["batch", 4])], outputs=[("y", ["batch", 4, 2])],
     )  # fmt: skip
     facts = audit_file(path)
     assert facts.audit.uncounted_operators == ("Einsum",)
