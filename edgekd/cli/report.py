@@ -20,7 +20,11 @@ from edgekd.cli.terminal import Sheet, Terminal
 @takes_terminal
 def command(*, terminal: Terminal, runs: tuple[Path, ...], output: Path) -> None:
     """Write a report of everything recorded under RUNS: one file that opens offline."""
-    from edgekd.report.run import report
+    from edgekd.report.run import report, terminal_tables
 
     written = str(report(runs, output, terminal))
-    terminal.show({"output": written}, Sheet("", ("report",), ((written,),)))
+    tables = [
+        Sheet(title, tuple(headers), tuple(tuple(row) for row in rows))
+        for title, headers, rows in terminal_tables(runs)
+    ]
+    terminal.show({"output": written}, *tables, Sheet("", ("report",), ((written,),)))

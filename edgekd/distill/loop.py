@@ -56,7 +56,7 @@ class Loop:
         done = self.progress.epoch * steps + self.progress.step
         with (
             catching_stop_signals() as stop,
-            self.job.console.track(recipe.method, recipe.epochs * steps, done) as tracker,
+            self.job.console.track("training", recipe.epochs * steps, done) as tracker,
         ):
             if done == 0:
                 self._save()  # a run killed in its first epoch keeps the precision it chose

@@ -11,12 +11,17 @@ def test_the_report_is_written_where_asked(fake_stage, capsys):
         seen.append((roots, output))
         return output
 
-    fake_stage("edgekd.report.run", report=report)
+    def terminal_tables(roots):
+        return (("digits", ["network", "top-1 %"], [["student", "98.14"]]),)
+
+    fake_stage("edgekd.report.run", report=report, terminal_tables=terminal_tables)
     assert main_inner(["report", "runs", "more", "-o", "report.html", "--json"]) == 0
     assert seen == [((Path("runs"), Path("more")), Path("report.html"))]
     assert json.loads(capsys.readouterr().out) == {"output": "report.html"}
     assert main_inner(["report", "runs", "-o", "report.html"]) == 0
-    assert capsys.readouterr().out.split() == ["report", "report.html"]
+    printed = capsys.readouterr().out
+    assert "98.14" in printed
+    assert printed.split()[-2:] == ["report", "report.html"]
 
 
 def test_a_folder_without_records_is_exit_code_2(tmp_path, capsys):
