@@ -34,7 +34,7 @@ def data_offsets(content):
 def test_every_buffer_lies_on_16_bytes(tmp_path, exported):
     for path in (write_tflite(tmp_path / "m.tflite"), exported.folder / "student.int8.tflite"):
         offsets = data_offsets(pack_tflite(read_tflite(path)))
-        assert len(offsets) > 2
+        assert len(offsets) >= 2
         assert all(offset % 16 == 0 for offset in offsets)
 
 

@@ -126,12 +126,17 @@ class _Graph:
         values = [name for name in node.input if name and name not in self.parameters]
         if all(self.types.get(name) in _EIGHT_BITS for name in node.output):
             return True
-        dequantized = [name for name in values if self.types.get(name) in _FLOATS]
+        reals = [name for name in values if self.types.get(name) in _FLOATS]
         return (
-            bool(dequantized)
-            and all(self._is_dequantized(name) for name in dequantized)
+            bool(reals)
+            and all(self._is_dequantized(x) or self._is_int8_product(x) for x in reals)
             and all(self._is_quantized(name) for name in node.output if name)
         )
+
+    def _is_int8_product(self, name: str) -> bool:
+        """Whether an activation reads this from a product that it is fused with."""
+        producer = self.producers.get(name)
+        return producer is not None and self.operator(producer).kind == "int8"
 
     def _is_dequantized(self, name: str) -> bool:
         producer = self.producers.get(name)

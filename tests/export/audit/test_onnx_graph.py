@@ -88,7 +88,7 @@ def quantized(name, scale, zero):
 
 
 def qdq_convolutions(path, *, whole):
-    """Two convolutions of 36 MACs each in QDQ form; the second's output is quantized if ``whole``."""
+    """Two convolutions of 36 MACs each; the second's output is quantized if ``whole``."""
     initializers = {
         "w_q": np.ones((1, 1, 2, 2), np.int8), "s": np.float32(1), "z": np.int8(0),
         "u": np.uint8(0),

@@ -3,14 +3,12 @@ from tiny_models import INPUT_SCALE, INPUT_ZERO_POINT, SIZE, write_tflite
 
 from edgekd.errors import BundleError
 from edgekd.export.audit import audit_file
-from edgekd.export.audit.tflite_graph import _MULTIPLYING
+from edgekd.export.audit.tflite_graph import _MULTIPLYING, _kind
 
 PRODUCT = SIZE * 3
 
 
-@pytest.mark.parametrize(
-    ("precision", "share"), [("fp32", 0.0), ("int8-static", 1.0), ("int8-dynamic", 0.0)]
-)
+@pytest.mark.parametrize(("precision", "share"), [("fp32", 0.0), ("int8-static", 1.0)])
 def test_precision_and_macs_of_one_product(tmp_path, precision, share):
     facts = audit_file(write_tflite(tmp_path / "m.tflite", precision))
     assert (facts.precision, facts.macs, facts.audit.int8_macs_share) == (precision, PRODUCT, share)
@@ -39,6 +37,20 @@ def test_scale_and_zero_point_of_a_quantized_input(tmp_path):
 )
 def test_macs_by_hand(operator, x, w, out, macs):
     assert _MULTIPLYING[operator].formula(x, w, out) == macs
+
+
+@pytest.mark.parametrize(
+    ("activation", "weights", "stored", "kind"),
+    [
+        ("int8", "int8", None, "int8"),
+        ("float32", "int8", None, "int8-dynamic"),
+        ("float32", "float32", "int8", "int8-weights"),
+        ("float32", "float32", "float16", "fp16"),
+        ("float32", "float32", None, "fp32"),
+    ],
+)
+def test_kind_of_a_product_from_its_operands(activation, weights, stored, kind):
+    assert _kind(activation, weights, stored) == kind
 
 
 @pytest.mark.parametrize("content", [b"", b"\0" * 64, b"\x1c\0\0\0TFL3" + b"\xff" * 64])

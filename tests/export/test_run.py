@@ -1,0 +1,228 @@
+import json
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from ai_edge_litert.interpreter import Interpreter
+
+from edgekd.bundle import read_record, sha256_of
+from edgekd.cli.main import main_inner
+from edgekd.config import ExportRecipe
+from edgekd.console import SilentConsole
+from edgekd.data.open import open_dataset
+from edgekd.errors import ExportError
+from edgekd.export import tflite_file
+from edgekd.export.run import export, rows
+from edgekd.records import ExportedModel
+from edgekd.students.count import count_cost
+
+FILES = ["student.onnx", "student.int8.onnx", "student.tflite", "student.int8.tflite"]
+FP32 = [name for name in FILES if "int8" not in name]
+INT8 = [name for name in FILES if "int8" in name]
+MEAN, STD = 0.305, 0.376  # of the fixture's preprocess
+
+
+@pytest.fixture(scope="session")
+def val():
+    return open_dataset(ExportRecipe(data="builtin:digits"), SilentConsole()).splits["val"]
+
+
+@pytest.fixture(scope="session")
+def pixels(val, exported):
+    """20 held-out digits, ``(20, 8, 8, 1)``."""
+    spec = exported.models["student.onnx"].preprocess.image
+    return val.load(np.arange(20), spec)
+
+
+def normalised(pixels):
+    return ((pixels / 255 - MEAN) / STD).astype(np.float32)
+
+
+def torch_logits(student, pixels):
+    with torch.no_grad():
+        return student.module(torch.from_numpy(normalised(pixels).transpose(0, 3, 1, 2))).numpy()
+
+
+def file_logits(path, pixels, batch):
+    """Straight through the runtimes' own interfaces, without edgekd's sessions."""
+    x = normalised(pixels)
+    if path.suffix == ".onnx":
+        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        nchw = np.ascontiguousarray(x.transpose(0, 3, 1, 2))
+        parts = [
+            session.run(["logits"], {"image": nchw[i : i + batch]})[0]
+            for i in range(0, len(x), batch)
+        ]
+        return np.concatenate(parts)
+    interpreter = Interpreter(str(path), num_threads=1)
+    runner = interpreter.get_signature_runner()
+    return np.concatenate([runner(image=x[i : i + 1])["logits"] for i in range(len(x))])
+
+
+def test_every_file_lies_beside_its_record(exported):
+    expected = sorted(FILES + [f"{name}.json" for name in FILES])
+    assert sorted(path.name for path in exported.folder.iterdir()) == expected
+    for name in FILES:
+        record = read_record(ExportedModel, exported.folder / f"{name}.json")
+        assert record == exported.models[name]
+        assert record.sha256 == sha256_of(exported.folder / name)
+        assert record.size_bytes == (exported.folder / name).stat().st_size
+
+
+@pytest.mark.parametrize(
+    ("name", "batch"),
+    [("student.onnx", 1), ("student.onnx", 3), ("student.onnx", 20), ("student.tflite", 1)],
+)
+def test_an_fp32_file_answers_as_torch_does(exported, student, pixels, name, batch):
+    expected = torch_logits(student, pixels)
+    found = file_logits(exported.folder / name, pixels, batch)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("name", INT8)
+def test_an_int8_file_is_close_and_computes_in_int8(exported, student, pixels, name):
+    expected = torch_logits(student, pixels)
+    noise = file_logits(exported.folder / name, pixels, 1) - expected
+    assert 10 * np.log10((expected**2).sum() / (noise**2).sum()) > 20
+    model = exported.models[name]
+    assert (model.precision, model.int8_macs_share) == ("int8-static", 1.0)
+    assert model.audit.float_operators.keys() <= {"ReduceMean", "Reshape", "GlobalAveragePool"}
+    assert model.audit.num_transposes == 0
+
+
+def test_both_int8_files_come_from_the_same_ranges(exported, pixels):
+    a, b = (file_logits(exported.folder / name, pixels, 1) for name in INT8)
+    assert np.abs(a - b).max() < 0.1 * np.abs(a).max()
+
+
+def test_the_recorded_parity_is_what_the_files_show(exported, student, val):
+    spec = exported.models["student.onnx"].preprocess.image
+    rows = np.sort(np.random.default_rng(0).permutation(len(val))[:40])
+    pixels, labels = val.load(rows, spec), val.labels[rows]
+    expected = torch_logits(student, pixels)
+    for name in ("student.onnx", "student.int8.tflite"):
+        found, parity = file_logits(exported.folder / name, pixels, 1), exported.models[name].parity
+        assert (parity.num_samples, parity.split) == (40, "val")
+        assert parity.max_abs_err == pytest.approx(
+            np.abs(found - expected).max(), rel=0.05, abs=1e-6
+        )
+        agreement = (found.argmax(1) == expected.argmax(1)).mean()
+        assert parity.top1_agreement == pytest.approx(agreement)
+        (metric,) = exported.models[name].metrics
+        assert metric.value == pytest.approx((found.argmax(1) == labels).mean())
+
+
+def test_parameters_and_macs_are_those_of_the_folded_network(exported, student):
+    cost = count_cost(student.module, [(1, 8, 8)])
+    norms = [p for p in student.module.modules() if isinstance(p, torch.nn.BatchNorm2d)]
+    affine = sum(2 * norm.num_features for norm in norms)
+    for model in exported.models.values():
+        assert model.macs == cost.macs
+        # gamma and beta go, one bias per channel comes
+        assert model.num_params == cost.num_params - affine // 2
+
+
+def test_inputs_are_described_with_layout_and_type(exported):
+    for name in FILES:
+        (image,), (logits,) = exported.models[name].inputs, exported.models[name].outputs
+        onnx_file = ".onnx" in name
+        assert (image.name, logits.name) == ("image", "logits")
+        assert image.dtype == logits.dtype == "float32"
+        assert image.layout == ("NCHW" if onnx_file else "NHWC")
+        assert image.shape == (("batch", 1, 8, 8) if onnx_file else (1, 8, 8, 1))
+
+
+def test_an_onnx_file_passes_the_checker(exported):
+    for name in ("student.onnx", "student.int8.onnx"):
+        onnx.checker.check_model(onnx.load(exported.folder / name), full_check=True)
+
+
+def test_rows_have_the_names_that_are_promised(exported):
+    for row in json.loads(json.dumps(rows(list(exported.models.values())))):
+        promised = {"file", "format", "precision", "size_bytes", "int8_macs_share", "parity"}
+        assert promised <= row.keys()
+        figures = {"max_abs_err", "sqnr_db", "top1_agreement", "metric_drop", "num_samples"}
+        assert figures <= row["parity"].keys()
+
+
+def test_the_same_export_twice_gives_the_same_bytes(exported, student, tmp_path):
+    recipe = ExportRecipe(
+        data="builtin:digits", int8=True, formats=("onnx",), num_calibration=64,
+        num_parity=40, min_agreement=0.5, max_drop=1.0,
+    )  # fmt: skip
+    for model in export(student.folder, tmp_path, recipe):
+        assert model.sha256 == exported.models[model.file].sha256
+
+
+def test_raw_pixels_in_give_the_same_answers_out(student, pixels, tmp_path):
+    recipe = ExportRecipe(formats=("onnx",), input_encoding="uint8")
+    (model,) = export(student.folder, tmp_path, recipe)
+    assert (model.inputs[0].dtype, model.input_encoding) == ("uint8", "uint8")
+    assert (model.parity.split, model.parity.metric_drop, model.metrics) == (None, None, ())
+    session = onnxruntime.InferenceSession(tmp_path / "student.onnx")
+    found = session.run(["logits"], {"image": np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))})
+    expected = torch_logits(student, pixels)
+    np.testing.assert_allclose(found[0], expected, rtol=0, atol=1e-4 * np.abs(expected).max())
+
+
+def test_int8_without_data_is_exit_code_2(student, tmp_path, capsys):
+    assert main_inner(["export", str(student.folder), "--int8", "-o", str(tmp_path / "o")]) == 2
+    assert (
+        capsys.readouterr()
+        .err.splitlines()[-1]
+        .startswith("edgekd: error: --int8 sets its ranges from training samples")
+    )
+
+
+def test_data_of_other_classes_is_exit_code_4(student, tmp_path, capsys):
+    images, labels = np.zeros((60, 8, 8), np.uint8), np.repeat(np.array(["cat", "dog"]), 30)
+    images += np.arange(60, dtype=np.uint8)[:, None, None]
+    np.savez(tmp_path / "pets.npz", x=images, y=labels)
+    arguments = ["--data", str(tmp_path / "pets.npz"), "-o", str(tmp_path / "o")]
+    assert main_inner(["export", str(student.folder), *arguments]) == 4
+    assert "give the data it was trained on" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_written_is_exit_code_10(student, tmp_path, capsys):
+    (tmp_path / "file").write_text("in the way")
+    target = tmp_path / "file" / "out"
+    assert main_inner(["export", str(student.folder), "-o", str(target)]) == 10
+    assert "cannot be written" in capsys.readouterr().err
+
+
+def test_a_damaged_bundle_is_exit_code_5(student, tmp_path, capsys):
+    assert main_inner(["export", str(tmp_path), "-o", str(tmp_path / "o")]) == 5
+    assert "no bundle.json found" in capsys.readouterr().err
+
+
+def test_a_file_that_answers_differently_is_exit_code_6(student, tmp_path, capsys):
+    earlier = tmp_path / "student.onnx"
+    earlier.write_bytes(b"an earlier export")
+    arguments = ["--format", "onnx", "--tolerance", "1e-12", "-o", str(tmp_path)]
+    assert main_inner(["export", str(student.folder), *arguments]) == 6
+    assert "student.onnx: a logit differs by" in capsys.readouterr().err
+    assert earlier.read_bytes() == b"an earlier export"
+    assert not (tmp_path / "student.onnx.json").exists()
+    report = json.loads((tmp_path / "student.onnx.failed.json").read_text())
+    assert report["problems"][0].startswith("a logit differs by")
+    assert report["model"]["parity"]["max_abs_err"] > 0
+    assert sha256_of(tmp_path / "student.onnx.rejected") == report["model"]["sha256"]
+
+
+def test_a_converter_that_fails_is_exit_code_12(student, tmp_path, monkeypatch, capsys):
+    def fail(*_, **__):
+        raise ExportError("cannot convert the student to TFLite (exit code 1); it said:\n  oh")
+
+    monkeypatch.setattr(tflite_file, "run_converter", fail)
+    arguments = ["--format", "tflite", "-o", str(tmp_path / "o")]
+    assert main_inner(["export", str(student.folder), *arguments]) == 12
+    assert "cannot convert the student to TFLite" in capsys.readouterr().err
+
+
+def test_a_missing_converter_is_exit_code_7(student, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(tflite_file.importlib.util, "find_spec", lambda name: None)
+    assert main_inner(["export", str(student.folder), "-o", str(tmp_path / "o")]) == 7
+    assert "pip install 'edgekd[export]'" in capsys.readouterr().err
+    assert not (tmp_path / "o").exists()  # said before anything was done

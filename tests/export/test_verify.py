@@ -1,0 +1,41 @@
+import numpy as np
+import pytest
+from tiny_models import write_onnx
+
+from edgekd.errors import ExportError, ParityError
+from edgekd.export.audit import audit_file
+from edgekd.export.formats import Candidate
+from edgekd.export.verify import _check_finite, _check_precision
+
+
+@pytest.mark.parametrize(
+    ("precision", "asked_int8", "said"),
+    [
+        ("fp32", True, "asked for int8, the converter produced fp32 (0% of the MACs in int8)"),
+        ("int8-dynamic", True, "asked for int8, the converter produced int8-dynamic"),
+        ("int8-static", False, "asked for fp32, the converter produced int8-static (100%"),
+    ],
+)
+def test_another_precision_than_asked_for_is_an_error(tmp_path, precision, asked_int8, said):
+    path = write_onnx(tmp_path / "student.onnx", precision)
+    candidate = Candidate(path=path, format="onnx", int8=asked_int8)
+    with pytest.raises(ExportError) as failure:
+        _check_precision(candidate, audit_file(path))
+    assert said in str(failure.value)
+
+
+def test_what_was_asked_for_passes(tmp_path):
+    for precision in ("fp32", "int8-static"):
+        path = write_onnx(tmp_path / "m.onnx", precision)
+        candidate = Candidate(path=path, format="onnx", int8=precision != "fp32")
+        _check_precision(candidate, audit_file(path))
+
+
+def test_answers_that_are_no_numbers_are_counted_and_refused(tmp_path):
+    candidate = Candidate(path=tmp_path / "student.int8.onnx", format="onnx", int8=True)
+    good = np.zeros((4, 3), np.float32)
+    bad = good.copy()
+    bad[1, 0], bad[1, 2], bad[3, 1] = np.nan, np.inf, np.inf
+    _check_finite(candidate, {1: good})
+    with pytest.raises(ParityError, match="NaN or infinity on 2 of 4 samples at batch 3"):
+        _check_finite(candidate, {1: good, 3: bad})
