@@ -27,8 +27,9 @@ _IMAGENET_LAYOUTS: Final[dict[int, tuple[str, tuple[int, ...]]]] = {
     101: ("bottleneck", (3, 4, 23, 3)),
     152: ("bottleneck", (3, 8, 36, 3)),
 }
+_STEM_STRIDES: Final = {"cifar": 1, "imagenet": 2}
 _MAX_WIDTH: Final = 4096
-_OPTIONS: Final = {"width": (1, _MAX_WIDTH), "last_stride": (1, 2)}
+_OPTIONS: Final = {"width": (1, _MAX_WIDTH), "stem_stride": (1, 2), "last_stride": (1, 2)}
 """Option -> smallest and largest value."""
 
 
@@ -93,6 +94,9 @@ class ResNet(nn.Module):
         num_classes: ``K``.
         in_channels: ``C`` of the input.
         widths: Inner channels of every block in order; ``None`` for the stage's own width.
+        stem_stride: Of the stem's convolution; as published 1 in CIFAR and 2 in ImageNet style.
+            Twice that quarters the pixels of every stage, which pays in int8, where a pixel costs
+            more than a channel.
         last_stride: Stride of the last stage, 2 as published or 1 as retrieval networks use it.
 
     Raises:
@@ -109,12 +113,13 @@ class ResNet(nn.Module):
         num_classes: int,
         in_channels: int,
         widths: Sequence[int] | None = None,
+        stem_stride: int | None = None,
         last_stride: int = 2,
     ) -> None:
         super().__init__()
         kind = _BLOCKS[block]
         inner_widths = _inner_widths(blocks, width, widths)
-        self.stem = _stem(style, in_channels, width)
+        self.stem = _stem(style, in_channels, width, stem_stride or _STEM_STRIDES[style])
         stages: list[nn.Module] = []
         channels = width
         for stage, count in enumerate(blocks):
@@ -207,6 +212,7 @@ class _Arguments(Record):
     block: Literal["basic", "bottleneck"]
     blocks: list[Annotated[int, Field(ge=1, le=100)]] = Field(min_length=1, max_length=6)
     width: int = Field(ge=1, le=_MAX_WIDTH)
+    stem_stride: Literal[1, 2] | None = None
     last_stride: Literal[1, 2] = 2
 
 
@@ -230,12 +236,12 @@ def _inner_widths(blocks: Sequence[int], width: int, widths: Sequence[int] | Non
     return list(widths)
 
 
-def _stem(style: str, in_channels: int, width: int) -> nn.Sequential:
+def _stem(style: str, in_channels: int, width: int, stride: int) -> nn.Sequential:
     if style == "cifar":
-        convolution = nn.Conv2d(in_channels, width, 3, padding=1, bias=False)
+        convolution = nn.Conv2d(in_channels, width, 3, stride, padding=1, bias=False)
         return nn.Sequential(convolution, nn.BatchNorm2d(width), nn.ReLU(inplace=True))
     if style == "imagenet":
-        convolution = nn.Conv2d(in_channels, width, 7, stride=2, padding=3, bias=False)
+        convolution = nn.Conv2d(in_channels, width, 7, stride, padding=3, bias=False)
         pool = nn.MaxPool2d(3, stride=2, padding=1)
         return nn.Sequential(convolution, nn.BatchNorm2d(width), nn.ReLU(inplace=True), pool)
     raise ModelError(f"resnet: style {style!r} does not exist; expected cifar or imagenet")

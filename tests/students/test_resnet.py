@@ -72,3 +72,25 @@ def test_a_wrong_number_of_widths_is_an_error():
 
 def test_other_names_are_left_to_other_families():
     assert resnet.parse("mobilenetv2_100", {}, num_classes=2, in_channels=3) is None
+
+
+def test_a_stem_of_stride_two_quarters_the_pixels_of_every_stage():
+    usual, coarse = (
+        resnet.build(spec_of("resnet8", **options)) for options in ({}, {"stem_stride": 2})
+    )
+    image = torch.zeros(1, 3, 32, 32)
+    sizes = [[tuple(x.shape[2:]) for x in m.eval().forward_stages(image)] for m in (usual, coarse)]
+    assert sizes == [[(32, 32), (16, 16), (8, 8)], [(16, 16), (8, 8), (4, 4)]]
+
+
+def test_the_imagenet_stem_halves_unless_told_otherwise():
+    arch = resnet.parse("resnet18", {"width": 4}, num_classes=2, in_channels=3)
+    assert resnet.build(arch).eval().forward_stages(torch.zeros(1, 3, 64, 64))[0].shape[2:] == (
+        16,
+        16,
+    )
+    arch = resnet.parse("resnet18", {"width": 4, "stem_stride": 1}, num_classes=2, in_channels=3)
+    assert resnet.build(arch).eval().forward_stages(torch.zeros(1, 3, 64, 64))[0].shape[2:] == (
+        32,
+        32,
+    )
