@@ -17,6 +17,8 @@ from edgekd.records import ImageInput, InputSpec
 
 Encoding = Literal["float32", "uint8"]
 
+_MERGING: Final = ("fuse", "reparameterize", "switch_to_deploy")
+"""Methods by which a multi-branch block becomes one layer, as timm and others name them."""
 _CONVOLUTIONS: Final = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _TRANSPOSED: Final = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 _BATCH_NORMS: Final = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
@@ -29,11 +31,18 @@ def prepare_for_export(student: nn.Module, inputs: Sequence[InputSpec]) -> nn.Mo
         student: Normalised ``(B, C, H, W)`` (or ``(B, C, T)``) per input to ``(B, K)`` logits.
         inputs: What it takes, for one pass that finds which layer feeds which BatchNorm.
     """
+    network = copy.deepcopy(student).eval().requires_grad_(False)
+    merged = _merge_branches(network)
+    fold_batch_norms(merged, [torch.zeros(1, *input_shape(spec)) for spec in inputs])
+    return merged
+
+
+def _merge_branches(network: nn.Module) -> nn.Module:
+    if not any(hasattr(m, name) for m in network.modules() for name in _MERGING):
+        return network
     from timm.utils.model import reparameterize_model  # timm takes seconds to import
 
-    network = copy.deepcopy(student).eval().requires_grad_(False)
     merged: nn.Module = reparameterize_model(network, inplace=True)
-    fold_batch_norms(merged, [torch.zeros(1, *input_shape(spec)) for spec in inputs])
     return merged
 
 

@@ -5,29 +5,23 @@ bring code or a pickle along, and neither can be repeated from a bundle.
 """
 
 import difflib
+import functools
 import inspect
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import timm
-import timm.models
 import torch
 from torch import nn
 
 from edgekd.errors import ModelError
 from edgekd.records import ArchSpec
 
+if TYPE_CHECKING:  # timm takes three seconds to import; its functions do that when they need it
+    from timm.models import PretrainedCfg
+
 FAMILY: Final = "timm"
 
 _PREFIX: Final = "timm:"
-
-_RESERVED: Final = {
-    *inspect.signature(timm.create_model).parameters,
-    *inspect.signature(timm.models.build_model_with_cfg).parameters,
-    *("num_classes", "in_chans", "features_only", "pruned"),
-}
-"""What timm would take as an instruction to its factory (load a file, fetch weights, return
-something that is not a classifier) and not as an argument of the architecture."""
 
 
 def parse(
@@ -84,10 +78,12 @@ def build(arch: ArchSpec, *, pretrained: bool = False) -> nn.Module:
         raise ModelError(
             f"timm:{name}: inner widths cannot be set; only edgekd's ResNets have them"
         )
-    for option in arguments.keys() & _RESERVED:
+    for option in arguments.keys() & _reserved():
         raise ModelError(f"timm:{name}: {option!r} is not an option of the architecture; remove it")
     if pretrained and not published(name).has_weights:
         raise ModelError(f"timm:{name}: has no published weights; train it, or give a weights file")
+    import timm
+
     try:
         module: nn.Module = timm.create_model(
             name,
@@ -112,6 +108,8 @@ def known_name(name: str) -> str:
     """
     bare = name.removeprefix(_PREFIX)
     architecture, _, tag = bare.partition(".")
+    import timm
+
     known = timm.list_models()
     if architecture not in known:
         close = difflib.get_close_matches(architecture, known, n=3)
@@ -123,12 +121,14 @@ def known_name(name: str) -> str:
     return bare
 
 
-def published(name: str) -> timm.models.PretrainedCfg:
+def published(name: str) -> "PretrainedCfg":
     """The record timm keeps of an architecture and its published weights.
 
     Raises:
         ModelError: If timm has no such name, or no record of it.
     """
+    import timm
+
     config = timm.get_pretrained_cfg(known_name(name))
     if config is None:
         raise ModelError(f"timm:{name}: timm has no configuration of it; choose another")
@@ -177,3 +177,20 @@ def _explain(name: str, arguments: Mapping[str, Any], error: Exception, *, pretr
 
 def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+@functools.cache
+def _reserved() -> frozenset[str]:
+    """What timm takes as an instruction to its factory, not as an argument of the network.
+
+    Those load a file, fetch weights, or return something that is not a classifier.
+    """
+    import timm
+
+    return frozenset(
+        {
+            *inspect.signature(timm.create_model).parameters,
+            *inspect.signature(timm.models.build_model_with_cfg).parameters,
+            *("num_classes", "in_chans", "features_only", "pruned"),
+        }
+    )
