@@ -17,7 +17,8 @@ demo: install
 	$(BIN)/edgekd teach --recipe $(RECIPES)/teacher.toml -o $(DEMO)/teacher
 	$(BIN)/edgekd distill --recipe $(RECIPES)/recipe.toml --teacher $(DEMO)/teacher -o $(DEMO)/student
 	$(BIN)/edgekd export $(DEMO)/student --int8 --data builtin:digits -o $(DEMO)/exported
-	$(BIN)/edgekd bench $(DEMO)/exported --data builtin:digits --threads 1
+	$(BIN)/edgekd export $(DEMO)/teacher --data builtin:digits -o $(DEMO)/teacher-exported
+	$(BIN)/edgekd bench $(DEMO)/teacher-exported $(DEMO)/exported --data builtin:digits --threads 1
 	$(BIN)/edgekd report $(DEMO) -o $(DEMO)/report.html
 
 test: install
