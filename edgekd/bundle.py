@@ -2,6 +2,10 @@
 
 ``bundle.json`` holds a :class:`~edgekd.records.StudentBundle` and a digest of itself; the record
 holds the sha256 of the weights. So a truncated or altered bundle is an error, not a wrong model.
+
+A bundle of an embedding network has a third file, ``training_head.safetensors``: the classifier of
+the training identities. Only a teacher needs it; nothing that is exported holds any of it, and
+without it a bundle still runs, exports and measures.
 """
 
 import fcntl
@@ -20,6 +24,7 @@ from edgekd.records import SCHEMA, Record, StudentBundle
 
 BUNDLE_FILE: Final = "bundle.json"
 WEIGHTS_FILE: Final = "weights.safetensors"
+TRAINING_HEAD_FILE: Final = "training_head.safetensors"
 
 _JSON_LIMIT: Final = 64 << 20  # a record beyond this is not one of ours
 
@@ -146,13 +151,17 @@ def is_bundle(path: Path) -> bool:
     return (path / BUNDLE_FILE).is_file()
 
 
-def write_bundle(folder: Path, record: StudentBundle, weights: bytes) -> None:
+def write_bundle(
+    folder: Path, record: StudentBundle, weights: bytes, *, training_head: bytes | None = None
+) -> None:
     """Write a bundle; the record goes last, so a killed run leaves no half bundle.
 
     Args:
         folder: Created if missing.
-        record: Its ``weights_sha256`` must be that of ``weights``.
+        record: Its ``weights_sha256`` must be that of ``weights``, its ``training_head_sha256``
+            that of ``training_head``.
         weights: A serialised safetensors file.
+        training_head: Another, of the classifier of an embedding network.
 
     Raises:
         OutputError: If the folder cannot be written.
@@ -160,7 +169,12 @@ def write_bundle(folder: Path, record: StudentBundle, weights: bytes) -> None:
     """
     if hashlib.sha256(weights).hexdigest() != record.weights_sha256:
         raise ValueError("the record's weights_sha256 is not that of the weights")
+    head_sha256 = None if training_head is None else hashlib.sha256(training_head).hexdigest()
+    if head_sha256 != record.training_head_sha256:
+        raise ValueError("the record's training_head_sha256 is not that of the training head")
     write_atomically(folder / WEIGHTS_FILE, weights)
+    if training_head is not None:
+        write_atomically(folder / TRAINING_HEAD_FILE, training_head)
     write_atomically(folder / BUNDLE_FILE, to_json(record))
 
 
@@ -187,6 +201,26 @@ def read_bundle(folder: Path) -> StudentBundle:
             "copy it again"
         )
     return record
+
+
+def read_training_head(folder: Path, record: StudentBundle) -> bytes:
+    """The serialised classifier beside a bundle of an embedding network, verified.
+
+    Raises:
+        BundleError: If the bundle has none, or the file is missing, truncated or altered.
+    """
+    path = folder / TRAINING_HEAD_FILE
+    try:
+        content = path.read_bytes() if record.training_head_sha256 is not None else None
+    except OSError as error:
+        raise BundleError(
+            f"{path}: cannot be read ({error.strerror}), and teaching needs it; copy it from the "
+            "folder of the run"
+        ) from error
+    if content is None or hashlib.sha256(content).hexdigest() != record.training_head_sha256:
+        found = "the bundle was written without one" if content is None else "its sha256 differs"
+        raise BundleError(f"{path}: {found}; teach again with --task retrieval, or copy it again")
+    return content
 
 
 def _parse_object(content: bytes, source: str) -> dict[str, Any]:

@@ -8,15 +8,23 @@ import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal, Self, TypeVar
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from edgekd.errors import ConfigError
 from edgekd.records import Task
 
 PrecisionChoice = Literal["auto", "fp32", "bf16"]
-MethodName = Literal["none", "kd"]
+MethodName = Literal["none", "kd", "cdd"]
 
 
 class Section(BaseModel):
@@ -51,6 +59,72 @@ class KdRecipe(Section):
     """Share of the soft loss; the labels' cross-entropy has the rest."""
 
 
+class CddRecipe(Section):
+    """Capacity Dynamic Distillation (CVPR 2023), doi:10.1109/CVPR52729.2023.01536.
+
+    Defaults are the published configuration for MSMT17 where nothing else is said.
+    """
+
+    compression: Annotated[float, Field(gt=0, le=10)] = 0.004
+    """Lambda: weight of the indicators' summed row norms, and the pull on a masked row."""
+    mask: Literal["retrieval", "magnitude"] = "retrieval"
+    """Which channels lose their task gradient: those that retrieval does without, or, as ResRep
+    (arXiv:2007.03260) chooses, those whose indicator row is shortest; magnitude needs a target."""
+    mask_ratio: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    """Share of a block's channels that count as small contributors of one neighbour pair."""
+    num_neighbours: Annotated[int, Field(ge=1, le=1000)] = 2
+    """Neighbours per image, the first of which is the image itself."""
+    queue_size: Annotated[int, Field(ge=1, le=10_000_000)] = 24_000
+    """Teacher vectors that neighbours are looked for in; at least one batch."""
+    mask_from: Annotated[float, Field(ge=0, lt=1)] = 1 / 6
+    """Length of the first phase, without any mask, as a share of the epochs."""
+    threshold: Annotated[float, Field(gt=0, le=1)] = 1e-5
+    """An indicator row shorter than this is removed."""
+    fit_weight: Annotated[float, Field(ge=0, le=100)] = 0.5
+    """Weight of the distance between teacher's and student's pooled maps, block by block."""
+    indicator_lr_scale: Annotated[float, Field(gt=0, le=100)] = 1.0
+    indicator_momentum: Annotated[float, Field(ge=0, lt=1)] | None = None
+    """Momentum of the indicators; the recipe's own if left out. They have no weight decay."""
+    target_macs: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Share of the student's MACs that is to remain; edgekd's own, the paper has no target."""
+    target_params: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Share of the student's parameters that is to remain; give this or ``target_macs``."""
+    shrink_while_training: bool = False
+    """Remove dead channels after every epoch instead of after the last; edgekd's own."""
+
+    @model_validator(mode="after")
+    def _one_target(self) -> Self:
+        if self.target_macs is not None and self.target_params is not None:
+            raise ValueError("target_macs and target_params are two targets; give one")
+        if self.mask == "magnitude" and self.target_macs is None and self.target_params is None:
+            raise ValueError("mask magnitude has no end of its own; give a target too")
+        return self
+
+
+class RetrievalRecipe(Section):
+    """Embeddings for retrieval: the network's head, its batches, and what its losses weigh.
+
+    Margin, temperature and weights are those of Capacity Dynamic Distillation (CVPR 2023,
+    arXiv:2303.09230), batches those of Hermans, Beyer & Leibe (2017), arXiv:1703.07737.
+    """
+
+    embedding_dim: Annotated[int, Field(ge=1, le=65_536)] = 512
+    identities_per_batch: Annotated[int, Field(ge=2, le=65_536)] = 16
+    images_per_identity: Annotated[int, Field(ge=1, le=65_536)] = 4
+    triplet_margin: Annotated[float, Field(ge=0, le=100)] = 0.35
+    temperature: Annotated[float, Field(gt=0, le=100)] = 2.0
+    """Softmax temperature of the identity logits that are distilled."""
+    kl_weight: Annotated[float, Field(ge=0, le=100)] = 1.0
+    """Weight of the identity logits' divergence, beside the label losses' 1."""
+    fit_weight: Annotated[float, Field(ge=0, le=100)] = 0.5
+    """Weight of the distance of pooled features; 0 asks the teacher for none."""
+
+    @property
+    def batch_size(self) -> int:
+        """Samples of one step."""
+        return self.identities_per_batch * self.images_per_identity
+
+
 class DataRecipe(Section):
     """Which data, and how it is split where it brings no split of its own."""
 
@@ -58,7 +132,11 @@ class DataRecipe(Section):
     split: Annotated[tuple[float, float], Field()] = (0.15, 0.15)
     """Fractions of val and test, drawn by content hash, for data without a split."""
     val_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    """Share of train that becomes val where data has train and test but no val."""
+    """Share of train that becomes val where data has train and test but no val; for retrieval a
+    share of its identities."""
+    train_folder: str | None = None
+    """Folder inside the data that is train, where it is not called so; with ``test_folder``."""
+    test_folder: str | None = None
     group: str | None = None
     """Column of a manifest or array of an ``.npz`` that must not straddle splits."""
     max_bad_files: Annotated[int, Field(ge=0)] = 10
@@ -71,6 +149,18 @@ class DataRecipe(Section):
         if min(value) <= 0 or sum(value) >= 1:
             raise ValueError("val and test fractions must be > 0 and sum to less than 1")
         return value
+
+    @model_validator(mode="after")
+    def _names_both_folders(self) -> Self:
+        folders = [f and f.strip("/") for f in (self.train_folder, self.test_folder)]
+        if (folders[0] is None) != (folders[1] is None):
+            raise ValueError("train_folder and test_folder belong together; give both")
+        if folders[0] is not None and (folders[0] == folders[1] or "" in folders):
+            raise ValueError("train_folder and test_folder must name two folders")
+        return self
+
+
+_RETRIEVAL_DEFAULTS: Final = {"label_smoothing": 0.1}  # arXiv:2303.09230; others as ever
 
 
 class TrainRecipe(DataRecipe):
@@ -109,6 +199,34 @@ class TrainRecipe(DataRecipe):
 
     augment: AugmentRecipe = AugmentRecipe()
     kd: KdRecipe = KdRecipe()
+    retrieval: RetrievalRecipe = RetrievalRecipe()
+    cdd: CddRecipe = CddRecipe()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults_of_retrieval(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping) or values.get("task") != "retrieval":
+            return values
+        try:
+            table = RetrievalRecipe.model_validate(values.get("retrieval", {}))
+        except ValidationError:  # reported where the table itself is validated
+            return values
+        return {**_RETRIEVAL_DEFAULTS, "batch_size": table.batch_size, **values}
+
+    @model_validator(mode="after")
+    def _fits_retrieval(self) -> Self:
+        if self.task != "retrieval":
+            return self
+        if self.batch_size != self.retrieval.batch_size:
+            raise ValueError(
+                f"batch_size {self.batch_size}: for retrieval it is identities_per_batch times "
+                f"images_per_identity, here {self.retrieval.batch_size}; leave it out"
+            )
+        if self.augment.mixup or self.augment.cutmix:
+            raise ValueError("mixup and cutmix give an image two identities; not for retrieval")
+        if self.kd != KdRecipe():
+            raise ValueError("kd is for classification; set temperature and weights in retrieval")
+        return self
 
 
 class ExportRecipe(DataRecipe):
@@ -279,6 +397,8 @@ def _describe(error: ValidationError, source: str) -> str:
             problems.append(f"{key}: missing; give it in the recipe or as a flag")
         elif item["type"] == "extra_forbidden":
             problems.append(f"{key} = {item['input']!r}: no such key; check the spelling")
+        elif isinstance(item["input"], Mapping):  # values that do not fit together
+            problems.append(f"{key}: {item['msg'].removeprefix('Value error, ')}")
         else:
             problems.append(f"{key} = {item['input']!r}: {item['msg'][0].lower()}{item['msg'][1:]}")
     return f"{source}: {len(problems)} problem(s) in the recipe\n  " + "\n  ".join(problems)

@@ -92,9 +92,25 @@ class ArchSpec(Record):
     family: str
     arguments: dict[str, Any] = Field(default_factory=dict)
     num_classes: int = Field(ge=1, le=1_000_000)
+    """``K``; for an embedding network the identities it is trained with, of which the network
+    itself holds nothing."""
     in_channels: int = Field(ge=1, le=4096)
+    embedding_dim: int | None = Field(default=None, ge=1, le=65_536)
+    """``D`` of a network that answers embeddings ``(B, D)``; ``None`` for a classifier."""
     widths: tuple[Annotated[int, Field(ge=1, le=65_536)], ...] | None = None
     """Inner channels per residual block after pruning; ``None`` for the family's own widths."""
+    merged: bool = False
+    """Whether the convolutions that ``widths`` speaks of hold their BatchNorms, as biases."""
+
+    @property
+    def output_name(self) -> str:
+        """What the network answers: ``logits`` or ``embedding``."""
+        return "logits" if self.embedding_dim is None else "embedding"
+
+    @property
+    def output_size(self) -> int:
+        """Numbers per sample in the answer: ``K`` or ``D``."""
+        return self.num_classes if self.embedding_dim is None else self.embedding_dim
 
 
 class Metric(Record):
@@ -149,7 +165,10 @@ class StudentBundle(Record):
     arch: ArchSpec
     preprocess: Preprocess
     labels: tuple[str, ...]
+    """Classes in the order of the logits; for retrieval the identities of the training split."""
     weights_sha256: str
+    training_head_sha256: str | None = None
+    """Of ``training_head.safetensors``, the classifier that only teaching needs; retrieval only."""
     num_params: int
     macs: int
     uncounted_operators: tuple[str, ...] = ()

@@ -9,10 +9,21 @@ import torch
 from edgekd.bundle import write_bundle
 from edgekd.records import DataRef, Preprocess, Provenance, StudentBundle
 from edgekd.students.build import build_student, parse_student
+from edgekd.students.head import IdentityNetwork, head_tensors
 
 
-def write_tiny_bundle(folder: Path, preprocess: Preprocess, labels: tuple[str, ...]):
-    """Write the bundle to ``folder`` and return its module in eval mode."""
+def write_tiny_bundle(
+    folder: Path,
+    preprocess: Preprocess,
+    labels: tuple[str, ...],
+    *,
+    embedding_dim: int | None = None,
+):
+    """Write the bundle to ``folder`` and return its module in eval mode.
+
+    With ``embedding_dim`` it is one for retrieval, and the module returned is the network with its
+    identity classifier.
+    """
     image = preprocess.image
     torch.manual_seed(0)
     arch = parse_student(
@@ -21,10 +32,17 @@ def write_tiny_bundle(folder: Path, preprocess: Preprocess, labels: tuple[str, .
         num_classes=len(labels),
         in_channels=image.channels,
         input_size=(image.height, image.width),
+        embedding_dim=embedding_dim,
     )
     module = build_student(arch).eval()
+    whole, head = module, None
+    if embedding_dim is not None:
+        whole = IdentityNetwork(module, len(labels)).eval()
+        head = safetensors.torch.save(head_tensors(whole))
     weights = safetensors.torch.save(module.state_dict())
     record = StudentBundle(
+        task="classification" if head is None else "retrieval",
+        training_head_sha256=None if head is None else hashlib.sha256(head).hexdigest(),
         arch=arch,
         preprocess=preprocess,
         labels=labels,
@@ -46,5 +64,5 @@ def write_tiny_bundle(folder: Path, preprocess: Preprocess, labels: tuple[str, .
             created="x",
         ),
     )
-    write_bundle(folder, record, weights)
-    return module
+    write_bundle(folder, record, weights, training_head=head)
+    return whole

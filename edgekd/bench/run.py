@@ -16,7 +16,8 @@ from edgekd.config import BenchRecipe
 from edgekd.console import Console, Tracker
 from edgekd.devices.job import Job, Outcome
 from edgekd.devices.table import Device, find_device
-from edgekd.records import DeviceInfo, Measurement, Metric, Precision
+from edgekd.errors import UsageError
+from edgekd.records import DeviceInfo, Measurement, Metric, Precision, Task
 
 MEASUREMENTS_FILE: Final = "measurements.jsonl"
 """Beside the measured files; one Measurement per line, oldest first."""
@@ -37,7 +38,7 @@ def bench(paths: Sequence[Path], recipe: BenchRecipe, console: Console) -> tuple
         One Measurement per model and thread count, in the order of ``paths``.
 
     Raises:
-        UsageError: If there is nothing to measure.
+        UsageError: If there is nothing to measure, or data for models of several tasks.
         BundleError: If a file is damaged or is not the one its record describes.
         DataError: If the data cannot be opened or has other classes than a model.
         DeviceError: If the device is unknown, or the runner crashed or hung.
@@ -104,7 +105,7 @@ def _samples(
 ) -> EvaluationSamples | None:
     if recipe.data is None:
         return None
-    samples = EvaluationSamples(recipe, folder, console)
+    samples = EvaluationSamples(recipe, folder, console, task=_task(candidates))
     for candidate in candidates:
         if candidate.preprocess is None:
             console.warn(
@@ -114,6 +115,17 @@ def _samples(
         else:
             samples.check_labels(candidate)
     return samples
+
+
+def _task(candidates: Sequence[Candidate]) -> Task:
+    """The task of all models whose metric is measured."""
+    tasks = sorted({c.task for c in candidates if c.preprocess is not None})
+    if len(tasks) > 1:
+        raise UsageError(
+            f"the models are for {' and for '.join(tasks)}, and --data is read in one way; "
+            "bench them one task at a time"
+        )
+    return tasks[0] if tasks else "classification"
 
 
 def _job(

@@ -1,4 +1,4 @@
-"""Decoded samples on disk for the runner, and the metric of the logits that come back."""
+"""Decoded samples on disk for the runner, and the metric of the answers that come back."""
 
 from pathlib import Path
 from typing import Any, Final
@@ -12,8 +12,8 @@ from edgekd.console import Console
 from edgekd.data.dataset import Samples
 from edgekd.data.open import open_dataset
 from edgekd.errors import BundleError, DataError, OutputError
-from edgekd.evaluate.metrics import metric_from_logits
-from edgekd.records import InputSpec, Metric, Preprocess
+from edgekd.evaluate.metrics import metrics_of
+from edgekd.records import InputSpec, Metric, Preprocess, Task
 
 _CHUNK: Final = 256  # samples decoded at once, so that large images need not fit into memory
 
@@ -25,13 +25,22 @@ class EvaluationSamples:
         recipe: Names the data and the split.
         folder: Where the arrays go; its owner removes it.
         console: Told about the data and the progress of decoding.
+        task: Of the models that are measured.
 
     Raises:
         DataError: If the data cannot be opened.
     """
 
-    def __init__(self, recipe: BenchRecipe, folder: Path, console: Console) -> None:
-        self._dataset = open_dataset(recipe, console)
+    def __init__(
+        self,
+        recipe: BenchRecipe,
+        folder: Path,
+        console: Console,
+        *,
+        task: Task = "classification",
+    ) -> None:
+        self._task = task
+        self._dataset = open_dataset(recipe, console, task=task)
         self._split: Samples = self._dataset.splits[recipe.metric_split]
         self._folder = folder
         self._console = console
@@ -43,10 +52,13 @@ class EvaluationSamples:
     def check_labels(self, candidate: Candidate) -> None:
         """Make sure that class ``k`` of the model is class ``k`` of the data.
 
+        For retrieval, that the model's identities are those of the data's training split: in
+        another split it would be asked for identities that it was trained on.
+
         Raises:
             DataError: If the names or their order differ; the first difference is named.
         """
-        mine, data = candidate.labels, self._dataset.class_names
+        mine, data = candidate.labels, self._dataset.train_class_names
         if mine == data:
             return
         if len(mine) != len(data):
@@ -71,12 +83,17 @@ class EvaluationSamples:
         return self._files[preprocess]
 
     def metric(self, candidate: Candidate, logits: NDArray[np.float32]) -> Metric:
-        """The task's metric of ``(N, K)`` logits in the order of :meth:`files`.
+        """The metric that stands for the task, of answers in the order of :meth:`files`.
+
+        Args:
+            candidate: Which model answered.
+            logits: ``(N, K)``, or embeddings ``(N, D)``.
 
         Raises:
             BundleError: If the model answers with NaN or with another number of classes.
         """
-        expected = (len(self._split), len(self._dataset.class_names))
+        size = len(candidate.labels) if self._task == "classification" else logits.shape[-1]
+        expected = (len(self._split), size)
         if logits.shape != expected:
             raise BundleError(
                 f"{candidate.path}: answers {logits.shape}, expected {expected}; export it again"
@@ -85,7 +102,8 @@ class EvaluationSamples:
             raise BundleError(
                 f"{candidate.path}: answers NaN on {self._split.name} samples; export it again"
             )
-        return metric_from_logits(logits, self._split.labels, split=self._split.name)
+        split = self._split
+        return metrics_of(self._task, logits, split.labels, split.cameras, split=split.name)[0]
 
     def _decode(self, spec: InputSpec) -> str:
         path = self._folder / f"samples-{len(list(self._folder.iterdir()))}.npy"

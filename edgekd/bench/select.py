@@ -14,6 +14,7 @@ from edgekd.records import (
     InputSpec,
     Precision,
     Preprocess,
+    Task,
     TensorSpec,
 )
 from edgekd.runtimes.encoding import InputEncoding
@@ -39,6 +40,8 @@ class Candidate:
     preprocess: Preprocess | None = None
     """``None`` for a file without a record; it is fed random tensors and has no metric."""
     labels: tuple[str, ...] = ()
+    """Classes, or for retrieval the identities of the training."""
+    task: Task = "classification"
     encodings: tuple[InputEncoding, ...] = ()
 
 
@@ -125,6 +128,7 @@ def _described(bare: Candidate, record_path: Path) -> Candidate:
         source_sha256=record.source_sha256,
         preprocess=record.preprocess,
         labels=record.labels,
+        task=record.task,
         encodings=tuple(
             _encoding(spec, tensor, raw=record.input_encoding == "uint8")
             for spec, tensor in zip(record.preprocess.inputs, record.inputs, strict=True)
@@ -145,6 +149,7 @@ def _bundle(folder: Path) -> Candidate:
         source_sha256=record.weights_sha256,
         preprocess=record.preprocess,
         labels=record.labels,
+        task=record.task,
         encodings=tuple(_torch_encoding(spec) for spec in record.preprocess.inputs),
     )
 

@@ -10,6 +10,8 @@ DATA_FLAGS: Final = (
     ),
     Flag("split", ("--split",), "Fractions VAL,TEST for data without a split."),
     Flag("val_fraction", ("--val-fraction",), "Share of train for data with a test but no val."),
+    Flag("train_folder", ("--train-folder",), "Folder that is train, if not called so."),
+    Flag("test_folder", ("--test-folder",), "Folder that is test, if not called so."),
     Flag("group", ("--group",), "Column or array that must not straddle splits."),
     Flag("max_bad_files", ("--max-bad-files",), "Unreadable files to skip before it is an error."),
     Flag("download", ("--download",), "Fetch a named data set that is not on this machine."),

@@ -20,6 +20,13 @@ _FLAGS: Final = (
     Flag("method", ("--method",), "How to distil; none learns from labels alone.", required=True),
     Flag("kd.temperature", ("--temperature",), "Softmax temperature of kd."),
     Flag("kd.kd_weight", ("--kd-weight",), "Share of the soft loss of kd, 0 to 1."),
+    Flag("cdd.target_macs", ("--target-macs",), "Share of the MACs that cdd leaves, 0 to 1."),
+    Flag("cdd.target_params", ("--target-params",), "Share of the parameters that cdd leaves."),
+    Flag(
+        "cdd.shrink_while_training",
+        ("--shrink-while-training",),
+        "Remove dead channels after every epoch of cdd, which saves time.",
+    ),
     *TRAIN_FLAGS,
 )
 

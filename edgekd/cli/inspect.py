@@ -59,7 +59,8 @@ def inspect(path: Path) -> dict[str, Any]:
 
 def _bundle(record: StudentBundle) -> dict[str, Any]:
     fields = record.model_dump(mode="json", by_alias=True)
-    outputs = [{"name": "logits", "shape": ["batch", record.arch.num_classes], "dtype": "float32"}]
+    shape = ["batch", record.arch.output_size]
+    outputs = [{"name": record.arch.output_name, "shape": shape, "dtype": "float32"}]
     return {
         "kind": "bundle",
         "format": "torch",
@@ -109,7 +110,8 @@ def _lines(data: dict[str, Any]) -> Iterator[tuple[str, str]]:
             yield way.removesuffix("s"), _tensor(spec)
     yield from _quantization(data)
     if data.get("labels"):
-        yield "labels", f"{len(data['labels'])}: {', '.join(data['labels'][:12])}"
+        kind = "trained on" if data.get("task") == "retrieval" else "labels"
+        yield kind, f"{len(data['labels'])}: {', '.join(data['labels'][:12])}"
     for metric in data.get("metrics", ()):
         value = f"{percent(metric['value'])} ({metric['num_samples']} samples)"
         yield f"{metric['name']} on {metric['split']}", value
@@ -136,7 +138,7 @@ def _quantization(data: dict[str, Any]) -> Iterator[tuple[str, str]]:
             operators = ", ".join(f"{n} {name}" for name, n in audit[kind].items())
             yield kind.replace("_", " "), operators or "none"
     if data.get("parity"):
-        yield "against its source", _parity(data["parity"])
+        yield "against its source", _parity(data["parity"], data.get("task"))
 
 
 def _tensor(spec: dict[str, Any]) -> str:
@@ -147,10 +149,12 @@ def _tensor(spec: dict[str, Any]) -> str:
     return f"{text}, real = {spec['scale']:.6g} * (q - {spec['zero_point']})"
 
 
-def _parity(parity: dict[str, Any]) -> str:
+def _parity(parity: dict[str, Any], task: str | None) -> str:
+    first = "nearest neighbour" if task == "retrieval" else "top-1"
     noise = "" if parity["sqnr_db"] is None else f", SQNR {parity['sqnr_db']:.1f} dB"
     return (
-        f"top-1 agrees on {percent(parity['top1_agreement'])} of {parity['num_samples']} samples, "
+        f"{first} agrees on {percent(parity['top1_agreement'])} of {parity['num_samples']} "
+        "samples, "
         f"largest error {parity['max_abs_err']:.2g}{noise}"
     )
 

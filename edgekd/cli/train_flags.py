@@ -14,6 +14,11 @@ from edgekd.records import StudentBundle
 
 TRAIN_FLAGS: Final = (
     *DATA_FLAGS,
+    Flag("task", ("--task",), "Tell classes apart, or find images of the same identity."),
+    Flag("retrieval.embedding_dim", ("--embedding-dim",), "Numbers in an embedding (retrieval)."),
+    Flag("retrieval.identities_per_batch", ("--identities-per-batch",), "Per step (retrieval)."),
+    Flag("retrieval.images_per_identity", ("--images-per-identity",), "Per step (retrieval)."),
+    Flag("retrieval.triplet_margin", ("--triplet-margin",), "Of the triplet loss (retrieval)."),
     Flag("input_size", ("--input-size",), "Pixels per side; the data's own size if left out."),
     Flag("fit", ("--fit",), "How images of other shapes become square."),
     Flag("weights", ("--weights",), "Safetensors file to start from."),

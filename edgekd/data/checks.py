@@ -1,11 +1,16 @@
 """What would make a trained model worthless without anybody noticing: said before training.
 
-Errors: an empty split, one single class, a class that is never trained. Warnings, because real data
-sets have some and only their owner can decide: the same content under two labels, the same content
-in two splits, a class that val or test never asks for.
+Errors: an empty split, one single class, a class that is never trained; for retrieval, a split in
+which nothing can be found. Warnings, because real data sets have some and only their owner can
+decide: the same content under two labels, the same content in two splits, a class that val or test
+never asks for.
 """
 
+from collections import Counter
 from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
 
 from edgekd.console import Console
 from edgekd.data.dataset import Contents
@@ -14,6 +19,7 @@ from edgekd.errors import DataError
 from edgekd.records import SplitName
 
 _SHOWN = 5
+_SPLITS: Final[tuple[SplitName, ...]] = ("train", "val", "test")
 
 
 def check_classes(contents: Contents, splits: Sequence[SplitName], console: Console) -> None:
@@ -25,11 +31,8 @@ def check_classes(contents: Contents, splits: Sequence[SplitName], console: Cons
     names = contents.class_names
     if len(names) < 2:
         raise DataError(f"one single class ({', '.join(names)}); at least two are needed")
-    for split in ("train", "val", "test"):
-        pairs = zip(contents.labels.tolist(), splits, strict=True)
-        present = {label for label, its_split in pairs if its_split == split}
-        if not present:
-            raise DataError(f"the {split} split is empty; add samples or let edgekd split the data")
+    for split in _SPLITS:
+        present = _present(contents, splits, split)
         missing = [name for label, name in enumerate(names) if label not in present]
         if missing and split == "train":
             raise DataError(
@@ -41,6 +44,69 @@ def check_classes(contents: Contents, splits: Sequence[SplitName], console: Cons
                 f"{split} has no sample of {_count(missing, 'class', 'classes')}: "
                 f"{_list(missing)}; figures on {split} say nothing about it"
             )
+
+
+def check_identities(contents: Contents, splits: Sequence[SplitName], console: Console) -> None:
+    """Check that identities can be told apart in train and found in val and test.
+
+    Val and test may have identities that train has not. A sample is a query only where another
+    one of its identity can be found: of another camera, where cameras are known.
+
+    Raises:
+        DataError: If a split is empty, train has one single identity, or val or test has no query.
+    """
+    trained = _present(contents, splits, "train")
+    if len(trained) < 2:
+        (name,) = (contents.class_names[label] for label in trained)
+        raise DataError(f"one single identity in train ({name}); at least two are needed")
+    _tell_single_images(contents, splits, console)
+    for split in _SPLITS[1:]:
+        _present(contents, splits, split)
+        queries = count_queries(contents, splits, split)
+        total = sum(its_split == split for its_split in splits)
+        other = "another image" if contents.cameras is None else "an image of another camera"
+        if queries == 0:
+            raise DataError(
+                f"no sample of {split} has {other} of its identity, so nothing can be found "
+                "there; add images, or give the data another split"
+            )
+        if queries < total:
+            console.info(
+                f"{split}: {total - queries} of {total} samples have no image of their identity "
+                "that they could find; they are searched through but ask nothing"
+            )
+
+
+def count_queries(contents: Contents, splits: Sequence[SplitName], split: SplitName) -> int:
+    """How many samples of a split have something to find in it."""
+    rows = np.array([its_split == split for its_split in splits])
+    labels = contents.labels[rows]
+    of_identity = Counter(labels.tolist())
+    if contents.cameras is None:
+        return sum(of_identity[label] > 1 for label in labels.tolist())
+    pairs = list(zip(labels.tolist(), contents.cameras[rows].tolist(), strict=True))
+    of_pair = Counter(pairs)
+    return sum(of_identity[pair[0]] > of_pair[pair] for pair in pairs)
+
+
+def _tell_single_images(contents: Contents, splits: Sequence[SplitName], console: Console) -> None:
+    pairs = zip(contents.labels.tolist(), splits, strict=True)
+    images = Counter(label for label, split in pairs if split == "train")
+    single = [contents.class_names[label] for label, count in images.items() if count == 1]
+    if single:
+        console.warn(
+            f"train has one single image of {_count(single, 'identity', 'identities')}: "
+            f"{_list(sorted(single))}; it is compared with itself alone"
+        )
+
+
+def _present(contents: Contents, splits: Sequence[SplitName], split: SplitName) -> set[int]:
+    """The classes of a split, which has some."""
+    pairs = zip(contents.labels.tolist(), splits, strict=True)
+    present = {label for label, its_split in pairs if its_split == split}
+    if not present:
+        raise DataError(f"the {split} split is empty; add samples or let edgekd split the data")
+    return present
 
 
 def check_duplicates(contents: Contents, splits: Sequence[SplitName], console: Console) -> None:

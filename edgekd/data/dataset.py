@@ -72,7 +72,9 @@ class Dataset:
     Attributes:
         source: As the user gave it.
         kind: What the samples are.
-        class_names: Folder names and labels in text order, integer labels in numeric order.
+        class_names: Folder names and labels in text order, integer labels in numeric order; the
+            classes of the training split come first. For classification that is all of them; for
+            retrieval they are identities, and ``val`` and ``test`` may hold others.
         splits: Always ``train``, ``val`` and ``test``.
         modalities: Name to ``(C, T)`` for signals; empty for images.
         fingerprint: Hex sha256 over content, label and split of every sample; the same for a
@@ -87,6 +89,11 @@ class Dataset:
     modalities: Mapping[str, tuple[int, int]]
     fingerprint: str
     skipped_files: tuple[str, ...]
+
+    @property
+    def train_class_names(self) -> tuple[str, ...]:
+        """The classes a network is trained for, in the order of its logits."""
+        return self.class_names[: int(self.splits["train"].labels.max()) + 1]
 
     def ref(self) -> DataRef:
         """The record of this data set that travels with what is made from it."""
@@ -108,6 +115,7 @@ class Contents:
         digests: sha256 of each row's content.
         given_splits: Split of each row, where the data brings one.
         groups: ``(N,)`` text, rows that must stay in one split, where the recipe asks for it.
+        identities: ``(N,)``, index into ``identity_names``, where a manifest has the column.
         modalities: As in :class:`Dataset`.
         skipped: Files that could not be read.
     """
@@ -122,6 +130,7 @@ class Contents:
     groups: tuple[str, ...] | None = None
     sizes: Indices | None = None
     identities: Indices | None = None
+    identity_names: tuple[str, ...] = ()
     cameras: Indices | None = None
     modalities: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     skipped: tuple[str, ...] = ()

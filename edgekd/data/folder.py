@@ -5,12 +5,15 @@
     signs/train/stop/1.jpg   signs/val/...   signs/test/...     splits of class folders
     signs/stop/1.jpg         signs/yield/2.jpg                  class folders alone
 
+    omniglot/images_background/Greek/alpha/1.png                folders that the recipe names:
+    omniglot/images_evaluation/Angelic/a/2.png                  train_folder and test_folder
+
 Folders that hold everything else (``Dataset/`` in many a zip) do not count. A class is the path
 below the split, so ``Latin/a`` and ``Greek/a`` are two classes; all must be equally deep, since
 otherwise a class and a folder of classes could not be told apart.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -93,9 +96,9 @@ def _open(
         raise DataError(
             f"{path}: group = {recipe.group!r}, but folders have no columns; use a CSV manifest"
         )
-    layout = infer_layout(store.names, str(path))
+    names, layout = _layout(store.names, recipe, str(path), console)
     _tell(layout, num_ignored, path, console)
-    files = check_files(store, store.names, max_bad_files=recipe.max_bad_files, console=console)
+    files = check_files(store, names, max_bad_files=recipe.max_bad_files, console=console)
     class_names, labels = np.unique(np.array(layout.labels, dtype=object), return_inverse=True)
     return Contents(
         kind="image",
@@ -108,6 +111,69 @@ def _open(
         sizes=files.sizes,
         skipped=files.skipped,
     )
+
+
+def named_layout(
+    names: Sequence[str], folders: Mapping[str, SplitName], source: str
+) -> tuple[tuple[str, ...], Layout]:
+    """Classes below the folders that a recipe names, and the files that lie there.
+
+    A folder is named as it lies below what holds all images, or from the root of the data. One
+    called ``val`` beside them is val.
+
+    >>> files = ["d/bg/a/1.png", "d/eval/b/2.png", "d/more/c/3.png"]
+    >>> named_layout(files, {"bg": "train", "eval": "test"}, "d.zip")
+    (('d/bg/a/1.png', 'd/eval/b/2.png'), Layout(labels=('a', 'b'), splits=('train', 'test')))
+
+    Args:
+        names: Of all images.
+        folders: The split of each folder.
+        source: How to name the data in an error.
+
+    Raises:
+        DataError: If no image lies below one of the folders, or as :func:`infer_layout`.
+    """
+    validation = {name: split for name, split in SPLIT_SPELLINGS.items() if split == "val"}
+    known = {**validation, **{name.strip("/"): split for name, split in folders.items()}}
+    shared = _num_shared([name.split("/")[:-1] for name in names])
+    found = [(name, *_below(name, shared, known)) for name in names]
+    kept = [(name, split, classes) for name, split, classes in found if split is not None]
+    for folder, split in folders.items():
+        if split not in {its_split for _, its_split, _ in kept}:
+            raise DataError(
+                f"{source}: no image below {folder!r}, which is to be {split}; found "
+                f"{', '.join(sorted({'/'.join(n.split('/')[: shared + 1]) for n in names})[:5])}"
+            )
+    _refuse_uneven([name for name, _, _ in kept], [classes for _, _, classes in kept], source)
+    return tuple(name for name, _, _ in kept), Layout(
+        labels=tuple("/".join(classes) for _, _, classes in kept),
+        splits=tuple(split for _, split, _ in kept),
+    )
+
+
+def _below(
+    name: str, shared: int, known: Mapping[str, SplitName]
+) -> tuple[SplitName | None, list[str]]:
+    """Split and class folders of one file; no split where it lies below no known folder."""
+    whole = name.split("/")[:-1]
+    for parts in (whole[shared:], whole):
+        for folder, split in known.items():
+            depth = folder.count("/") + 1
+            if "/".join(parts[:depth]) == folder:
+                return split, parts[depth:]
+    return None, []
+
+
+def _layout(
+    names: tuple[str, ...], recipe: DataRecipe, source: str, console: Console
+) -> tuple[tuple[str, ...], Layout]:
+    if recipe.train_folder is None or recipe.test_folder is None:
+        return names, infer_layout(names, source)
+    folders: dict[str, SplitName] = {recipe.train_folder: "train", recipe.test_folder: "test"}
+    kept, layout = named_layout(names, folders, source)
+    if len(kept) < len(names):
+        console.info(f"{source}: {len(names) - len(kept)} image(s) in other folders left out")
+    return kept, layout
 
 
 def _num_shared(folders: Sequence[Sequence[str]]) -> int:

@@ -55,6 +55,7 @@ def open_manifest(path: Path, recipe: DataRecipe, console: Console) -> Contents:
         groups=tuple(row[group] for row in kept) if group else None,
         sizes=files.sizes,
         identities=_optional(rows, "identity", files.positions),
+        identity_names=_codes(rows, "identity")[0] if "identity" in rows[0] else (),
         cameras=_optional(rows, "camera", files.positions),
         skipped=files.skipped,
     )

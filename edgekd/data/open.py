@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -10,7 +11,7 @@ import numpy as np
 
 from edgekd.config import DataRecipe
 from edgekd.console import Console
-from edgekd.data.checks import check_classes, check_duplicates
+from edgekd.data.checks import check_classes, check_duplicates, check_identities
 from edgekd.data.cifar import ARCHIVES, open_cifar
 from edgekd.data.dataset import Contents, Dataset, Samples
 from edgekd.data.digits import open_digits
@@ -19,7 +20,7 @@ from edgekd.data.manifest import open_manifest
 from edgekd.data.npz import open_npz
 from edgekd.data.splits import assign_splits
 from edgekd.errors import DataError
-from edgekd.records import SplitName
+from edgekd.records import SplitName, Task
 
 _SPLITS: Final[tuple[SplitName, ...]] = ("train", "val", "test")
 
@@ -34,11 +35,17 @@ BY_SUFFIX: Final[Mapping[str, Callable[[Path, DataRecipe, Console], Contents]]] 
 }
 
 
-def open_dataset(recipe: DataRecipe, console: Console) -> Dataset:
+def open_dataset(recipe: DataRecipe, console: Console, *, task: Task = "classification") -> Dataset:
     """Open ``recipe.data`` and make sure that it can be trained and tested on.
 
     Every sample is read once here: a file that cannot be decoded is found now, not after hours.
     A name such as ``cifar10`` wins over a folder of that name; ``./cifar10`` is the folder.
+
+    Args:
+        recipe: Which data and how it is split.
+        console: Hears what was found and what is doubtful.
+        task: For retrieval the classes are identities: a manifest's ``identity`` column where it
+            has one, and training, validation and test may have different ones.
 
     Raises:
         DataError: If there is no such data, or it is damaged, inconsistent or too small; warnings
@@ -46,13 +53,15 @@ def open_dataset(recipe: DataRecipe, console: Console) -> Dataset:
         MissingExtraError: If a package is needed that is not installed.
     """
     contents = _read(recipe, console)
+    if task == "retrieval":
+        contents = _by_identity(contents)
     _check_class_names(contents.class_names)
-    splits = assign_splits(contents, recipe)
-    check_classes(contents, splits, console)
+    splits = assign_splits(contents, recipe, task=task)
+    check = check_identities if task == "retrieval" else check_classes
+    check(contents, splits, console)
     check_duplicates(contents, splits, console)
-    dataset = _assemble(contents, splits, recipe.data)
-    counts = ", ".join(f"{name} {len(samples)}" for name, samples in dataset.splits.items())
-    console.info(f"{recipe.data}: {len(dataset.class_names)} classes; {counts}")
+    dataset = _assemble(_trained_first(contents, splits), splits, recipe.data)
+    console.info(f"{recipe.data}: {_counts(dataset, task)}")
     return dataset
 
 
@@ -65,7 +74,45 @@ def fingerprint(
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
+def _by_identity(contents: Contents) -> Contents:
+    """Identities as classes, where they have a column of their own."""
+    if contents.identities is None:
+        return contents
+    return replace(contents, labels=contents.identities, class_names=contents.identity_names)
+
+
+def _trained_first(contents: Contents, splits: Sequence[SplitName]) -> Contents:
+    """Labels renumbered so that the classes of train are 0, 1, ..., in the order they had."""
+    in_train = np.array([split == "train" for split in splits])
+    trained = np.unique(contents.labels[in_train])
+    others = np.setdiff1d(np.arange(len(contents.class_names)), trained)
+    order = np.concatenate([trained, others])
+    renumbered = np.empty_like(order)
+    renumbered[order] = np.arange(len(order))
+    return replace(
+        contents,
+        labels=renumbered[contents.labels],
+        class_names=tuple(contents.class_names[label] for label in order),
+    )
+
+
+def _counts(dataset: Dataset, task: Task) -> str:
+    """How much there is, for a line of the log."""
+    if task == "classification":
+        parts = (f"{name} {len(samples)}" for name, samples in dataset.splits.items())
+        return f"{len(dataset.class_names)} classes; {', '.join(parts)}"
+    return ", ".join(
+        f"{name} {len(samples)} of {len(np.unique(samples.labels))} identities"
+        for name, samples in dataset.splits.items()
+    )
+
+
 def _read(recipe: DataRecipe, console: Console) -> Contents:
+    if recipe.train_folder is not None and not _has_folders(recipe.data):
+        raise DataError(
+            f"{recipe.data}: has no folders to be train_folder {recipe.train_folder!r}; a manifest "
+            "or array has a column split"
+        )
     if recipe.data in BY_NAME:
         contents = BY_NAME[recipe.data](recipe, console)
         if recipe.group is not None:
@@ -81,6 +128,11 @@ def _read(recipe: DataRecipe, console: Console) -> Contents:
     if opener is None:
         raise DataError(f"{recipe.data}: unknown kind of file {path.suffix!r}; expected {known}")
     return opener(path, recipe, console)
+
+
+def _has_folders(data: str) -> bool:
+    path = Path(data)
+    return data not in BY_NAME and (path.is_dir() or path.suffix.lower() == ".zip")
 
 
 def _check_class_names(names: Sequence[str]) -> None:

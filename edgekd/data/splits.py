@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 from edgekd.config import DataRecipe
 from edgekd.data.dataset import Contents
 from edgekd.errors import DataError
-from edgekd.records import SplitName
+from edgekd.records import SplitName, Task
 
 SPLIT_SPELLINGS: Final[Mapping[str, SplitName]] = {
     "train": "train",
@@ -28,7 +28,9 @@ Fractions = Mapping[SplitName, float]
 K = TypeVar("K", str, bytes)
 
 
-def assign_splits(contents: Contents, recipe: DataRecipe) -> tuple[SplitName, ...]:
+def assign_splits(
+    contents: Contents, recipe: DataRecipe, *, task: Task = "classification"
+) -> tuple[SplitName, ...]:
     """The split of every row.
 
     What the data brings is kept. Where it brings nothing, or training rows only, val and test are
@@ -37,7 +39,8 @@ def assign_splits(contents: Contents, recipe: DataRecipe) -> tuple[SplitName, ..
     that a figure on test never comes from samples that chose the model.
 
     Rows are drawn class by class and every class gets into every split; with ``recipe.group``,
-    whole groups are drawn instead and classes fall as they may.
+    whole groups are drawn instead and classes fall as they may. For retrieval each identity (the
+    class there) is such a group: what is looked for must not be known from training.
 
     Raises:
         DataError: If there are too few distinct samples of a class (or too few groups) to draw
@@ -45,8 +48,12 @@ def assign_splits(contents: Contents, recipe: DataRecipe) -> tuple[SplitName, ..
     """
     given = contents.given_splits
     val, test = recipe.split
+    groups = contents.groups
+    if groups is None and task == "retrieval":
+        groups = tuple(contents.class_names[label] for label in contents.labels)
     if given is None or set(given) == {"train"}:
-        return _draw(contents, ["train"] * len(contents.labels), {"val": val, "test": test})
+        everything: list[SplitName] = ["train"] * len(contents.labels)
+        return _draw(contents, everything, groups, {"val": val, "test": test})
     if "train" not in given:
         raise DataError(f"no training samples, only {', '.join(sorted(set(given)))}; add train")
     _refuse_straddling(contents.groups, given)
@@ -55,19 +62,22 @@ def assign_splits(contents: Contents, recipe: DataRecipe) -> tuple[SplitName, ..
         missing["val"] = recipe.val_fraction
     if "test" not in given:
         missing["test"] = test
-    return _draw(contents, list(given), missing)
+    return _draw(contents, list(given), groups, missing)
 
 
 def _draw(
-    contents: Contents, splits: list[SplitName], fractions: Fractions
+    contents: Contents,
+    splits: list[SplitName],
+    groups: Sequence[str] | None,
+    fractions: Fractions,
 ) -> tuple[SplitName, ...]:
     """Move rows off train until each split of ``fractions`` has its share of it."""
     if not fractions:
         return tuple(splits)
     rows = [row for row, split in enumerate(splits) if split == "train"]
-    if contents.groups is not None:
-        groups = contents.groups
-        drawn = _draw_groups([groups[row] for row in rows], fractions)
+    if groups is not None:
+        kind = "identities" if contents.groups is None else "group(s)"
+        drawn = _draw_groups([groups[row] for row in rows], fractions, kind)
         chosen = {row: drawn[groups[row]] for row in rows}
     else:
         by_content = _draw_contents(contents, rows, fractions)
@@ -77,12 +87,12 @@ def _draw(
     return tuple(splits)
 
 
-def _draw_groups(groups: Sequence[str], fractions: Fractions) -> dict[str, SplitName]:
+def _draw_groups(groups: Sequence[str], fractions: Fractions, kind: str) -> dict[str, SplitName]:
     ordered = sorted(set(groups), key=lambda group: hashlib.sha256(group.encode()).digest())
     if len(ordered) < len(fractions) + 1:
         raise DataError(
-            f"{len(ordered)} group(s), at least {len(fractions) + 1} are needed to split by group; "
-            "give the data a split, or choose another group"
+            f"{len(ordered)} {kind}, at least {len(fractions) + 1} are needed to split by them; "
+            "give the data a split, or more of them"
         )
     return _deal(ordered, fractions)
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from edgekd.data.cache import PixelSource
 from edgekd.distill.augment import Augment, crop_and_flip, rand_augment
+from edgekd.distill.sampling import Sampler, Shuffled
 from edgekd.evaluate.classification import to_view
 
 
@@ -32,11 +33,9 @@ class View:
 
 @dataclass(frozen=True, kw_only=True)
 class Batches:
-    """The training split, cut into steps.
+    """The training split in the order of a sampler, cut into steps and among processes.
 
-    ``batch_size`` counts the samples of all processes together. The samples left over after the
-    last full batch of an epoch wait for another epoch's shuffle, so BatchNorm never sees a tiny
-    batch; a split smaller than one batch is one batch.
+    ``batch_size`` counts the samples of all processes together; each takes a contiguous part of it.
     """
 
     pixels: PixelSource
@@ -47,15 +46,24 @@ class Batches:
     rank: int
     world_size: int
     device: torch.device
+    sampler: Sampler | None = None
+    """Gives each epoch's order; ``None`` shows every sample once, shuffled."""
+
+    @property
+    def order(self) -> Sampler:
+        """The sampler in use."""
+        if self.sampler is not None:
+            return self.sampler
+        return Shuffled(num_samples=len(self.labels), batch_size=self.batch_size, seed=self.seed)
 
     @property
     def steps_per_epoch(self) -> int:
-        """Full batches in one pass over the split."""
-        return max(1, len(self.labels) // self.batch_size)
+        """Steps in one epoch of the sampler."""
+        return self.order.steps_per_epoch
 
     def epoch(self, epoch: int, *, first_step: int = 0) -> Iterator[View]:
         """The views of one epoch from ``first_step`` on; pixels are read one step ahead."""
-        order = np.random.default_rng([self.seed, epoch]).permutation(len(self.labels))
+        order = self.order.epoch(epoch)
         with ThreadPoolExecutor(max_workers=1) as reader:
             ahead: Future[_Pixels] = reader.submit(self._read, order, epoch, first_step)
             for step in range(first_step, self.steps_per_epoch):

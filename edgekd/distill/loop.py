@@ -18,7 +18,7 @@ from edgekd.distill.checkpoint import CHECKPOINT_FILE, Checkpoint, write_checkpo
 from edgekd.distill.history import write_history
 from edgekd.distill.interrupt import StopRequest, catching_stop_signals
 from edgekd.distill.job import Job, Progress
-from edgekd.distill.methods.protocol import Batch
+from edgekd.distill.methods.protocol import Batch, Run
 from edgekd.distill.optimization import learning_rate, make_average, make_optimizer
 from edgekd.distill.precision import ChosenPrecision, autocast, faster_precision
 from edgekd.errors import DivergenceError, InterruptedRun
@@ -31,9 +31,13 @@ class Loop:
     def __init__(self, job: Job, student: nn.Module, checkpoint: Checkpoint | None) -> None:
         self.job = job
         recipe, fabric = job.recipe, job.fabric
+        shape = (job.spec.channels, job.spec.height, job.spec.width)
+        job.method.enter(Run(input_shape=shape, steps_per_epoch=job.batches.steps_per_epoch))
+        if checkpoint is not None:
+            job.method.load_state(checkpoint.parts.get("method", {}))
         self.module = fabric.to_device(job.method.attach(student))
         self.module = self.module.to(memory_format=torch.channels_last)
-        optimizer = make_optimizer(self.module, recipe)
+        optimizer = make_optimizer(self.module, recipe, job.method.parameter_groups(self.module))
         self.average = make_average(self.module, recipe.ema_decay) if recipe.ema_decay else None
         self.progress = Progress()
         if checkpoint is None:
@@ -93,6 +97,7 @@ class Loop:
         if job.recipe.clip_norm is not None:
             torch.nn.utils.clip_grad_norm_(self.module.parameters(), job.recipe.clip_norm)
         self.optimizer.step()
+        job.method.after_step(self.module)
         if self.average is not None:
             self.average.update_parameters(self.module)
         return values
@@ -103,7 +108,7 @@ class Loop:
         number = self.progress.epoch * steps + self.progress.step
         rate = learning_rate(job.recipe, number, steps_per_epoch=steps)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group.get("lr_scale", 1.0)
         # Dropout and stochastic depth draw from torch's global generator, each process its own.
         seed = np.random.default_rng([job.recipe.seed, number, job.fabric.global_rank])
         torch.manual_seed(int(seed.integers(2**62)))
@@ -121,12 +126,14 @@ class Loop:
     def _close_epoch(self, clock: float) -> None:
         progress, job = self.progress, self.job
         job.method.after_epoch(progress.epoch)
+        self._reshape()
         row: dict[str, Any] = {
             "epoch": progress.epoch,
             "step": job.batches.steps_per_epoch * (progress.epoch + 1),
             **progress.means(),
             "lr": float(self.optimizer.param_groups[0]["lr"]),
             "seconds": progress.epoch_seconds,
+            **job.method.progress(self.module, progress.epoch_seconds),
         }
         if job.fabric.is_global_zero:
             metric = job.validate(self._deployed())
@@ -138,6 +145,14 @@ class Loop:
             write_history(job.folder, progress.rows)
             job.console.info(_summary(row, job.recipe.epochs))
         job.fabric.barrier()
+
+    def _reshape(self) -> None:
+        """Let the method replace parameters; the wrapper of several processes is made anew."""
+        optimizer = self.optimizer.optimizer  # inside Fabric's wrapper
+        average = None if self.average is None else self.average.module
+        if self.job.method.reshape(self.module, average, optimizer):
+            self.wrapped, self.optimizer = self.job.fabric.setup(self.module, optimizer)
+            self.wrapped.train()
 
     def _save_or_stop(self, stop: StopRequest, *, last: bool) -> None:
         requested = stop.requested
@@ -177,7 +192,6 @@ class Loop:
                     state[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
         if self.average is not None:
             self.average.load_state_dict(checkpoint.parts["average"])
-        self.job.method.load_state(checkpoint.parts.get("method", {}))
         self.progress = Progress.of(checkpoint)
 
     def _choose_precision(self) -> ChosenPrecision:

@@ -1,7 +1,8 @@
 """Optimizer, learning-rate schedule and weight averaging."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -10,9 +11,20 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from edgekd.config import TrainRecipe
 
 
-def make_optimizer(module: nn.Module, recipe: TrainRecipe) -> torch.optim.Optimizer:
-    """SGD with Nesterov momentum, or AdamW; weight decay on matrices and kernels only."""
-    groups = decay_groups(module.named_parameters(), recipe.weight_decay)
+def make_optimizer(
+    module: nn.Module, recipe: TrainRecipe, own_groups: Sequence[dict[str, Any]] = ()
+) -> torch.optim.Optimizer:
+    """SGD with Nesterov momentum, or AdamW; weight decay on matrices and kernels only.
+
+    Args:
+        module: Whose parameters are trained.
+        recipe: Its optimizer, rates and decay.
+        own_groups: Groups of parameters of ``module`` with settings of their own; the recipe's
+            settings hold for the others.
+    """
+    taken = {id(parameter) for group in own_groups for parameter in group["params"]}
+    others = ((n, p) for n, p in module.named_parameters() if id(p) not in taken)
+    groups = [*decay_groups(others, recipe.weight_decay), *own_groups]
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(
             groups,

@@ -5,9 +5,10 @@ This is the only place that seeds.
 """
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import safetensors.torch
 import torch
 from lightning_fabric import Fabric
@@ -16,28 +17,25 @@ from torch import Tensor, nn
 from edgekd.bundle import is_bundle, read_bundle, write_bundle
 from edgekd.config import TrainRecipe
 from edgekd.console import Console, SilentConsole
-from edgekd.data.cache import PixelSource
-from edgekd.data.dataset import Dataset
-from edgekd.data.open import open_dataset
-from edgekd.data.preprocess import suggest_preprocess
-from edgekd.distill.augment import resolve_augment
-from edgekd.distill.batches import Batches
 from edgekd.distill.checkpoint import CHECKPOINT_FILE, Checkpoint, read_checkpoint
 from edgekd.distill.job import Job
 from edgekd.distill.launch import launch, synchronise_norms
 from edgekd.distill.loop import Loop
+from edgekd.distill.material import Material, make_batches, open_material
+from edgekd.distill.methods.protocol import Method
 from edgekd.distill.methods.table import make_method
 from edgekd.distill.provenance import machine, now, source_commit, versions
 from edgekd.distill.workspace import comparable, open_workspace
 from edgekd.errors import DataError
-from edgekd.evaluate.classification import answers, evaluate
-from edgekd.evaluate.metrics import metric_from_logits
-from edgekd.records import ArchSpec, Metric, Preprocess, Provenance, SplitName, StudentBundle
+from edgekd.evaluate.classification import answers
+from edgekd.evaluate.metrics import metrics_of
+from edgekd.records import ArchSpec, Provenance, StudentBundle
 from edgekd.students.build import build_student, parse_student
 from edgekd.students.count import Cost, count_cost
-from edgekd.students.pretrained import load_initial_weights, pretrained_preprocess
+from edgekd.students.head import EmbeddingNetwork, IdentityNetwork, head_tensors
+from edgekd.students.pretrained import load_initial_weights
 from edgekd.teachers.open import open_teacher
-from edgekd.teachers.protocol import Capability, Teacher
+from edgekd.teachers.protocol import Capability, Teacher, TeacherOutput
 
 
 def distill(
@@ -47,6 +45,7 @@ def distill(
     console: Console | None = None,
     resume: bool = False,
     overwrite: bool = False,
+    guest: Method | None = None,
 ) -> StudentBundle:
     """Train the recipe's student and write it, with its history, as a bundle.
 
@@ -57,9 +56,11 @@ def distill(
         console: Where to report; nothing is printed by default.
         resume: Continue the interrupted run in ``output`` (or start it, if there is none).
         overwrite: Discard the run in ``output``.
+        guest: A method that is in no table, for a benchmark of somebody else's; otherwise the
+            recipe's.
 
     Returns:
-        The bundle's record, with the metric on ``val`` and ``test`` of the last epoch's weights.
+        The bundle's record, with the metrics on ``val`` and ``test`` of the last epoch's weights.
 
     Raises:
         EdgekdError: The subclasses say what: recipe, data, teacher, divergence, output folder.
@@ -71,58 +72,47 @@ def distill(
         console.info(f"{output}: this run is finished already")
         return read_bundle(output)
 
-    material = _open_material(recipe, console)
+    material = open_material(recipe, console)
     _check_same_data(checkpoint, material)
-    method = make_method(recipe)
-    teacher = _open_teacher(recipe, material, method.teacher_needs, fabric, console)
+    method = guest or make_method(recipe)
+    teacher = _open_teacher(recipe, material, method, fabric, console)
     torch.manual_seed(recipe.seed)
-    student, arch, cost = _build(recipe, material, fabric, console)
+    student, arch = _build(recipe, material, fabric, console)
 
     job = Job(
         recipe=recipe,
         fabric=fabric,
         method=method,
         teacher=teacher,
-        batches=_batches(recipe, material, fabric, console),
+        batches=make_batches(recipe, material, fabric, console),
         spec=material.preprocess.image,
-        validate=lambda module: material.score(module, "val"),
+        validate=material.validate,
         folder=output,
         facts={"recipe": comparable(recipe), "data": material.dataset.fingerprint},
         console=console,
     )
     loop = Loop(job, student, checkpoint)
-    trained = loop.run()
+    trained, head = _without_head(loop.run())
+    cost = _cost(trained, material)
 
-    weights = safetensors.torch.save(_plain_tensors(trained))
+    weights = safetensors.torch.save(_plain_tensors(trained.state_dict()))
     record = StudentBundle(
         task=recipe.task,
-        arch=arch,
+        arch=method.finished_arch(arch),
         preprocess=material.preprocess,
-        labels=material.dataset.class_names,
+        labels=material.dataset.train_class_names,
         weights_sha256=hashlib.sha256(weights).hexdigest(),
+        training_head_sha256=None if head is None else hashlib.sha256(head).hexdigest(),
         num_params=cost.num_params,
         macs=cost.macs,
         uncounted_operators=cost.uncounted_operators,
-        metrics=(material.score(trained, "val"), material.score(trained, "test")),
+        metrics=(*material.score(trained, "val"), *material.score(trained, "test")),
         provenance=_provenance(recipe, material, teacher, loop),
     )
     if fabric.is_global_zero:
-        write_bundle(output, record, weights)
+        write_bundle(output, record, weights, training_head=head)
     fabric.barrier()
     return record
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Material:
-    """The opened data set, how its samples become inputs, and its decoded pixels."""
-
-    dataset: Dataset
-    preprocess: Preprocess
-    pixels: dict[SplitName, PixelSource]
-
-    def score(self, module: nn.Module, split: SplitName) -> Metric:
-        labels = self.dataset.splits[split].labels
-        return evaluate(module, self.pixels[split], labels, self.preprocess.image, split=split)
 
 
 def _open_workspace(
@@ -138,20 +128,7 @@ def _open_workspace(
     return checkpoint
 
 
-def _open_material(recipe: TrainRecipe, console: Console) -> _Material:
-    dataset = open_dataset(recipe, console)
-    if dataset.kind != "image":
-        raise DataError(
-            f"{recipe.data}: holds sensor windows; the students of this edgekd take images"
-        )
-    preprocess = suggest_preprocess(dataset, input_size=recipe.input_size, fit=recipe.fit)
-    preprocess = pretrained_preprocess(recipe, preprocess)
-    spec = preprocess.image
-    pixels = {name: PixelSource(samples, spec) for name, samples in dataset.splits.items()}
-    return _Material(dataset=dataset, preprocess=preprocess, pixels=pixels)
-
-
-def _check_same_data(checkpoint: Checkpoint | None, material: _Material) -> None:
+def _check_same_data(checkpoint: Checkpoint | None, material: Material) -> None:
     if checkpoint is not None and checkpoint.facts["data"] != material.dataset.fingerprint:
         raise DataError(
             f"{material.dataset.source}: not the data that the interrupted run was trained on "
@@ -160,21 +137,21 @@ def _check_same_data(checkpoint: Checkpoint | None, material: _Material) -> None
 
 
 def _open_teacher(
-    recipe: TrainRecipe,
-    material: _Material,
-    needs: frozenset[Capability],
-    fabric: Fabric,
-    console: Console,
+    recipe: TrainRecipe, material: Material, method: Method, fabric: Fabric, console: Console
 ) -> Teacher | None:
     if recipe.teacher is None:
         return None
+    needs: frozenset[Capability] = method.teacher_needs
+    if recipe.task == "retrieval":  # to be scored by, and to tell a teacher of another task
+        needs |= {"embedding"}
     teacher = open_teacher(
         recipe.teacher,
         preprocess=material.preprocess,
-        class_names=material.dataset.class_names,
+        class_names=material.dataset.train_class_names,
         pretrained=recipe.pretrained,
         needs=needs,
         console=console,
+        layers=method.teacher_layers,
     )
     teacher.to(fabric.device)
     if fabric.is_global_zero:
@@ -182,61 +159,64 @@ def _open_teacher(
     return teacher
 
 
-def _introduce(teacher: Teacher, material: _Material, fabric: Fabric, console: Console) -> None:
+def _introduce(teacher: Teacher, material: Material, fabric: Fabric, console: Console) -> None:
     """Say how good the teacher is here: a wrong normalisation shows before hours are spent."""
-    labels = material.dataset.splits["val"].labels
-    logits = answers(
-        lambda view: teacher(view).logits, material.pixels["val"], device=fabric.device
+    val = material.dataset.splits["val"]
+    found = answers(
+        lambda view: _deployed(teacher(view)), material.pixels["val"], device=fabric.device
     )
-    metric = metric_from_logits(logits, labels, split="val")
-    say = console.info if metric.value > 2 / len(material.dataset.class_names) else console.warn
+    metric = metrics_of(material.task, found, val.labels, val.cameras, split="val")[0]
+    chance = 1 / len(np.unique(val.labels))
+    say = console.info if metric.value > min(2 * chance, (1 + chance) / 2) else console.warn
     say(
         f"teacher {teacher.ref.source}: {metric.name} {metric.value:.4f} on "
         f"{metric.num_samples:,} validation samples"
     )
 
 
+def _deployed(output: TeacherOutput) -> Tensor:
+    return output.logits if output.embedding is None else output.embedding
+
+
 def _build(
-    recipe: TrainRecipe, material: _Material, fabric: Fabric, console: Console
-) -> tuple[nn.Module, ArchSpec, Cost]:
+    recipe: TrainRecipe, material: Material, fabric: Fabric, console: Console
+) -> tuple[nn.Module, ArchSpec]:
+    """The network to train, with the head that only training needs, and what is deployed of it."""
     spec = material.preprocess.image
     arch = parse_student(
         recipe.student,
         recipe.student_options,
-        num_classes=len(material.dataset.class_names),
+        num_classes=len(material.dataset.train_class_names),
         in_channels=spec.channels,
         input_size=(spec.height, spec.width),
+        embedding_dim=recipe.retrieval.embedding_dim if recipe.task == "retrieval" else None,
     )
     student = build_student(arch)
     load_initial_weights(student, arch, recipe, console)
-    cost = count_cost(student, [(spec.channels, spec.height, spec.width)])
+    cost = _cost(student, material)
     console.info(
         f"{recipe.student}: {cost.num_params:,} parameters, {cost.macs:,} MACs at "
         f"{spec.height}x{spec.width}"
     )
-    return synchronise_norms(student, fabric), arch, cost
+    if isinstance(student, EmbeddingNetwork):
+        student = IdentityNetwork(student, arch.num_classes)
+    return synchronise_norms(student, fabric), arch
 
 
-def _batches(recipe: TrainRecipe, material: _Material, fabric: Fabric, console: Console) -> Batches:
-    train = material.dataset.splits["train"]
-    augment = resolve_augment(
-        recipe.augment, material.preprocess.image, num_classes=len(material.dataset.class_names)
-    )
-    console.info(f"{len(train):,} training samples; {augment.describe()}")
-    return Batches(
-        pixels=material.pixels["train"],
-        labels=train.labels,
-        augment=augment,
-        batch_size=min(recipe.batch_size, len(train)),
-        seed=recipe.seed,
-        rank=fabric.global_rank,
-        world_size=fabric.world_size,
-        device=fabric.device,
-    )
+def _without_head(trained: nn.Module) -> tuple[nn.Module, bytes | None]:
+    """The network that is deployed, and the serialised head that is not."""
+    if not isinstance(trained, IdentityNetwork):
+        return trained, None
+    return trained.network, safetensors.torch.save(_plain_tensors(head_tensors(trained)))
+
+
+def _cost(student: nn.Module, material: Material) -> Cost:
+    spec = material.preprocess.image
+    return count_cost(student, [(spec.channels, spec.height, spec.width)])
 
 
 def _provenance(
-    recipe: TrainRecipe, material: _Material, teacher: Teacher | None, loop: Loop
+    recipe: TrainRecipe, material: Material, teacher: Teacher | None, loop: Loop
 ) -> Provenance:
     return Provenance(
         data=material.dataset.ref(),
@@ -253,9 +233,9 @@ def _provenance(
     )
 
 
-def _plain_tensors(module: nn.Module) -> dict[str, Tensor]:
-    """The state dict in plain memory order, on the CPU, as safetensors wants it."""
+def _plain_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors in plain memory order, on the CPU, as safetensors wants them."""
     return {
         name: tensor.detach().cpu().contiguous(memory_format=torch.contiguous_format).clone()
-        for name, tensor in module.state_dict().items()
+        for name, tensor in tensors.items()
     }

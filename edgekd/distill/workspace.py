@@ -4,7 +4,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from edgekd.bundle import BUNDLE_FILE, WEIGHTS_FILE, reporting_write_errors, write_atomically
+from edgekd.bundle import (
+    BUNDLE_FILE,
+    TRAINING_HEAD_FILE,
+    WEIGHTS_FILE,
+    reporting_write_errors,
+    write_atomically,
+)
 from edgekd.config import TrainRecipe, to_toml
 from edgekd.distill.checkpoint import CHECKPOINT_FILE, Checkpoint, read_checkpoint
 from edgekd.distill.history import EVENTS_FILE, HISTORY_FILE
@@ -12,7 +18,15 @@ from edgekd.errors import ConfigError, OutputError, UsageError
 
 RECIPE_FILE: Final = "recipe.toml"
 
-_OURS: Final = (BUNDLE_FILE, WEIGHTS_FILE, CHECKPOINT_FILE, HISTORY_FILE, EVENTS_FILE, RECIPE_FILE)
+_OURS: Final = (
+    BUNDLE_FILE,
+    WEIGHTS_FILE,
+    TRAINING_HEAD_FILE,
+    CHECKPOINT_FILE,
+    HISTORY_FILE,
+    EVENTS_FILE,
+    RECIPE_FILE,
+)
 _MAY_DIFFER: Final = {"checkpoint_minutes", "num_threads"}  # they change no result
 
 

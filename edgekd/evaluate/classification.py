@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edgekd.data.cache import PixelSource
-from edgekd.evaluate.metrics import metric_from_logits
-from edgekd.records import ImageInput, Metric, SplitName
+from edgekd.evaluate.metrics import metrics_of
+from edgekd.records import ImageInput, Metric, SplitName, Task
+from edgekd.students.head import deployed_answer
 
 
 def normalise(view: Tensor, spec: ImageInput) -> Tensor:
@@ -33,22 +34,30 @@ def answers(
     device: torch.device,
     batch_size: int = 256,
 ) -> NDArray[np.float32]:
-    """Logits ``(N, K)`` that ``respond`` gives to the view ``(B, C, H, W)`` of every sample."""
-    logits = []
+    """What ``respond`` gives to the view ``(B, C, H, W)`` of every sample.
+
+    Logits ``(N, K)`` or embeddings ``(N, D)``.
+    """
+    parts = []
     for start in range(0, len(pixels), batch_size):
         indices = np.arange(start, min(start + batch_size, len(pixels)))
         view = to_view(pixels[indices], device)
-        logits.append(respond(view).float().cpu().numpy())
-    return np.concatenate(logits)
+        parts.append(respond(view).float().cpu().numpy())
+    return np.concatenate(parts)
 
 
 def predict(module: nn.Module, pixels: PixelSource, spec: ImageInput) -> NDArray[np.float32]:
-    """Logits ``(N, K)`` of every sample, in eval mode and fp32; the module's mode is restored."""
+    """Logits ``(N, K)`` or embeddings ``(N, D)`` of every sample, as deployed.
+
+    In eval mode and fp32; the module's mode is restored.
+    """
     was_training = module.training
     device = next(module.parameters()).device
     module.eval()
     try:
-        return answers(lambda view: module(normalise(view, spec)), pixels, device=device)
+        return answers(
+            lambda view: deployed_answer(module(normalise(view, spec))), pixels, device=device
+        )
     finally:
         module.train(was_training)
 
@@ -60,6 +69,19 @@ def evaluate(
     spec: ImageInput,
     *,
     split: SplitName,
+    task: Task = "classification",
+    cameras: NDArray[np.int64] | None = None,
 ) -> Metric:
-    """The classification metric of ``module`` on a whole split."""
-    return metric_from_logits(predict(module, pixels, spec), labels, split=split)
+    """The metric that stands for the task, of ``module`` on a whole split.
+
+    Args:
+        module: The network, with or without what is for training only.
+        pixels: The split's.
+        labels: ``(N,)``, classes or identities.
+        spec: The network's input.
+        split: Which split it is.
+        task: Which metric.
+        cameras: ``(N,)`` where they are known.
+    """
+    found = predict(module, pixels, spec)
+    return metrics_of(task, found, labels, cameras, split=split)[0]

@@ -1,9 +1,45 @@
-"""Task metrics from logits, in numpy alone, so that a device computes what training computes."""
+"""Task metrics from answers, in numpy alone, so that a device computes what training computes."""
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekd.records import Metric, SplitName
+from edgekd.evaluate.retrieval import retrieval_scores
+from edgekd.records import Metric, SplitName, Task
+
+
+def metrics_of(
+    task: Task,
+    answers: NDArray[np.floating],
+    labels: NDArray[np.int64],
+    cameras: NDArray[np.int64] | None,
+    *,
+    split: SplitName,
+) -> tuple[Metric, ...]:
+    """All metrics of a task, the one that stands for the task first.
+
+    Args:
+        task: ``top1`` for classification; for retrieval ``mean_ap``, then ``recall_at_1``,
+            ``recall_at_5`` and ``recall_at_10``.
+        answers: ``(N, K)`` logits or ``(N, D)`` embeddings.
+        labels: ``(N,)``, classes or identities.
+        cameras: ``(N,)`` where they are known; of use for retrieval only.
+        split: Which split the samples are from.
+
+    Raises:
+        ValueError: If the shapes do not match, there is no sample, an answer is NaN, or for
+            retrieval no sample has another one of its identity.
+    """
+    if task == "classification":
+        return (metric_from_logits(answers, labels, split=split),)
+    scores = retrieval_scores(answers, labels, cameras)
+    values = {
+        "mean_ap": scores.mean_ap,
+        **{f"recall_at_{rank}": value for rank, value in scores.recall_at.items()},
+    }
+    return tuple(
+        Metric(name=name, value=value, split=split, num_samples=scores.num_queries)
+        for name, value in values.items()
+    )
 
 
 def metric_from_logits(

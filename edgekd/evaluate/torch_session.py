@@ -54,7 +54,11 @@ class TorchSession:
         self._encodings = tuple(encodings)
         self.inputs = tuple(_info(spec) for spec in record.preprocess.inputs)
         self.outputs = (
-            TensorInfo(name="logits", shape=(None, record.arch.num_classes), dtype="float32"),
+            TensorInfo(
+                name=record.arch.output_name,
+                shape=(None, record.arch.output_size),
+                dtype="float32",
+            ),
         )
 
     def encode(self, samples: Sequence[NDArray[Any]]) -> dict[str, NDArray[Any]]:
@@ -64,11 +68,11 @@ class TorchSession:
     def invoke(self, feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
         """One eager forward pass; numpy and torch share the memory on both sides."""
         with torch.inference_mode():
-            logits = self._module(*(torch.from_numpy(feeds[info.name]) for info in self.inputs))
-        return [logits.numpy()]
+            answer = self._module(*(torch.from_numpy(feeds[info.name]) for info in self.inputs))
+        return [answer.numpy()]
 
     def decode(self, outputs: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
-        """The logits ``(n, K)``."""
+        """The logits ``(n, K)`` or embeddings ``(n, D)``."""
         return decode_output(outputs[0], self.outputs[0])
 
     def precision(self) -> str:

@@ -60,7 +60,13 @@ def _write_onnx(source: Source, calibration: CalibrationSamples | None) -> tuple
     specs, encoding = source.record.preprocess.inputs, source.recipe.input_encoding
     deployed = Deployed(source.network, specs, encoding=encoding, channel_last=False).eval()
     inputs = {spec.name: sample_input(spec, encoding, channel_last=False) for spec in specs}
-    result = export_onnx(deployed, inputs, simplify=source.recipe.simplify, work=source.work)
+    result = export_onnx(
+        deployed,
+        inputs,
+        simplify=source.recipe.simplify,
+        work=source.work,
+        output_name=source.record.arch.output_name,
+    )
     fp32 = Candidate(
         path=source.work / "student.onnx", format="onnx", int8=False, notes=result.notes
     )

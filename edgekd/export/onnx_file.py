@@ -35,20 +35,26 @@ class OnnxExport:
 
 
 def export_onnx(
-    deployed: nn.Module, samples: Mapping[str, Tensor], *, simplify: bool, work: Path
+    deployed: nn.Module,
+    samples: Mapping[str, Tensor],
+    *,
+    simplify: bool,
+    work: Path,
+    output_name: str = OUTPUT_NAME,
 ) -> OnnxExport:
     """Trace a module into an ONNX model with a dynamic batch axis.
 
     Args:
-        deployed: In eval mode; positional inputs to ``(B, K)`` logits.
+        deployed: In eval mode; positional inputs to ``(B, K)`` logits or ``(B, D)`` embeddings.
         samples: Input name to a batch of one, in order of the module's arguments.
         simplify: Try onnxsim, and keep its graph if its outputs are the same.
         work: Scratch folder.
+        output_name: What the answer is called in the file.
 
     Raises:
         ExportError: If the exporter fails or its model is not valid ONNX.
     """
-    model = _trace(deployed, samples)
+    model = _trace(deployed, samples, output_name)
     _strip_traces(model)
     _check(model)
     if not simplify:
@@ -65,11 +71,11 @@ def run_onnx(model: onnx.ModelProto, feeds: Arrays) -> NDArray[np.float32]:
     session = onnxruntime.InferenceSession(
         model.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
-    logits: NDArray[np.float32] = session.run([OUTPUT_NAME], dict(feeds))[0]
-    return logits
+    output: NDArray[np.float32] = session.run(None, dict(feeds))[0]
+    return output
 
 
-def _trace(deployed: nn.Module, samples: Mapping[str, Tensor]) -> onnx.ModelProto:
+def _trace(deployed: nn.Module, samples: Mapping[str, Tensor], output_name: str) -> onnx.ModelProto:
     inputs = tuple(x.expand(_TRACED_BATCH, *x.shape[1:]).contiguous() for x in samples.values())
     batch = torch.export.Dim(BATCH_AXIS, min=1)
     # Deployed.forward(*inputs): one tuple of shapes for the one variadic argument
@@ -81,7 +87,7 @@ def _trace(deployed: nn.Module, samples: Mapping[str, Tensor]) -> onnx.ModelProt
                 inputs,
                 dynamo=True,
                 input_names=list(samples),
-                output_names=[OUTPUT_NAME],
+                output_names=[output_name],
                 dynamic_shapes=shapes,
                 external_data=False,
                 verbose=False,

@@ -1,18 +1,20 @@
 """Does the file answer like the network it was made from? Compared, recorded, and a gate."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgekd.config import ExportRecipe
-from edgekd.evaluate.metrics import metric_from_logits
-from edgekd.records import Parity, Precision, SplitName
+from edgekd.evaluate.metrics import metrics_of
+from edgekd.evaluate.retrieval import nearest_others
+from edgekd.records import Metric, Parity, Precision, SplitName, Task
 from edgekd.runtimes.session import Session
 
 Logits = NDArray[np.float32]
+"""``(n, K)``; of a network for retrieval its embeddings, ``(n, D)``."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -21,15 +23,25 @@ class Reference:
 
     Attributes:
         samples: Decoded, one array per input: uint8 ``(n, H, W, C)`` or float32 ``(n, C, T)``.
-        logits: ``(n, K)`` of the network as trained, in float32.
-        labels: ``(n,)``; ``None`` for made-up samples.
+        logits: ``(n, K)`` of the network as trained, in float32; ``(n, D)`` for retrieval.
+        labels: ``(n,)``, classes or identities; ``None`` for made-up samples.
         split: Where the samples are from; ``None`` for made-up samples.
+        cameras: ``(n,)`` where the data knows them.
+        task: What the answers are for.
     """
 
     samples: Sequence[NDArray[Any]]
     logits: Logits
     labels: NDArray[np.int64] | None
     split: SplitName | None
+    cameras: NDArray[np.int64] | None = None
+    task: Task = "classification"
+
+    def metrics(self, answers: Logits) -> tuple[Metric, ...]:
+        """The task's metrics of ``answers``; none for made-up samples."""
+        if self.labels is None or self.split is None:
+            return ()
+        return metrics_of(self.task, answers, self.labels, self.cameras, split=self.split)
 
 
 def run_session(session: Session, samples: Sequence[NDArray[Any]], *, batch: int) -> Logits:
@@ -67,7 +79,7 @@ def compare(
         tolerance: Recorded with the figures; relative, see :func:`problems`.
     """
     found = [answer(batch) for batch in batch_sizes]
-    agreements = [_agreement(reference.logits, logits) for logits in found]
+    agreements = [_agreement(reference, logits) for logits in found]
     ratios = [r for logits in found if (r := sqnr_db(reference.logits, logits)) is not None]
     return Parity(
         num_samples=len(reference.logits),
@@ -97,7 +109,12 @@ def sqnr_db(source: Logits, found: Logits) -> float | None:
 
 
 def problems(
-    parity: Parity, precision: Precision, logits: Logits, recipe: ExportRecipe
+    parity: Parity,
+    precision: Precision,
+    logits: Logits,
+    recipe: ExportRecipe,
+    *,
+    task: Task = "classification",
 ) -> list[str]:
     """Why the gate refuses a file; empty where it does not.
 
@@ -109,26 +126,56 @@ def problems(
         precision: Of the file.
         logits: ``(n, K)`` of the source, for the scale of the error.
         recipe: The limits.
+        task: How the answers are called.
     """
+    words = _WORDS[task]
     if precision == "fp32":
         limit = recipe.tolerance * max(1.0, float(np.abs(logits).max()))
         if parity.max_abs_err <= limit:
             return []
-        return [f"a logit differs by {parity.max_abs_err:.2e}, allowed is {limit:.2e}"]
+        return [f"{words.value} differs by {parity.max_abs_err:.2e}, allowed is {limit:.2e}"]
     found = []
     if parity.sqnr_db is not None and parity.sqnr_db < recipe.min_sqnr_db:
         found.append(f"SQNR is {parity.sqnr_db:.1f} dB, required is {recipe.min_sqnr_db:g} dB")
     if parity.top1_agreement < recipe.min_agreement:
         found.append(
-            f"top-1 agrees on {parity.top1_agreement:.1%}, required is {recipe.min_agreement:.1%}"
+            f"{words.first} agrees on {parity.top1_agreement:.1%}, "
+            f"required is {recipe.min_agreement:.1%}"
         )
     if parity.metric_drop is not None and parity.metric_drop > recipe.max_drop:
-        found.append(f"top-1 drops by {parity.metric_drop:.4f}, allowed is {recipe.max_drop:g}")
+        found.append(
+            f"{words.metric} drops by {parity.metric_drop:.4f}, allowed is {recipe.max_drop:g}"
+        )
     return found
 
 
-def _agreement(source: Logits, found: Logits) -> float:
-    return float((source.argmax(axis=1) == found.argmax(axis=1)).mean())
+class _Words(NamedTuple):
+    """How the answers of a task are called."""
+
+    value: str
+    first: str
+    metric: str
+
+
+_WORDS: Final[Mapping[Task, _Words]] = {
+    "classification": _Words(value="a logit", first="top-1", metric="top-1"),
+    "retrieval": _Words(value="an embedding", first="nearest neighbour", metric="mean_ap"),
+}
+
+
+def _agreement(reference: Reference, found: Logits) -> float:
+    """Share of samples with the same first answer.
+
+    For retrieval that is the nearest other sample, by the cosine of their embeddings: the same
+    one, or another one of the same identity where identities are known.
+    """
+    if reference.task == "classification":
+        return float((reference.logits.argmax(axis=1) == found.argmax(axis=1)).mean())
+    before, after = nearest_others(reference.logits), nearest_others(found)
+    agrees = before == after
+    if reference.labels is not None:
+        agrees |= reference.labels[before] == reference.labels[after]
+    return float(agrees.mean())
 
 
 def _max_abs_err(source: Logits, found: Logits) -> float:
@@ -137,8 +184,7 @@ def _max_abs_err(source: Logits, found: Logits) -> float:
 
 def _metric_drop(reference: Reference, found: Sequence[Logits]) -> float | None:
     """Source minus file, as a fraction; negative where the file happens to be better."""
-    labels, split = reference.labels, reference.split
-    if labels is None or split is None:
+    source = reference.metrics(reference.logits)
+    if not source:
         return None
-    source = metric_from_logits(reference.logits, labels, split=split).value
-    return max(source - metric_from_logits(x, labels, split=split).value for x in found)
+    return max(source[0].value - reference.metrics(answers)[0].value for answers in found)

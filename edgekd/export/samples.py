@@ -1,6 +1,6 @@
 """Which samples an export looks at: some of train set int8 ranges, some of val judge the result."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -17,7 +17,7 @@ from edgekd.data.open import open_dataset
 from edgekd.errors import DataError, UsageError
 from edgekd.export.parity import Logits, Reference
 from edgekd.export.quantization.calibration import CalibrationSamples, input_encoding
-from edgekd.records import ImageInput, InputSpec, StudentBundle
+from edgekd.records import ImageInput, InputSpec, StudentBundle, Task
 from edgekd.runtimes.encoding import TensorInfo, encode_input
 
 _MADE_UP: Final = 16  # samples where no data is given: enough to see a wrong graph
@@ -47,11 +47,13 @@ def gather_samples(
             raise UsageError("--int8 sets its ranges from training samples; give --data as well")
         made_up = [_made_up(spec, recipe.seed) for spec in specs]
         logits = source_logits(student, made_up, specs)
-        reference = Reference(samples=made_up, logits=logits, labels=None, split=None)
+        reference = Reference(
+            samples=made_up, logits=logits, labels=None, split=None, task=record.task
+        )
         return ExportSamples(calibration=None, reference=reference)
-    dataset = open_dataset(recipe, console)
+    dataset = open_dataset(recipe, console, task=record.task)
     _check_labels(dataset, record)
-    reference = _held_out(dataset, student, specs, recipe)
+    reference = _held_out(dataset, student, record, recipe)
     calibration = _calibration(dataset, specs, recipe) if recipe.int8 else None
     return ExportSamples(calibration=calibration, reference=reference)
 
@@ -78,18 +80,56 @@ def source_logits(
 
 
 def _held_out(
-    dataset: Dataset, student: nn.Module, specs: Sequence[InputSpec], recipe: ExportRecipe
+    dataset: Dataset, student: nn.Module, record: StudentBundle, recipe: ExportRecipe
 ) -> Reference:
-    val = dataset.splits["val"]
-    order = np.random.default_rng(recipe.seed).permutation(len(val))
-    rows = np.sort(order[: recipe.num_parity])
+    val, specs = dataset.splits["val"], record.preprocess.inputs
+    rows = _PARITY_ROWS[record.task](val, recipe)
     samples = _load(val, rows, specs)
     return Reference(
         samples=samples,
         logits=source_logits(student, samples, specs),
         labels=val.labels[rows],
         split=val.name,
+        cameras=None if val.cameras is None else val.cameras[rows],
+        task=record.task,
     )
+
+
+def _any_rows(val: Samples, recipe: ExportRecipe) -> NDArray[np.int64]:
+    order = np.random.default_rng(recipe.seed).permutation(len(val))
+    return np.sort(order[: recipe.num_parity])
+
+
+def whole_identities(val: Samples, recipe: ExportRecipe) -> NDArray[np.int64]:
+    """Rows of whole identities, so that a query still finds what it would find in all of val.
+
+    Args:
+        val: Of a data set for retrieval.
+        recipe: At least its ``num_parity`` rows are taken, where there are as many.
+
+    Returns:
+        Rising positions; identities are drawn in seeded order, those of which nothing can be found
+        last.
+    """
+    identities, counts = np.unique(val.labels, return_counts=True)
+    shuffled = np.random.default_rng(recipe.seed).permutation(len(identities))
+    order = shuffled[np.argsort(~_can_be_found(val)[shuffled], kind="stable")]
+    enough = np.searchsorted(np.cumsum(counts[order]), recipe.num_parity) + 1
+    return np.flatnonzero(np.isin(val.labels, identities[order[:enough]]))
+
+
+def _can_be_found(val: Samples) -> NDArray[np.bool_]:
+    """For every identity, rising: whether it has two samples, of two cameras where known."""
+    places = np.arange(len(val)) if val.cameras is None else val.cameras
+    pairs = np.unique(np.stack([val.labels, places]), axis=1)
+    _, counts = np.unique(pairs[0], return_counts=True)
+    return np.asarray(counts > 1)
+
+
+_PARITY_ROWS: Final[Mapping[Task, Callable[[Samples, ExportRecipe], NDArray[np.int64]]]] = {
+    "classification": _any_rows,
+    "retrieval": whole_identities,
+}
 
 
 def _calibration(
@@ -107,10 +147,11 @@ def _load(
 
 
 def _check_labels(dataset: Dataset, record: StudentBundle) -> None:
-    if dataset.class_names != record.labels:
+    if dataset.train_class_names != record.labels:
+        kind = "classes" if record.task == "classification" else "training identities"
         raise DataError(
-            f"{dataset.source}: has classes {_few(dataset.class_names)}, the student was trained "
-            f"for {_few(record.labels)}; give the data it was trained on"
+            f"{dataset.source}: has {kind} {_few(dataset.train_class_names)}, the student was "
+            f"trained for {_few(record.labels)}; give the data it was trained on, split as it was"
         )
 
 

@@ -23,13 +23,14 @@ _SIGNATURE: Final = "serving_default"
 class NamedTensors(nn.Module):
     """Names inputs and output, which TFLite signatures take from Python's own names."""
 
-    def __init__(self, deployed: nn.Module) -> None:
+    def __init__(self, deployed: nn.Module, output_name: str) -> None:
         super().__init__()
         self.deployed = deployed
+        self.output_name = output_name
 
     def forward(self, **inputs: Tensor) -> dict[str, Tensor]:
-        """Keyword per input to ``{"logits": (B, K)}``."""
-        return {"logits": self.deployed(*inputs.values())}
+        """Keyword per input to ``{"logits": (B, K)}`` or ``{"embedding": (B, D)}``."""
+        return {self.output_name: self.deployed(*inputs.values())}
 
 
 def convert(job: dict[str, Any]) -> None:
@@ -48,7 +49,8 @@ def convert(job: dict[str, Any]) -> None:
         spec.name: sample_input(spec, job["encoding"], channel_last=job["channel_last"])
         for spec in specs
     }
-    model = litert_torch.convert(NamedTensors(deployed).eval(), sample_kwargs=samples)
+    named = NamedTensors(deployed, record.arch.output_name).eval()
+    model = litert_torch.convert(named, sample_kwargs=samples)
     model.export(job["fp32"])
 
 

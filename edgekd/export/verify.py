@@ -7,14 +7,13 @@ import numpy as np
 
 from edgekd.bundle import sha256_of
 from edgekd.errors import ExportError, ParityError
-from edgekd.evaluate.metrics import metric_from_logits
 from edgekd.export.audit import FileFacts, audit_file
 from edgekd.export.formats import FORMATS, Candidate, Source
 from edgekd.export.metadata import EmbeddedMetadata
 from edgekd.export.parity import Logits, Reference, compare, problems, run_session
 from edgekd.export.quantization.calibration import input_encoding
 from edgekd.export.quiet import quiet_stderr
-from edgekd.records import ExportedModel, Metric, TensorSpec
+from edgekd.records import ExportedModel, TensorSpec
 from edgekd.runtimes.encoding import InputEncoding
 from edgekd.runtimes.session import open_session
 from edgekd.students.count import Cost
@@ -79,12 +78,12 @@ def verify(
         preprocess=source.record.preprocess,
         labels=source.record.labels,
         source_sha256=source.record.weights_sha256,
-        metrics=_metrics(reference, next(iter(answers.values()))),
+        metrics=reference.metrics(next(iter(answers.values()))),
         versions=versions,
         provenance=source.record.provenance,
         notes=candidate.notes,
     )
-    found = problems(parity, facts.precision, reference.logits, source.recipe)
+    found = problems(parity, facts.precision, reference.logits, source.recipe, task=reference.task)
     return Verdict(candidate=candidate, model=model, problems=tuple(found))
 
 
@@ -145,9 +144,3 @@ def _inputs(
     """The file's inputs with the layout that is known here, and only guessed from a shape."""
     layouts = {encoding.name: encoding.layout for encoding in encodings}
     return tuple(spec.model_copy(update={"layout": layouts[spec.name]}) for spec in specs)
-
-
-def _metrics(reference: Reference, logits: Logits) -> tuple[Metric, ...]:
-    if reference.labels is None or reference.split is None:
-        return ()
-    return (metric_from_logits(logits, reference.labels, split=reference.split),)

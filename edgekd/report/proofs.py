@@ -18,8 +18,8 @@ def parity_section(networks: Sequence[Network]) -> Section | None:
         Column(header="precision", numeric=False),
         Column(header="samples"),
         Column(header="batch sizes"),
-        Column(header="max abs error (logits)"),
-        Column(header="tolerance (logits)"),
+        Column(header="max abs error (outputs)"),
+        Column(header="tolerance (outputs)"),
         Column(header="SQNR (dB)"),
         Column(header="top-1 agreement (%)"),
         Column(header="metric drop (points)"),
@@ -39,8 +39,14 @@ def parity_section(networks: Sequence[Network]) -> Section | None:
             Cell(text=points(parity.metric_drop)),
         )
         lines.append(Line(cells=cells))
-    note = "Each file against the torch network it was made from, on the same samples."
-    return Section(title="Parity", table=Table(columns=columns, lines=tuple(lines), notes=(note,)))
+    notes = ["Each file against the torch network it was made from, on the same samples."]
+    if any(exported.task == "retrieval" for _, exported in files):
+        notes.append(
+            "For retrieval, outputs are embeddings, and the top-1 answer is the nearest other "
+            "sample: the same one, or another one of its identity."
+        )
+    table = Table(columns=columns, lines=tuple(lines), notes=tuple(notes))
+    return Section(title="Parity", table=table)
 
 
 def operator_section(networks: Sequence[Network]) -> Section | None:

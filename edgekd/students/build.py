@@ -9,16 +9,19 @@ import safetensors
 import safetensors.torch
 from torch import nn
 
-from edgekd.bundle import WEIGHTS_FILE, read_bundle
+from edgekd.bundle import WEIGHTS_FILE, read_bundle, read_training_head
 from edgekd.errors import BundleError, ModelError
 from edgekd.records import ArchSpec, StudentBundle
 from edgekd.students import resnet, timm_family
+from edgekd.students.head import EmbeddingNetwork, IdentityNetwork, with_classifier
+from edgekd.students.surgery import with_widths
 
 FAMILIES: Final[dict[str, ModuleType]] = {
     resnet.FAMILY: resnet,
     timm_family.FAMILY: timm_family,  # last: it knows many names, ours go first
 }
-"""Family name -> module with ``parse`` and ``build``. To add one: its file, a line, a test."""
+"""Family name -> module with ``parse``, ``build`` and ``num_features``. To add one: its file, a
+line, a test."""
 
 
 def parse_student(
@@ -28,6 +31,7 @@ def parse_student(
     num_classes: int,
     in_channels: int,
     input_size: tuple[int, int],
+    embedding_dim: int | None = None,
 ) -> ArchSpec:
     """The ArchSpec that ``name`` stands for.
 
@@ -37,20 +41,29 @@ def parse_student(
         num_classes: ``K``.
         in_channels: ``C`` of the input.
         input_size: ``(H, W)``; some timm models are built for one size.
+        embedding_dim: ``D`` of a network that answers embeddings; ``None`` for a classifier.
 
     Raises:
         ModelError: If no family knows the name or an option does not fit.
     """
     own = resnet.parse(name, options, num_classes=num_classes, in_channels=in_channels)
     if own is not None:
-        return own
+        return own.model_copy(update={"embedding_dim": embedding_dim})
     return timm_family.parse(
-        name, options, num_classes=num_classes, in_channels=in_channels, input_size=input_size
+        name,
+        options,
+        num_classes=num_classes,
+        in_channels=in_channels,
+        input_size=input_size,
+        embedding_dim=embedding_dim,
     )
 
 
 def build_student(arch: ArchSpec) -> nn.Module:
     """A freshly initialised module: normalised float ``(B, C, H, W) -> (B, K)`` logits.
+
+    Where ``arch`` has an ``embedding_dim`` it is an
+    :class:`~edgekd.students.head.EmbeddingNetwork`, which answers ``(B, D)``.
 
     Raises:
         ModelError: If the family is unknown or its arguments do not build.
@@ -60,8 +73,16 @@ def build_student(arch: ArchSpec) -> nn.Module:
         raise ModelError(
             f"student family {arch.family!r} is unknown; this edgekd has {sorted(FAMILIES)}"
         )
-    module: nn.Module = family.build(arch)
-    return module
+    module: nn.Module = _pruned(family, arch) if arch.merged else family.build(arch)
+    if arch.embedding_dim is None:
+        return module
+    width: int = family.num_features(module)
+    return EmbeddingNetwork(module, num_features=width, embedding_dim=arch.embedding_dim)
+
+
+def _pruned(family: ModuleType, arch: ArchSpec) -> nn.Module:
+    full = arch.model_copy(update={"widths": None, "merged": False})
+    return with_widths(family.build(full), arch.widths or ())
 
 
 def load_student(folder: Path) -> tuple[StudentBundle, nn.Module]:
@@ -81,3 +102,24 @@ def load_student(folder: Path) -> tuple[StudentBundle, nn.Module]:
             f"{folder}: weights and architecture do not fit ({reason}); make the bundle again"
         ) from error
     return record, module.eval()
+
+
+def load_teaching_network(folder: Path) -> tuple[StudentBundle, IdentityNetwork]:
+    """A verified retrieval bundle's record and its network with the classifier it was taught by.
+
+    Raises:
+        BundleError: If the bundle is damaged, or its ``training_head.safetensors`` is missing,
+            altered or of another network.
+        ModelError: If the bundle is not of an embedding network.
+    """
+    record, network = load_student(folder)
+    if not isinstance(network, EmbeddingNetwork):
+        raise ModelError(f"{folder}: a bundle for {record.task}; expected one for retrieval")
+    content = read_training_head(folder, record)
+    try:
+        full = with_classifier(network, safetensors.torch.load(content))
+    except (safetensors.SafetensorError, ValueError) as error:
+        raise BundleError(
+            f"{folder}: its training head does not fit ({error}); make the bundle again"
+        ) from error
+    return record, full.eval()

@@ -1,5 +1,7 @@
 """Where a student starts: fresh, from a local weights file, or from timm's published weights."""
 
+from pathlib import Path
+
 from torch import nn
 
 from edgekd.config import TrainRecipe
@@ -7,7 +9,8 @@ from edgekd.console import Console
 from edgekd.errors import ModelError
 from edgekd.records import ArchSpec, ImageInput, Preprocess
 from edgekd.students import timm_family
-from edgekd.students.weights import load_weights
+from edgekd.students.head import backbone_of
+from edgekd.students.weights import load_weights, read_weights
 
 
 def starts_pretrained(recipe: TrainRecipe) -> bool:
@@ -20,6 +23,9 @@ def load_initial_weights(
 ) -> None:
     """Fill a fresh student with what the recipe names; a classifier of another size stays fresh.
 
+    An embedding network takes the weights of another one, or those of a classifier for its
+    backbone alone.
+
     Raises:
         ModelError: If the weights do not fit, both sources are named, or the family publishes none.
         BundleError: If the weights file is damaged.
@@ -27,13 +33,21 @@ def load_initial_weights(
     if recipe.weights is not None and starts_pretrained(recipe):
         raise ModelError("weights and pretrained both say where the student starts; give one")
     if recipe.weights is not None:
-        load_weights(module, recipe.weights, replace_head=True, console=console)
+        part = _part_for(module, recipe.weights)
+        load_weights(part, recipe.weights, replace_head=True, console=console)
     elif starts_pretrained(recipe):
         if arch.family != timm_family.FAMILY:
             raise ModelError(
                 f"{recipe.student}: has no published weights; timm:{recipe.student} may have"
             )
-        module.load_state_dict(timm_family.build(arch, pretrained=True).state_dict())
+        published = timm_family.build(arch, pretrained=True).state_dict()
+        backbone_of(module).load_state_dict(published)
+
+
+def _part_for(module: nn.Module, path: Path) -> nn.Module:
+    """The whole module where the weights file has its very names, else its backbone."""
+    whole = read_weights(path).keys() == module.state_dict().keys()
+    return module if whole else backbone_of(module)
 
 
 def pretrained_preprocess(recipe: TrainRecipe, measured: Preprocess) -> Preprocess:

@@ -91,7 +91,7 @@ class ResNet(nn.Module):
         block: ``"basic"`` or ``"bottleneck"``.
         blocks: Residual blocks per stage; the first of every stage but the first halves H and W.
         width: Channels of the first stage before expansion; every stage doubles them.
-        num_classes: ``K``.
+        num_classes: ``K``; 0 for no classifier, so that the pooled features ``(B, F)`` come out.
         in_channels: ``C`` of the input.
         widths: Inner channels of every block in order; ``None`` for the stage's own width.
         stem_stride: Of the stem's convolution; as published 1 in CIFAR and 2 in ImageNet style.
@@ -102,6 +102,8 @@ class ResNet(nn.Module):
     Raises:
         ModelError: If ``widths`` does not have one positive entry per block.
     """
+
+    classifier_name: Final = "fc"
 
     def __init__(
         self,
@@ -133,7 +135,7 @@ class ResNet(nn.Module):
             stages.append(nn.Sequential(*layers))
         self.stages = nn.ModuleList(stages)
         self.pool = nn.AdaptiveAvgPool2d(1)
-        self.fc = nn.Linear(channels, num_classes)
+        self.fc = nn.Linear(channels, num_classes) if num_classes else nn.Identity()
         self.num_features = channels
         self.apply(_initialise)
 
@@ -147,7 +149,7 @@ class ResNet(nn.Module):
         return tuple(maps)
 
     def forward(self, x: Tensor) -> Tensor:
-        """``(B, C, H, W)`` normalised ``-> (B, K)`` logits."""
+        """``(B, C, H, W)`` normalised ``-> (B, K)`` logits, or ``(B, F)`` without a classifier."""
         features = self.pool(self.forward_stages(x)[-1])
         return self.fc(torch.flatten(features, 1))  # type: ignore[no-any-return]
 
@@ -190,6 +192,8 @@ def parse(
 def build(arch: ArchSpec) -> ResNet:
     """A freshly initialised module for ``arch``, whose arguments may come from anybody's bundle.
 
+    It has a classifier unless ``arch`` is that of an embedding network.
+
     Raises:
         ModelError: If the arguments are not those of a ResNet of sensible size.
     """
@@ -202,9 +206,14 @@ def build(arch: ArchSpec) -> ResNet:
     return ResNet(
         **arguments.model_dump(),
         widths=arch.widths,
-        num_classes=arch.num_classes,
+        num_classes=arch.num_classes if arch.embedding_dim is None else 0,
         in_channels=arch.in_channels,
     )
+
+
+def num_features(module: ResNet) -> int:
+    """``F``: channels of the last stage, which pooling leaves."""
+    return module.num_features
 
 
 class _Arguments(Record):

@@ -31,6 +31,7 @@ def parse(
     num_classes: int,
     in_channels: int,
     input_size: tuple[int, int],
+    embedding_dim: int | None = None,
 ) -> ArchSpec:
     """The ArchSpec of a timm architecture, built and run once to see that it takes the input.
 
@@ -43,6 +44,7 @@ def parse(
         num_classes: ``K``.
         in_channels: ``C`` of the input.
         input_size: ``(H, W)`` of the input, in pixels.
+        embedding_dim: ``D`` of an embedding network, which is built on the pooled features.
 
     Raises:
         ModelError: If timm has no such name, or the architecture does not take an option or the
@@ -53,7 +55,11 @@ def parse(
     if published(known).fixed_input_size:
         arguments.setdefault("img_size", list(input_size))
     arch = ArchSpec(
-        family=FAMILY, arguments=arguments, num_classes=num_classes, in_channels=in_channels
+        family=FAMILY,
+        arguments=arguments,
+        num_classes=num_classes,
+        in_channels=in_channels,
+        embedding_dim=embedding_dim,
     )
     with torch.random.fork_rng(devices=[]):  # looking at an architecture draws no random numbers
         _probe(build(arch), arch, input_size)
@@ -62,6 +68,8 @@ def parse(
 
 def build(arch: ArchSpec, *, pretrained: bool = False) -> nn.Module:
     """A module for ``arch``: normalised float ``(B, C, H, W) -> (B, K)`` logits.
+
+    For an embedding network it has no classifier and answers its pooled features ``(B, F)``.
 
     Args:
         arch: Of this family.
@@ -88,13 +96,19 @@ def build(arch: ArchSpec, *, pretrained: bool = False) -> nn.Module:
         module: nn.Module = timm.create_model(
             name,
             pretrained=pretrained,
-            num_classes=arch.num_classes,
+            num_classes=arch.num_classes if arch.embedding_dim is None else 0,
             in_chans=arch.in_channels,
             **arguments,
         )
     except Exception as error:  # every architecture checks its arguments in its own way
         raise ModelError(_explain(name, arguments, error, pretrained=pretrained)) from error
     return module
+
+
+def num_features(module: nn.Module) -> int:
+    """``F``: width of the pooled features that a module without a classifier answers."""
+    # Some networks (MobileNetV3) widen the features once more between pooling and classifier.
+    return int(getattr(module, "head_hidden_size", None) or module.num_features)  # type: ignore[arg-type]
 
 
 def known_name(name: str) -> str:
@@ -155,7 +169,7 @@ def timm_preprocess(name: str) -> tuple[tuple[float, ...], tuple[float, ...], tu
 def _probe(module: nn.Module, arch: ArchSpec, input_size: tuple[int, int]) -> None:
     try:
         with torch.no_grad():
-            module.eval()(torch.zeros(1, arch.in_channels, *input_size))
+            answer = module.eval()(torch.zeros(1, arch.in_channels, *input_size))
     except Exception as error:  # shapes that do not fit fail in as many ways as there are layers
         height, width = input_size
         _, _, usual = timm_preprocess(arch.arguments["name"])
@@ -163,6 +177,12 @@ def _probe(module: nn.Module, arch: ArchSpec, input_size: tuple[int, int]) -> No
             f"timm:{arch.arguments['name']}: does not take {height}x{width} pixels "
             f"({_first_line(error)}); choose another input size, for example {usual[0]}"
         ) from error
+    if arch.embedding_dim is not None and answer.shape != (1, num_features(module)):
+        raise ModelError(
+            f"timm:{arch.arguments['name']}: answers {tuple(answer.shape)} to one image, an "
+            f"embedding needs pooled features (1, {num_features(module)}); remove the option that "
+            "changes its output"
+        )
 
 
 def _explain(name: str, arguments: Mapping[str, Any], error: Exception, *, pretrained: bool) -> str:

@@ -69,9 +69,9 @@ def refuse_pickle(path: Path) -> None:
 
 
 def head_names(module: nn.Module) -> tuple[str, ...]:
-    """Names of the classifier's layers: those timm names, else the last linear layer."""
-    config = getattr(module, "pretrained_cfg", None) or {}
-    named = config.get("classifier")
+    """Names of the classifier's layers: those the module names, else the last linear layer."""
+    config = getattr(module, "pretrained_cfg", None) or {}  # timm's
+    named = config.get("classifier") or getattr(module, "classifier_name", None)
     if named:
         return (named,) if isinstance(named, str) else tuple(named)
     linear = [name for name, part in module.named_modules() if isinstance(part, nn.Linear)]

@@ -1,11 +1,14 @@
 """A teacher that is a torch module of ours: bundles and timm."""
 
+from collections.abc import Sequence
 from typing import Self
 
 import torch
 from torch import Tensor, nn
 
 from edgekd.records import TeacherRef
+from edgekd.students.head import EmbeddingOutput, IdentityNetwork
+from edgekd.students.taps import pooled_outputs
 from edgekd.teachers.encode import ViewEncoder
 from edgekd.teachers.protocol import Capability, TeacherOutput
 from edgekd.teachers.taps import (
@@ -20,7 +23,8 @@ class ModuleTeacher:
     """A frozen module in eval mode, with its features and attention where they are needed.
 
     Args:
-        module: Taken over: frozen, in eval mode, channels last in memory.
+        module: Taken over: frozen, in eval mode, channels last in memory. It answers logits, or,
+            for retrieval, an :class:`~edgekd.students.head.EmbeddingOutput`.
         ref: For provenance.
         encoder: The module's input.
         num_classes: ``K``.
@@ -35,6 +39,7 @@ class ModuleTeacher:
         encoder: ViewEncoder,
         num_classes: int,
         needs: frozenset[Capability],
+        layers: Sequence[nn.Module] = (),
     ) -> None:
         frozen = module.eval().requires_grad_(False)
         self._module = frozen.to(memory_format=torch.channels_last)
@@ -44,7 +49,13 @@ class ModuleTeacher:
         self._attention = self._usable_attention() if "attention" in needs else []
         self.ref = ref
         self.num_classes = num_classes
-        self.gives = _capabilities(features=reader is not None, attention=bool(self._attention))
+        self._layers = tuple(layers)
+        self.gives = _capabilities(
+            features=reader is not None,
+            attention=bool(self._attention),
+            embedding=isinstance(module, IdentityNetwork),
+            pooled=bool(self._layers),
+        )
 
     def to(self, device: torch.device) -> Self:
         """Move the weights."""
@@ -56,12 +67,20 @@ class ModuleTeacher:
         """Answer a view; see :class:`~edgekd.teachers.protocol.Teacher`."""
         x = self._encoder(view)
         features: tuple[Tensor, ...] = ()
-        with reading_attention(self._attention) as weights:
+        answer: Tensor | EmbeddingOutput
+        with reading_attention(self._attention) as weights, pooled_outputs(self._layers) as pooled:
             if self._features is not None:
-                logits, features = self._features(x)
+                answer, features = self._features(x)
             else:
-                logits = self._module(x)
-        return TeacherOutput(logits=logits.float(), features=features, attention=tuple(weights))
+                answer = self._module(x)
+        logits = answer.logits if isinstance(answer, EmbeddingOutput) else answer
+        return TeacherOutput(
+            logits=logits.float(),
+            features=features,
+            attention=tuple(weights),
+            embedding=answer.embedding.float() if isinstance(answer, EmbeddingOutput) else None,
+            pooled=tuple(vector.float() for vector in pooled),
+        )
 
     @torch.no_grad()
     def _usable_attention(self) -> list[nn.Module]:
@@ -75,10 +94,6 @@ class ModuleTeacher:
         return layers if is_self_attention(weights, batch_size=2) else []
 
 
-def _capabilities(*, features: bool, attention: bool) -> frozenset[Capability]:
-    gives: set[Capability] = {"logits"}
-    if features:
-        gives.add("features")
-    if attention:
-        gives.add("attention")
-    return frozenset(gives)
+def _capabilities(**given: bool) -> frozenset[Capability]:
+    names: tuple[Capability, ...] = ("features", "attention", "embedding", "pooled")
+    return frozenset({"logits", *(name for name in names if given[name])})

@@ -9,8 +9,8 @@ from edgekd.errors import ModelError
 from edgekd.records import ImageInput, Preprocess
 from edgekd.students.weights import refuse_pickle
 from edgekd.teachers import bundle_folder, exported_program, keras_model, onnx_model, timm_model
-from edgekd.teachers.protocol import Capability, Teacher
-from edgekd.teachers.request import TeacherRequest
+from edgekd.teachers.protocol import Capability, LayerChoice, Teacher
+from edgekd.teachers.request import TeacherRequest, no_layers
 
 KINDS: Final[dict[str, ModuleType]] = {
     "timm": timm_model,
@@ -36,6 +36,7 @@ def open_teacher(
     pretrained: bool,
     needs: frozenset[Capability],
     console: Console,
+    layers: LayerChoice = no_layers,
 ) -> Teacher:
     """Open, freeze and check a teacher before any training starts.
 
@@ -47,8 +48,9 @@ def open_teacher(
         preprocess: The student's; a file without a record of its own gets its normalisation.
         class_names: The data's, in the order of its labels.
         pretrained: Whether published weights of timm may be fetched.
-        needs: What the method needs.
+        needs: What the method needs; with ``embedding`` the teacher has to be one for retrieval.
         console: Where notes go.
+        layers: Chooses the layers whose outputs are ``pooled``, where that is needed.
 
     Raises:
         ModelError: If the source is of no known kind, does not fit the data, or cannot give what
@@ -63,10 +65,16 @@ def open_teacher(
         pretrained=pretrained,
         needs=needs,
         console=console,
+        layers=layers,
     )
     kind = next((module for module in KINDS.values() if module.matches(request)), None)
     if kind is None:
         raise _unknown(request)
+    if "embedding" in needs and kind is not bundle_folder:
+        raise ModelError(
+            f"teacher {source}: gives no embedding; for retrieval give the folder of "
+            "edgekd teach --task retrieval"
+        )
     teacher: Teacher = kind.open_source(request)
     request.check_num_classes(teacher.num_classes)
     missing = needs - teacher.gives
@@ -86,6 +94,7 @@ def _parse(
     pretrained: bool,
     needs: frozenset[Capability],
     console: Console,
+    layers: LayerChoice,
 ) -> TeacherRequest:
     location, *texts = [source] if Path(source).exists() else source.split("#")
     options = {}
@@ -109,6 +118,7 @@ def _parse(
         pretrained=pretrained,
         needs=needs,
         console=console,
+        layers=layers,
     )
 
 

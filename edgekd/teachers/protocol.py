@@ -1,15 +1,20 @@
 """What every teacher is to the training loop."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from edgekd.records import TeacherRef
 
-Capability = Literal["logits", "features", "attention"]
-"""What a method may need: every kind gives logits, some give what happens on the way to them."""
+Capability = Literal["logits", "features", "attention", "embedding", "pooled"]
+"""What a method may need: every kind gives logits, some give what happens on the way to them, and
+those taught for retrieval an embedding."""
+
+LayerChoice = Callable[[nn.Module], Sequence[nn.Module]]
+"""From a teacher's network to the layers whose pooled outputs are asked for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,12 +23,17 @@ class TeacherOutput:
 
     logits: Tensor
     """``(B, K)`` float32, not softmaxed; up to a constant per row for a teacher that was saved
-    with its softmax."""
+    with its softmax. For retrieval ``K`` counts the identities of the training split."""
     features: tuple[Tensor, ...] = ()
     """One ``(B, C, H, W)`` map per stage, first to last; empty unless asked for on opening."""
     attention: tuple[Tensor, ...] = ()
     """One ``(B, heads, N, N)`` map of softmaxed weights per block, first to last; empty unless
     asked for on opening."""
+    embedding: Tensor | None = None
+    """``(B, D)`` float32, of a teacher for retrieval."""
+    pooled: tuple[Tensor, ...] = ()
+    """One ``(B, C)`` float32 per layer that was asked for on opening: the spatial mean of what it
+    answered, in the order the layers ran."""
 
 
 class Teacher(Protocol):

@@ -5,10 +5,17 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 
+from torch import nn
+
 from edgekd.console import Console
 from edgekd.errors import ModelError
 from edgekd.records import ImageInput
-from edgekd.teachers.protocol import Capability
+from edgekd.teachers.protocol import Capability, LayerChoice
+
+
+def no_layers(network: nn.Module) -> Sequence[nn.Module]:
+    """The choice of a method that asks for no pooled outputs."""
+    return ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +32,7 @@ class TeacherRequest:
         pretrained: Whether published weights may be fetched.
         needs: What the method needs; more than logits costs time, so only this is computed.
         console: Where notes go.
+        layers: Chooses the layers whose pooled outputs each answer carries.
     """
 
     source: str
@@ -35,6 +43,7 @@ class TeacherRequest:
     pretrained: bool
     needs: frozenset[Capability]
     console: Console
+    layers: LayerChoice = no_layers
 
     @property
     def path(self) -> Path:

@@ -60,6 +60,7 @@ def open_source(request: TeacherRequest) -> ModuleTeacher:
         encoder=encoder.for_channels(channels),
         num_classes=len(request.class_names),
         needs=request.needs,
+        layers=request.layers(module),
     )
 
 

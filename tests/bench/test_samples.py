@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from identity_folder import write_identities
 
 from edgekd.bench.samples import EvaluationSamples
 from edgekd.bench.select import select
@@ -54,3 +55,30 @@ def test_answers_that_cannot_be_scored_are_refused(samples, candidate):
     logits = np.full((len(samples), 3), np.nan, np.float32)
     with pytest.raises(BundleError, match="answers NaN on test samples"):
         samples.metric(candidate, logits)
+
+
+@pytest.fixture
+def found(tmp_path, console):
+    """The test samples of a data set for retrieval."""
+    data = write_identities(tmp_path / "identities", train=6, test=3, images=4, size=2)
+    (tmp_path / "decoded").mkdir()
+    recipe = BenchRecipe(data=str(data))
+    return EvaluationSamples(recipe, tmp_path / "decoded", console, task="retrieval")
+
+
+def test_embeddings_of_any_width_are_scored_by_mean_ap(found, candidate):
+    labels = found._split.labels
+    assert len(set(labels)) == 3
+    embeddings = np.eye(10, dtype=np.float32)[labels]
+    metric = found.metric(candidate, embeddings)
+    assert (metric.name, metric.value, metric.split) == ("mean_ap", 1.0, "test")
+    assert metric.num_samples == 12
+    with pytest.raises(BundleError, match="expected "):
+        found.metric(candidate, embeddings[1:])
+
+
+def test_the_training_identities_must_be_the_models(found, candidate):
+    trained = found._dataset.train_class_names
+    found.check_labels(replace(candidate, labels=trained))
+    with pytest.raises(DataError, match="other classes than"):
+        found.check_labels(replace(candidate, labels=found._dataset.class_names))

@@ -41,4 +41,4 @@ def test_the_method_is_never_guessed(calls, capsys):
 
 def test_an_unknown_method_is_named_with_the_known_ones(capsys):
     assert main_inner(["distill", *ARGUMENTS, "--method", "magic"]) == 3
-    assert "method = 'magic': input should be 'none' or 'kd'" in capsys.readouterr().err
+    assert "method = 'magic': input should be 'none', 'kd' or 'cdd'" in capsys.readouterr().err

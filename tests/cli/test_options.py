@@ -130,7 +130,7 @@ def test_help_shows_the_recipes_defaults_and_words(parse):
     assert "[default: 0.15,0.15]" in text
     assert "--download / --no-download" in text
     assert "[default: off]" in text
-    assert "--method [none|kd]" in text
+    assert "--method [none|kd|cdd]" in text
     assert "Method.  [required]" in text  # the command's word over the recipe's default
     assert "Data.  [required]" in text
 

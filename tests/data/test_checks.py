@@ -2,14 +2,19 @@ import numpy as np
 import pytest
 
 from edgekd.data.arrays import ArraySignals
-from edgekd.data.checks import check_classes, check_duplicates
+from edgekd.data.checks import (
+    check_classes,
+    check_duplicates,
+    check_identities,
+    count_queries,
+)
 from edgekd.data.dataset import Contents
 from edgekd.errors import DataError
 
 SPLITS = ("train", "train", "val", "val", "test", "test")
 
 
-def contents(labels, digests="abcdef", classes=("cat", "dog")) -> Contents:
+def contents(labels, digests="abcdef", classes=("cat", "dog"), cameras=None) -> Contents:
     return Contents(
         kind="image",
         reader=ArraySignals({}),
@@ -17,6 +22,7 @@ def contents(labels, digests="abcdef", classes=("cat", "dog")) -> Contents:
         labels=np.array(labels),
         class_names=classes,
         digests=tuple(letter.encode() for letter in digests),
+        cameras=None if cameras is None else np.array(cameras),
     )
 
 
@@ -75,3 +81,51 @@ def test_one_content_in_two_splits_is_named(console):
 def test_a_repeat_within_a_split_is_nobodys_harm(console):
     check_duplicates(contents([0, 0, 0, 1, 0, 1], "aabcde"), SPLITS, console)
     assert console.warnings == []
+
+
+IDENTITIES = ("a", "b", "c", "d")
+EIGHT = ("train",) * 4 + ("val",) * 2 + ("test",) * 2
+
+
+def identities(labels, **changes):
+    return contents(labels, "abcdefgh"[: len(labels)], IDENTITIES, **changes)
+
+
+def test_val_and_test_may_have_identities_of_their_own(console):
+    check_identities(identities([0, 0, 1, 1, 2, 2, 3, 3]), EIGHT, console)
+    assert console.warnings == console.infos == []
+
+
+def test_one_single_identity_in_train_is_refused(console):
+    with pytest.raises(DataError, match=r"one single identity in train \(a\)"):
+        check_identities(identities([0, 0, 0, 0, 2, 2, 3, 3]), EIGHT, console)
+
+
+def test_a_split_in_which_nothing_can_be_found_is_refused(console):
+    with pytest.raises(DataError, match="no sample of val has another image of its identity"):
+        check_identities(identities([0, 0, 1, 1, 2, 3, 3, 3]), EIGHT, console)
+    table = identities([0, 0, 1, 1, 2, 2, 3, 3], cameras=[0, 0, 0, 0, 0, 1, 5, 5])
+    with pytest.raises(DataError, match="no sample of test has an image of another camera"):
+        check_identities(table, EIGHT, console)
+
+
+def test_an_empty_split_of_identities_is_refused(console):
+    with pytest.raises(DataError, match="the test split is empty"):
+        check_identities(identities([0, 0, 1, 1, 2, 2]), EIGHT[:6], console)
+
+
+def test_samples_that_find_nothing_are_counted(console):
+    splits = ("train",) * 2 + ("val",) * 3 + ("test",) * 3
+    check_identities(identities([0, 1, 2, 2, 3, 2, 2, 2]), splits, console)
+    assert console.infos == [
+        "val: 1 of 3 samples have no image of their identity that they could find; they are "
+        "searched through but ask nothing"
+    ]
+    assert console.warnings[0].startswith("train has one single image of 2 identities: a, b;")
+
+
+def test_queries_by_hand():
+    table = identities([0, 0, 0, 1, 1, 2], cameras=[0, 0, 1, 0, 0, 0])
+    # identity 0: all three find one of another camera; 1: the same camera; 2: alone
+    assert count_queries(table, ("test",) * 6, "test") == 3
+    assert count_queries(identities([0, 0, 0, 1, 1, 2]), ("test",) * 6, "test") == 5

@@ -1,6 +1,6 @@
 import pytest
 
-from edgekd.data.folder import infer_layout, open_folder, open_zip
+from edgekd.data.folder import infer_layout, named_layout, open_folder, open_zip
 from edgekd.errors import DataError
 
 
@@ -100,3 +100,43 @@ def test_a_group_needs_columns(make_folder, class_files, recipe, console):
     root = make_folder(class_files(1))
     with pytest.raises(DataError, match="folders have no columns"):
         open_folder(root, recipe(root, group="subject"), console)
+
+
+NAMED = {"bg": "train", "eval": "test"}
+
+
+@pytest.mark.parametrize("top", ["", "Dataset/", "a/b/"])
+def test_folders_that_the_recipe_names(top):
+    names = [f"{top}bg/Greek/alpha/1.png", f"{top}eval/Latin/a/2.png", f"{top}val/x/y/3.png"]
+    kept, found = named_layout(names, NAMED, "data")
+    assert list(kept) == names
+    assert found.labels == ("Greek/alpha", "Latin/a", "x/y")
+    assert found.splits == ("train", "test", "val")
+
+
+def test_a_named_folder_may_be_a_path():
+    names = ["d/raw/bg/a/1.png", "d/raw/eval/b/2.png", "d/other/c/3.png"]
+    for folders in (
+        {"raw/bg": "train", "raw/eval": "test"},
+        {"d/raw/bg/": "train", "/d/raw/eval": "test"},
+    ):
+        kept, found = named_layout(names, folders, "data")
+        assert kept == tuple(names[:2])
+        assert found.labels == ("a", "b")
+
+
+def test_a_named_folder_without_images_is_an_error():
+    with pytest.raises(DataError, match="no image below 'eval', which is to be test; found bg, ev"):
+        named_layout(["bg/a/1.png", "ev/b/1.png"], NAMED, "data")
+    with pytest.raises(DataError, match="lies in a split folder but in no class folder"):
+        named_layout(["bg/1.png", "eval/b/1.png"], NAMED, "data")
+
+
+def test_other_folders_are_left_out_and_counted(make_folder, class_files, recipe, console):
+    files = {**class_files(1, "bg/"), **class_files(1, "eval/"), **class_files(2, "more/")}
+    root = make_folder(files)
+    plan = recipe(root, train_folder="bg", test_folder="eval")
+    contents = open_folder(root, plan, console)
+    assert contents.given_splits == ("train", "train", "test", "test")
+    assert contents.class_names == ("cat", "dog")
+    assert console.infos == [f"{root}: 4 image(s) in other folders left out"]

@@ -178,3 +178,69 @@ def test_real_cifar_keeps_its_test_split(real_data, recipe, console):
     assert dataset.ref().num_samples == {"train": 45000, "val": 5000, "test": 10000}
     assert np.bincount(dataset.splits["val"].labels).tolist() == [500] * 10
     assert dataset.skipped_files == ()
+
+
+def test_identities_may_differ_and_those_of_train_come_first(
+    make_folder, class_files, recipe, console
+):
+    files = {
+        **class_files(3, "train/", classes=("m", "p", "z")),
+        **class_files(3, "test/", classes=("a", "q"), start=90),
+    }
+    root = make_folder(files)
+    dataset = open_dataset(recipe(root, val_fraction=0.34), console, task="retrieval")
+    train, val, test = (dataset.splits[name] for name in ("train", "val", "test"))
+    assert sorted(dataset.class_names) == ["a", "m", "p", "q", "z"]
+    assert set(train.labels) == {0, 1}
+    assert dataset.train_class_names == dataset.class_names[:2]
+    assert set(dataset.train_class_names) < {"m", "p", "z"}
+    names = {
+        split: {dataset.class_names[label] for label in samples.labels}
+        for split, samples in dataset.splits.items()
+    }
+    assert names["test"] == {"a", "q"}
+    assert names["train"] | names["val"] == {"m", "p", "z"}
+    assert (len(val), len(test)) == (3, 6)
+    assert all(
+        name.split("/")[1] == dataset.class_names[label]
+        for samples in dataset.splits.values()
+        for name, label in zip(samples.names, samples.labels, strict=True)
+    )
+    assert "train 6 of 2 identities, val 3 of 1 identities, test 6 of 2" in console.infos[-1]
+    with pytest.raises(DataError, match="without a training sample: a, q"):
+        open_dataset(recipe(root), console)
+
+
+def test_all_classes_are_trained_for_classification(make_folder, class_files, recipe, console):
+    dataset = open_dataset(recipe(make_folder(class_files(10))), console)
+    assert dataset.train_class_names == dataset.class_names == ("cat", "dog")
+
+
+def test_a_manifests_identities_are_the_classes_of_retrieval(make_folder, png, recipe, console):
+    rows = ["path,label,identity,camera,split"]
+    for number in range(12):
+        split = "train" if number < 6 else "val" if number < 9 else "test"
+        rows.append(f"{number}.png,car,v{number // 3},c{number % 2},{split}")
+    files = {f"{number}.png": png(seed=number) for number in range(12)}
+    root = make_folder({**files, "m.csv": "\n".join(rows).encode()})
+    dataset = open_dataset(recipe(root / "m.csv"), console, task="retrieval")
+    assert dataset.class_names == ("v0", "v1", "v2", "v3")
+    assert dataset.train_class_names == ("v0", "v1")
+    assert dataset.splits["test"].cameras is not None
+    assert set(dataset.splits["test"].labels) == {3}
+
+
+def test_named_folders_need_folders(tmp_path, recipe, console):
+    plan = recipe("builtin:digits", train_folder="a", test_folder="b")
+    with pytest.raises(DataError, match="has no folders to be train_folder 'a'"):
+        open_dataset(plan, console)
+
+
+def test_omniglot_is_retrieval_with_unseen_characters(real_data, recipe, console):
+    plan = recipe(
+        real_data("omniglot.zip"), train_folder="images_background", test_folder="images_evaluation"
+    )
+    dataset = open_dataset(plan, console, task="retrieval")
+    sizes = {name: len(samples) for name, samples in dataset.splits.items()}
+    assert sizes == {"train": 868 * 20, "val": 96 * 20, "test": 659 * 20}
+    assert len(dataset.train_class_names) == 868

@@ -128,3 +128,47 @@ def test_too_few_groups_and_straddling_groups_are_refused():
     table = contents([0] * 3, groups=("a", "b", "a"), given_splits=("train", "val", "test"))
     with pytest.raises(DataError, match="group 'a' is in train and in test"):
         assign_splits(table, recipe())
+
+
+def test_for_retrieval_whole_identities_are_drawn():
+    labels = [i % 20 for i in range(100)]
+    splits = assign_splits(contents(labels), recipe(), task="retrieval")
+    where = {
+        label: {s for s, its in zip(splits, labels, strict=True) if its == label}
+        for label in range(20)
+    }
+    assert all(len(found) == 1 for found in where.values())
+    # 0.15 of 20 identities is 3 for val and 3 for test
+    assert Counter(next(iter(found)) for found in where.values()) == {
+        "train": 14,
+        "val": 3,
+        "test": 3,
+    }
+
+
+def test_for_retrieval_val_takes_identities_off_train_and_leaves_test_alone():
+    labels = [0, 0, 1, 1, 2, 2, 3, 3, 9, 9]
+    given_splits = ("train",) * 8 + ("test",) * 2
+    table = contents(labels, given_splits=given_splits)
+    splits = assign_splits(table, recipe(val_fraction=0.25), task="retrieval")
+    assert Counter(splits) == {"train": 6, "val": 2, "test": 2}
+    assert splits[8:] == ("test", "test")
+    assert all(splits[i] == splits[i + 1] for i in range(0, 8, 2))
+
+
+def test_the_draw_of_identities_depends_on_their_names_alone():
+    labels, order = [i % 10 for i in range(40)], np.random.default_rng(0).permutation(40)
+    plain = assign_splits(contents(labels), recipe(), task="retrieval")
+    mixed = assign_splits(contents([labels[i] for i in order]), recipe(), task="retrieval")
+    assert [plain[i] for i in order] == list(mixed)
+
+
+def test_too_few_identities_are_said_as_such():
+    with pytest.raises(DataError, match="2 identities, at least 3"):
+        assign_splits(contents([0, 0, 1, 1]), recipe(), task="retrieval")
+
+
+def test_a_given_group_wins_over_identities():
+    table = contents([0, 0, 0, 0], groups=tuple("abcd"))
+    splits = assign_splits(table, recipe(group="film"), task="retrieval")
+    assert set(splits) == {"train", "val", "test"}

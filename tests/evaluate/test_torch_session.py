@@ -35,3 +35,16 @@ def test_an_altered_bundle_is_refused(tmp_path, student):
     weights.write_bytes(weights.read_bytes()[:-1])
     with pytest.raises(BundleError, match="sha256"):
         open_session(tmp_path / "student", num_threads=1)
+
+
+def test_a_session_of_an_embedding_network_answers_embeddings(tmp_path):
+    preprocess = Preprocess(inputs=(IMAGE,))
+    network = write_tiny_bundle(tmp_path / "found", preprocess, ("a", "b"), embedding_dim=6)
+    session = open_session(tmp_path / "found", num_threads=1, encodings=[ENCODING])
+    (output,) = session.outputs
+    assert (output.name, output.shape) == ("embedding", (None, 6))
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), dtype=np.uint8)
+    found = session.decode(session.invoke(session.encode([pixels])))
+    x = torch.from_numpy((pixels / 255 - 0.5) / 0.25).permute(0, 3, 1, 2).float()
+    with torch.inference_mode():
+        np.testing.assert_allclose(found, network(x).embedding.numpy(), rtol=1e-4, atol=1e-5)

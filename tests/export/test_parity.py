@@ -103,3 +103,78 @@ def test_samples_are_fed_in_batches_and_none_is_lost():
     logits = run_session(session, [np.arange(7).reshape(7, 1)], batch=3)
     assert session.batches == [3, 3, 1]
     assert logits.tolist() == [[i, 2 * i] for i in range(7)]
+
+
+CIRCLE = np.radians([0, 10, 22, 40])
+EMBEDDINGS = np.stack([np.cos(CIRCLE), np.sin(CIRCLE)], axis=1).astype(np.float32)
+
+
+def embedded(labels=None, split=None, cameras=None):
+    return Reference(
+        samples=[np.zeros((4, 1, 1, 1), np.uint8)],
+        logits=EMBEDDINGS,
+        labels=labels,
+        split=split,
+        cameras=cameras,
+        task="retrieval",
+    )
+
+
+def turned(degrees):
+    """The embeddings with the second one turned to another direction."""
+    answers = EMBEDDINGS.copy()
+    angle = np.radians(degrees)
+    answers[1] = np.cos(angle), np.sin(angle)
+    return answers
+
+
+def test_embeddings_agree_where_the_nearest_other_sample_is_the_same():
+    # Nearest others of the samples at 0, 10, 22, 40 degrees: 1, 0, 1, 2.
+    # With the second sample at 35: 2, 3, 1, 1.
+    answers = turned(35)
+    alone = compare(embedded(), {1: answers}.__getitem__, batch_sizes=(1,), tolerance=None)
+    assert alone.top1_agreement == 1 / 4
+    assert alone.metric_drop is None
+    # Samples 0, 1 and 3 find another one, which is of the same identity: 1 and 2, 0 and 3.
+    labels = np.array([0, 1, 1, 0])
+    known = compare(
+        embedded(labels, "val"), {1: answers}.__getitem__, batch_sizes=(1,), tolerance=None
+    )
+    assert known.top1_agreement == 1.0
+
+
+def test_the_metric_of_embeddings_is_mean_ap():
+    # Identities 0 0 1 1. The samples at 0, 10 and 40 find their own first; the one at 22 finds
+    # 10, then 40: (1 + 1 + 1/2 + 1) / 4. With the second sample at 45: 0 finds 22, 40, 45 and 45
+    # finds 40, 22, 0: 1/3 each; 22 finds 40 first; 40 finds 45, then 22: 1/2.
+    reference = embedded(np.array([0, 0, 1, 1]), "val")
+    found = reference.metrics(EMBEDDINGS)
+    assert [m.name for m in found] == ["mean_ap", "recall_at_1", "recall_at_5", "recall_at_10"]
+    assert found[0].value == 7 / 8
+    parity = compare(reference, {1: turned(45)}.__getitem__, batch_sizes=(1,), tolerance=None)
+    assert parity.metric_drop == pytest.approx(7 / 8 - (1 / 3 + 1 / 3 + 1 + 1 / 2) / 4)
+
+
+def test_cameras_take_part_in_the_metric_of_a_comparison():
+    labels, cameras = np.array([0, 0, 0, 1]), np.array([0, 0, 1, 0])
+    found = embedded(labels, "val", cameras).metrics(EMBEDDINGS)[0]
+    # At 0 and at 10 only the one at 22 counts, and it is first. At 22: 10, wrong 40, 0. The last
+    # has nothing to find.
+    assert found.num_samples == 3
+    assert found.value == pytest.approx((1 + 1 + (1 + 2 / 3) / 2) / 3)
+
+
+def test_refusals_speak_of_the_task():
+    parity = compare(
+        embedded(np.array([0, 0, 1, 1]), "val"),
+        {1: -np.eye(4, 2, dtype=np.float32)}.__getitem__,
+        batch_sizes=(1,),
+        tolerance=None,
+    )
+    strict = ExportRecipe(min_sqnr_db=60, min_agreement=1, max_drop=0)
+    said = problems(parity, "int8-static", EMBEDDINGS, strict, task="retrieval")
+    assert said[0].startswith("SQNR is ")
+    assert any(text.startswith("mean_ap drops by") for text in said)
+    wrong = compare(embedded(), {1: turned(90)}.__getitem__, batch_sizes=(1,), tolerance=0.001)
+    (text,) = problems(wrong, "fp32", EMBEDDINGS, ExportRecipe(), task="retrieval")
+    assert text.startswith("an embedding differs by ")

@@ -1,19 +1,20 @@
 """Labels only: the baseline that every comparison needs."""
 
+import torch
 from torch import nn
 
 from edgekd.config import TrainRecipe
-from edgekd.distill.losses.logits import label_loss
+from edgekd.distill.methods.labels import detached, label_losses
 from edgekd.distill.methods.protocol import Batch, Losses, Method
 
 
 class LabelsOnly(Method):
-    """Cross-entropy with the labels."""
+    """Cross-entropy with the labels; for an embedding network also the triplet loss."""
 
     def __init__(self, recipe: TrainRecipe) -> None:
-        self.label_smoothing = recipe.label_smoothing
+        self.recipe = recipe
 
     def losses(self, module: nn.Module, batch: Batch) -> Losses:
-        """Label loss of the student's logits."""
-        loss = label_loss(module(batch.inputs), batch.targets, label_smoothing=self.label_smoothing)
-        return Losses(total=loss, terms={"label_loss": loss.detach()})
+        """The label losses of the student's answer."""
+        losses = label_losses(module(batch.inputs), batch.targets, self.recipe)
+        return Losses(total=torch.stack(list(losses.values())).sum(), terms=detached(losses))

@@ -1,12 +1,14 @@
 """What the loop asks of a method, and what it gives it."""
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
+import torch
 from torch import Tensor, nn
 
+from edgekd.records import ArchSpec
 from edgekd.teachers.protocol import Capability, TeacherOutput
 
 
@@ -32,19 +34,55 @@ class Losses:
     terms: Mapping[str, Tensor]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """What a method may know about the run it is a guest of."""
+
+    input_shape: tuple[int, int, int]
+    """``(C, H, W)`` of one sample."""
+    steps_per_epoch: int
+
+
 class Method(Protocol):
     """A guest in the loop. What it adds for training only is gone after :meth:`finish`.
 
     The bodies here are those of a guest that adds nothing and keeps no state; a method that derives
     from the protocol writes only what it does differently.
+
+    What is trained depends on the task, not on the method: for classification a network that
+    answers ``(B, K)`` logits, for retrieval an :class:`~edgekd.students.head.IdentityNetwork`,
+    which answers an :class:`~edgekd.students.head.EmbeddingOutput`.
+    :func:`edgekd.distill.methods.labels.label_losses` reads both.
     """
 
     teacher_needs: frozenset[Capability] = frozenset()
     """What the teacher must give; empty if the method works without one."""
 
+    def teacher_layers(self, teacher: nn.Module) -> Sequence[nn.Module]:
+        """Layers of the teacher whose pooled outputs every batch must carry.
+
+        Asked once, where ``teacher_needs`` holds ``"pooled"``; the outputs are
+        :attr:`~edgekd.teachers.protocol.TeacherOutput.pooled`, in the order the layers run.
+        :func:`edgekd.students.taps.pooled_outputs` reads a student in the same way.
+        """
+        return ()
+
+    def enter(self, run: Run) -> None:
+        """Learn about the run; the first thing that is asked of a method.
+
+        A resumed run calls :meth:`load_state` next, and :meth:`attach` only then.
+        """
+
     def attach(self, student: nn.Module) -> nn.Module:
         """The module that is trained: the student, with what the method adds to it."""
         return student
+
+    def parameter_groups(self, module: nn.Module) -> list[dict[str, Any]]:
+        """Groups of the optimizer for parameters that need settings of their own.
+
+        Beside the optimizer's own keys a group may have ``lr_scale``, a factor on the schedule.
+        """
+        return []
 
     @abstractmethod
     def losses(self, module: nn.Module, batch: Batch) -> Losses:
@@ -53,12 +91,41 @@ class Method(Protocol):
     def after_backward(self, module: nn.Module) -> None:
         """Change gradients before the optimizer steps."""
 
+    def after_step(self, module: nn.Module) -> None:
+        """Change parameters after the optimizer has."""
+
     def after_epoch(self, epoch: int) -> None:
         """Change the method's own state after ``epoch`` (from 0)."""
+
+    def reshape(
+        self,
+        module: nn.Module,
+        average: nn.Module | None,
+        optimizer: torch.optim.Optimizer,
+    ) -> bool:
+        """Replace parameters between two epochs, after :meth:`after_epoch`.
+
+        Args:
+            module: What is trained, not wrapped.
+            average: Its moving average of the same shape, where one is kept.
+            optimizer: To be left with the parameters of the changed ``module`` and their state.
+
+        Returns:
+            Whether anything was replaced.
+        """
+        return False
+
+    def progress(self, module: nn.Module, seconds: float) -> Mapping[str, float]:
+        """Scalars for the history of the epoch that ended; ``seconds`` is what it took."""
+        return {}
 
     def finish(self, module: nn.Module) -> nn.Module:
         """The plain student, with everything that was for training only stripped or merged."""
         return module
+
+    def finished_arch(self, arch: ArchSpec) -> ArchSpec:
+        """``arch`` of the student as :meth:`finish` left it; asked after it."""
+        return arch
 
     def state(self) -> dict[str, Tensor]:
         """Tensors that a checkpoint must hold beyond the module's own."""

@@ -4,13 +4,23 @@ from collections.abc import Callable
 from typing import Final
 
 from edgekd.config import MethodName, TrainRecipe
+from edgekd.distill.methods.cdd import CapacityDynamicDistillation
+from edgekd.distill.methods.embedding_kd import EmbeddingDistillation
 from edgekd.distill.methods.kd import LogitDistillation
 from edgekd.distill.methods.none import LabelsOnly
 from edgekd.distill.methods.protocol import Method
+from edgekd.records import Task
+
+_DISTILLATION: Final[dict[Task, Callable[[TrainRecipe], Method]]] = {
+    "classification": LogitDistillation,
+    "retrieval": EmbeddingDistillation,
+}
+"""What ``kd`` is for each task."""
 
 METHODS: Final[dict[MethodName, Callable[[TrainRecipe], Method]]] = {
     "none": LabelsOnly,
-    "kd": LogitDistillation,
+    "kd": lambda recipe: _DISTILLATION[recipe.task](recipe),
+    "cdd": CapacityDynamicDistillation,
 }
 
 

@@ -57,7 +57,7 @@ def test_kd_without_a_teacher_is_refused_when_it_is_made():
         make_method(recipe(method="kd"))
 
 
-@pytest.mark.parametrize("name", sorted(METHODS))
+@pytest.mark.parametrize("name", sorted(METHODS.keys() - {"cdd"}))
 def test_a_method_without_additions_leaves_the_student_alone(name):
     method = make_method(recipe(method=name, teacher="t"))
     student = nn.Linear(2, 2)

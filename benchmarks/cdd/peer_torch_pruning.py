@@ -1,0 +1,109 @@
+"""One row of the table: torch-pruning's pruner, then the same distillation for the same epochs.
+
+    python benchmarks/cdd/peer_torch_pruning.py \
+        --recipe RECIPE.toml --data DATA --teacher runs/teacher \
+        --weights runs/teacher/weights.safetensors --share 0.35 --seed 0 -o runs/torch-pruning-seed0
+
+The dense student starts from the weights it is given, is pruned to the share of its MACs by
+torch-pruning's ``BasePruner`` with group magnitude importance (the high-level interface that its
+documentation begins with: global ranking, all layers but the last, in small steps until the MACs
+are there), and is then trained by edgekd's ``kd`` of the recipe's task. The folder holds history
+and metrics of a normal run; edgekd cannot build the network anew, whose layers have any width.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import torch
+import torch_pruning
+from torch import nn
+
+from edgekd.config import TrainRecipe, build_recipe
+from edgekd.distill.methods.protocol import Batch, Losses, Method, Run
+from edgekd.distill.methods.table import make_method
+from edgekd.distill.run import distill
+from edgekd.records import ArchSpec
+from edgekd.students.count import count_cost
+from edgekd.students.head import IdentityNetwork
+
+STEPS = 200  # small steps end near the wanted share
+
+
+class PrunedFirst(Method):
+    """``kd`` on a student that torch-pruning made smaller."""
+
+    def __init__(self, recipe: TrainRecipe, share: float) -> None:
+        self.inner = make_method(recipe)
+        self.teacher_needs = self.inner.teacher_needs
+        self.share = share
+
+    def enter(self, run: Run) -> None:
+        """Remember the input's shape."""
+        self.shape = run.input_shape
+
+    def teacher_layers(self, teacher: nn.Module) -> tuple[nn.Module, ...]:
+        """Those of ``kd``."""
+        return tuple(self.inner.teacher_layers(teacher))
+
+    def attach(self, student: nn.Module) -> nn.Module:
+        """The pruned student; the same weights give the same one, so that a run can resume."""
+        network = student.network if isinstance(student, IdentityNetwork) else student
+        prune(network, self.shape, self.share)
+        return student
+
+    def losses(self, module: nn.Module, batch: Batch) -> Losses:
+        """Those of ``kd``."""
+        return self.inner.losses(module, batch)
+
+    def finished_arch(self, arch: ArchSpec) -> ArchSpec:
+        """Says that no family of edgekd builds it."""
+        return arch.model_copy(update={"family": "torch-pruning"})
+
+
+def prune(network: nn.Module, shape: tuple[int, int, int], share: float) -> None:
+    """Prune in place until no more than ``share`` of the MACs is left."""
+    network.eval()
+    goal = share * count_cost(network, [shape]).macs
+    last = [part for part in network.modules() if isinstance(part, nn.Linear)][-1]
+    pruner = torch_pruning.pruner.BasePruner(
+        network,
+        torch.zeros(1, *shape),
+        importance=torch_pruning.importance.GroupMagnitudeImportance(p=2),
+        global_pruning=True,
+        pruning_ratio=0.95,
+        iterative_steps=STEPS,
+        ignored_layers=[last],
+    )
+    for _ in range(STEPS):
+        pruner.step()
+        if count_cost(network, [shape]).macs <= goal:
+            break
+    network.train()
+
+
+def main() -> None:
+    """Parse, prune, train, print the record."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    for name in ("recipe", "data", "teacher", "weights", "output"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--share", type=float, required=True)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int)
+    given = parser.parse_args()
+    flags = {
+        "data": str(given.data),
+        "teacher": str(given.teacher),
+        "weights": str(given.weights),
+        "method": "kd",
+        "seed": given.seed,
+        "num_threads": given.threads,
+    }
+    recipe = build_recipe(TrainRecipe, recipe=given.recipe, flags=flags)
+    guest = PrunedFirst(recipe, given.share)
+    record = distill(recipe, given.output, resume=True, guest=guest)
+    print(json.dumps(record.model_dump(mode="json", by_alias=True)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+"""Turning a trained network with indicators into the plain one that is deployed."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+
+from edgekd.distill.methods.cdd.compression import clear_channels
+from edgekd.distill.methods.cdd.indicator import indicated_at
+from edgekd.errors import ModelError
+from edgekd.students.blocks import Site, replace_at
+from edgekd.students.head import deployed_answer
+from edgekd.students.surgery import merge_site
+
+_TOLERANCE: Final = 1e-3  # of the largest number in the answer; rounding is below 1e-5
+
+
+@torch.no_grad()
+def merge_indicators(
+    network: nn.Module,
+    sites: Sequence[Site],
+    survivors: Sequence[Tensor],
+    input_shape: tuple[int, int, int],
+) -> None:
+    """Merge every indicator and remove the channels that do not survive, in place.
+
+    Args:
+        network: With indicators; left in eval mode, without any.
+        sites: Where they are.
+        survivors: ``(K,)`` int64 per site: the rows that stay.
+        input_shape: ``(C, H, W)``.
+
+    Raises:
+        ModelError: If the answer changes: then the blocks are not what their modules look like,
+            and nothing of the network may be deployed.
+    """
+    for site, kept in zip(sites, survivors, strict=True):
+        part = indicated_at(network, site)
+        goes = torch.ones(len(part.rows()), dtype=torch.bool)
+        goes[kept.cpu()] = False
+        clear_channels(part.indicator.weight, site.follower(network), goes)
+    before = _answer(network, input_shape)
+    for site, kept in zip(sites, survivors, strict=True):
+        part = indicated_at(network, site)
+        merge_site(network, site, part.norm, part.rows(), kept)
+        replace_at(network, site.norm, part.activation)
+    error = float((_answer(network, input_shape) - before).abs().max())
+    if error > _TOLERANCE * max(1.0, float(before.abs().max())):
+        raise ModelError(
+            f"{type(network).__name__}: merging changed its answer by {error:.2g}; its blocks "
+            "compute something else than their modules say; use method kd"
+        )
+
+
+def _answer(network: nn.Module, input_shape: tuple[int, int, int]) -> Tensor:
+    """What a network answers in eval mode to two images of noise, ``(2, ...)`` float64."""
+    noise = torch.Generator().manual_seed(0)
+    images = torch.randn(2, *input_shape, generator=noise)
+    device = next(network.parameters()).device
+    return deployed_answer(network.eval()(images.to(device))).double()

@@ -1,0 +1,273 @@
+"""Capacity Dynamic Distillation, as a guest in the loop.
+
+Phase 1 trains with the task's losses, distillation and a group lasso on the indicators. Phase 2
+takes the task gradient away from the rows of channels that retrieval does without and pulls them
+to zero. What is left at the end is merged into plain convolutions.
+
+Source:
+    "Towards a Smaller Student: Capacity Dynamic Distillation for Efficient Image Retrieval",
+    CVPR 2023, pp. 16006-16015, doi:10.1109/CVPR52729.2023.01536.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from edgekd.config import TrainRecipe
+from edgekd.distill.losses.features import feature_fit_loss
+from edgekd.distill.methods.cdd.channels import Channels
+from edgekd.distill.methods.cdd.compression import Compression, Pooled, load_channels
+from edgekd.distill.methods.cdd.costs import deployed_costs
+from edgekd.distill.methods.cdd.finish import merge_indicators
+from edgekd.distill.methods.cdd.gather import broadcast_buffers
+from edgekd.distill.methods.cdd.indicator import (
+    IndicatedNorm,
+    compression_loss,
+    indicated_at,
+    indicated_norms,
+    insert_indicators,
+)
+from edgekd.distill.methods.cdd.narrow import narrow, narrow_to, plan_narrowing
+from edgekd.distill.methods.cdd.objective import Objective
+from edgekd.distill.methods.cdd.pace import Pace
+from edgekd.distill.methods.cdd.target import Pull, make_target
+from edgekd.distill.methods.protocol import Batch, Losses, Method, Run
+from edgekd.distill.optimization import learning_rate
+from edgekd.errors import ConfigError, ModelError
+from edgekd.records import ArchSpec
+from edgekd.students.blocks import before_activation, require_sites, site_widths
+from edgekd.teachers.protocol import Capability
+
+
+class CapacityDynamicDistillation(Method):
+    """Distillation into a student that loses channels; see the package's modules for the parts."""
+
+    teacher_needs = frozenset[Capability]({"logits", "pooled"})
+
+    def __init__(self, recipe: TrainRecipe) -> None:
+        _check(recipe)
+        self._recipe = recipe
+        self._objective = Objective(recipe)
+        self._teacher_widths: tuple[int, ...] | None = None
+        self._loaded: Mapping[str, Tensor] = {}
+        self._pooled: Pooled | None = None
+        self._step = 0
+        self._pace = Pace()
+
+    def enter(self, run: Run) -> None:
+        """Take the schedule from the run."""
+        self._run = run
+        epochs = self._recipe.epochs
+        self._first_masked_step = round(self._recipe.cdd.mask_from * epochs) * run.steps_per_epoch
+        self._num_steps = epochs * run.steps_per_epoch
+
+    def teacher_layers(self, teacher: nn.Module) -> Sequence[nn.Module]:
+        """The teacher's BatchNorms at the places of the student's indicators.
+
+        Raises:
+            ModelError: If the teacher has no such places.
+        """
+        sites = require_sites(teacher, purpose="compare with a student's blocks")
+        self._teacher_widths = site_widths(teacher, sites)
+        return [before_activation(teacher.get_submodule(site.norm)) for site in sites]
+
+    def attach(self, student: nn.Module) -> nn.Module:
+        """The student with an indicator in every block.
+
+        Raises:
+            ModelError: If it has no block that can shrink, differs from the teacher, or cannot
+                reach the target.
+        """
+        self._sites = require_sites(student, purpose="shrink")
+        widths = site_widths(student, self._sites)
+        if widths != self._teacher_widths:
+            raise ModelError(
+                f"cdd compares student and teacher block by block, and their inner channels differ "
+                f"({list(widths)} and {list(self._teacher_widths or ())}); give a teacher of the "
+                "student's own architecture, or use method kd"
+            )
+        self._costs = deployed_costs(student, self._run.input_shape)
+        target = make_target(self._recipe.cdd, self._costs, widths)
+        pull = Pull(
+            self._recipe.cdd.compression,
+            self._rate,
+            momentum=self._momentum,
+            steps=(self._first_masked_step, self._num_steps),
+            deadline=target is not None,
+        )
+        fresh = [Channels.all_of(width) for width in widths]
+        self._compression = Compression(
+            self._recipe.cdd,
+            load_channels(self._loaded) if self._loaded else fresh,
+            class_neighbours=self._recipe.task == "classification",
+            pull=pull,
+            target=target,
+        )
+        insert_indicators(
+            student, self._sites, track_variance=self._recipe.cdd.shrink_while_training
+        )
+        if self._loaded:
+            self._compression.load_queue(self._loaded)
+            numbers = [channels.numbers for channels in self._compression.channels]
+            narrow_to(student, self._sites, numbers)
+            self._loaded = {}
+        self._student = student
+        return student
+
+    def parameter_groups(self, module: nn.Module) -> list[dict[str, Any]]:
+        """The indicators: no weight decay, which would shrink the rows that stay too."""
+        return [
+            {
+                "params": [part.indicator.weight for part in indicated_norms(module)],
+                "weight_decay": 0.0,
+                "momentum": self._momentum,
+                "lr_scale": self._recipe.cdd.indicator_lr_scale,
+            }
+        ]
+
+    def losses(self, module: nn.Module, batch: Batch) -> Losses:
+        """Labels, softened logits, pooled maps block by block and, in phase 1, the lasso.
+
+        Raises:
+            ValueError: If the batch carries no teacher output.
+        """
+        if batch.teacher is None:
+            raise ValueError("the loop gave no teacher output to a method that needs it")
+        parts = indicated_norms(module)
+        total, terms = self._objective(module(batch.inputs), batch.targets, batch.teacher.logits)
+        taken = [part.take_pooled() for part in parts]
+        teacher = [pooled.float() for pooled in batch.teacher.pooled]
+        terms["fit_loss"] = feature_fit_loss(self._still_there(teacher), [b for b, _ in taken])
+        terms["compression_loss"] = compression_loss(parts)
+        total = total + self._recipe.cdd.fit_weight * terms["fit_loss"]
+        if self._step < self._first_masked_step:
+            total = total + self._recipe.cdd.compression * terms["compression_loss"]
+        # Only a step that is really taken may change masks: after_backward looks at this.
+        self._pooled = Pooled(
+            teacher=teacher, student=[a for _, a in taken], labels=_labels(batch.targets)
+        )
+        return Losses(total=total, terms={name: term.detach() for name, term in terms.items()})
+
+    def after_backward(self, module: nn.Module) -> None:
+        """In phase 2, update the masks and replace the gradients of the indicators."""
+        pooled, self._pooled = self._pooled, None
+        ahead = self._num_steps - self._first_masked_step
+        if self._step >= self._first_masked_step and pooled is not None:
+            self._compression.step(
+                self._parts(module),
+                self._followers(module),
+                pooled,
+                step=self._step,
+                progress=(self._step - self._first_masked_step + 1) / ahead,
+            )
+        self._step += 1
+
+    def after_step(self, module: nn.Module) -> None:
+        """Keep dead channels at zero: their momentum is not over yet."""
+        self._compression.clear_dead(self._parts(module), self._followers(module))
+
+    def reshape(
+        self, module: nn.Module, average: nn.Module | None, optimizer: torch.optim.Optimizer
+    ) -> bool:
+        """Remove dead channels, where the recipe wants them gone at once."""
+        if not self._recipe.cdd.shrink_while_training:
+            return False
+        broadcast_buffers(module)
+        has_changed = False
+        for site, channels, kept in zip(
+            self._sites, self._compression.channels, self._compression.living(), strict=True
+        ):
+            if len(kept) == len(channels.numbers):
+                continue
+            plan = plan_narrowing(module, site, kept)
+            narrow(module, site, plan, optimizer)
+            if average is not None:
+                narrow(average, site, plan)
+            channels.keep(kept)
+            has_changed = True
+        return has_changed
+
+    def progress(self, module: nn.Module, seconds: float) -> Mapping[str, float]:
+        """Channels left per block, the cost they stand for, and the time saved so far."""
+        kept = [len(positions) for positions in self._survivors(module)]
+        row = {f"kept/{site.block}": float(n) for site, n in zip(self._sites, kept, strict=True)}
+        for unit, costs in self._costs.items():
+            row[f"{unit}_share"] = costs.of(kept) / costs.full
+        if self._recipe.cdd.shrink_while_training:
+            is_smaller = any(channels.num_removed for channels in self._compression.channels)
+            row["seconds_saved"] = self._pace.add(seconds, is_smaller=is_smaller)
+        return row
+
+    def finish(self, module: nn.Module) -> nn.Module:
+        """The student with plain, narrow convolutions: no BatchNorm or indicator where one was.
+
+        Raises:
+            ModelError: If it does not answer as before.
+        """
+        survivors = self._survivors(self._student)  # an average lags behind it
+        merge_indicators(module, self._sites, survivors, self._run.input_shape)
+        self._widths = site_widths(module, self._sites)
+        return module
+
+    def finished_arch(self, arch: ArchSpec) -> ArchSpec:
+        """``arch`` with the widths that are left."""
+        return arch.model_copy(update={"widths": self._widths, "merged": True})
+
+    def state(self) -> dict[str, Tensor]:
+        """Step, pace, masks, scores and queue."""
+        own = {"step": torch.tensor(self._step), "pace": self._pace.state()}
+        return own | self._compression.state()
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Take back what :meth:`state` gave; the rest follows in :meth:`attach`."""
+        self._loaded = state
+        self._step = int(state["step"])
+        self._pace = Pace.of(state["pace"])
+
+    @property
+    def _momentum(self) -> float:
+        own = self._recipe.cdd.indicator_momentum
+        return self._recipe.momentum if own is None else own
+
+    def _rate(self, step: int) -> float:
+        rate = learning_rate(self._recipe, step, steps_per_epoch=self._run.steps_per_epoch)
+        return rate * self._recipe.cdd.indicator_lr_scale
+
+    def _still_there(self, teacher: Sequence[Tensor]) -> list[Tensor]:
+        """The teacher's channels that the student still has."""
+        channels = self._compression.channels
+        return [
+            pooled[:, c.numbers.to(pooled.device)] if c.num_removed else pooled
+            for pooled, c in zip(teacher, channels, strict=True)
+        ]
+
+    def _parts(self, module: nn.Module) -> list[IndicatedNorm]:
+        return [indicated_at(module, site) for site in self._sites]
+
+    def _followers(self, module: nn.Module) -> list[nn.Module | None]:
+        return [site.follower(module) for site in self._sites]
+
+    def _survivors(self, module: nn.Module) -> list[Tensor]:
+        return self._compression.survivors(self._parts(module), self._followers(module))
+
+
+def _check(recipe: TrainRecipe) -> None:
+    if recipe.teacher is None:
+        raise ModelError("method cdd learns from a teacher and none was given: add --teacher")
+    if recipe.optimizer != "sgd":
+        raise ConfigError(
+            f"optimizer = {recipe.optimizer!r}: cdd pulls rows to zero by their gradient's length, "
+            "which an adaptive optimizer takes away; use sgd"
+        )
+    if recipe.cdd.queue_size < recipe.batch_size:
+        raise ConfigError(
+            f"cdd.queue_size = {recipe.cdd.queue_size}: smaller than batch_size = "
+            f"{recipe.batch_size}; the queue holds one batch at least"
+        )
+
+
+def _labels(targets: Tensor) -> Tensor:
+    """Class indices; of mixed images the class that has the largest share."""
+    return targets if targets.ndim == 1 else targets.argmax(dim=1)

@@ -1,0 +1,162 @@
+"""Searching by embedding: how far up the list the right answers stand. NumPy alone.
+
+Every sample asks once and is searched through for all others. Similarity is the cosine of two
+embeddings. What a query must not find is left out of its list: itself and, where cameras are
+known, every sample of its identity from its own camera, which is often the next frame of the same
+film. A query whose identity has nothing else to find is skipped and counted.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+Indices = NDArray[np.int64]
+Embeddings = NDArray[np.floating[Any]]
+
+RANKS: Final = (1, 5, 10)
+_BLOCK_BYTES: Final = 32 << 20  # of float32 similarities held at a time
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetrievalScores:
+    """Means over the queries that had something to find, as fractions.
+
+    Attributes:
+        mean_ap: Mean average precision.
+        recall_at: Rank ``k`` to the share of queries with a right answer among the first ``k``
+            (the CMC curve at ``k``).
+        num_queries: How many the means are over, at least one.
+        num_skipped: Samples that had nothing to find.
+    """
+
+    mean_ap: float
+    recall_at: Mapping[int, float]
+    num_queries: int
+    num_skipped: int
+
+
+def retrieval_scores(
+    embeddings: Embeddings,
+    identities: Indices,
+    cameras: Indices | None = None,
+    *,
+    ranks: Sequence[int] = RANKS,
+    block_bytes: int = _BLOCK_BYTES,
+) -> RetrievalScores:
+    """Scores of all-versus-all retrieval.
+
+    Average precision is the mean, over the right answers of a query, of the share of right ones
+    among all answers down to it. Among equal similarities the wrong answers stand first, so the
+    scores depend on no order of the samples and a network that answers the same to everything
+    scores as badly as can be.
+
+    >>> points = np.array([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [0.6, 0.6]])
+    >>> scores = retrieval_scores(points, np.array([0, 0, 1, 1]))
+    >>> round(scores.mean_ap, 4), scores.recall_at[1]  # the last one finds 1 and 0 first
+    (0.8333, 0.75)
+
+    Args:
+        embeddings: ``(N, D)``; only their directions count, a row of zeros is equally unlike all.
+        identities: ``(N,)``.
+        cameras: ``(N,)``, or ``None`` where they are not known.
+        ranks: Which recalls to take.
+        block_bytes: Bound of the similarities held at a time; their rows are the queries.
+
+    Raises:
+        ValueError: If the shapes do not match, an embedding is not finite, or no sample has
+            anything to find.
+    """
+    _check(embeddings, identities, cameras)
+    precisions, firsts = [], []
+    own = _members(identities)
+    for query, similarities in _similarity_rows(embeddings, block_bytes):
+        mine = own[int(identities[query])]
+        found = mine[mine != query] if cameras is None else mine[cameras[mine] != cameras[query]]
+        if len(found) == 0:
+            continue
+        hits = np.sort(similarities[found])[::-1]
+        similarities[mine] = -np.inf  # what is left are the wrong answers
+        places = _places(hits, similarities)
+        precisions.append(float((np.arange(1, len(hits) + 1) / places).mean()))
+        firsts.append(int(places[0]))
+    if not firsts:
+        raise ValueError("no sample has another one of its identity to find")
+    return RetrievalScores(
+        mean_ap=float(np.mean(precisions)),
+        recall_at={rank: float(np.mean(np.array(firsts) <= rank)) for rank in ranks},
+        num_queries=len(firsts),
+        num_skipped=len(embeddings) - len(firsts),
+    )
+
+
+def nearest_others(embeddings: Embeddings, *, block_bytes: int = _BLOCK_BYTES) -> Indices:
+    """``(N,)``: for every sample the most similar other one, the first of several equal ones.
+
+    Args:
+        embeddings: ``(N, D)``, at least two rows.
+        block_bytes: As in :func:`retrieval_scores`.
+
+    Raises:
+        ValueError: If there are fewer than two samples or an embedding is not finite.
+    """
+    if embeddings.ndim != 2 or len(embeddings) < 2:
+        raise ValueError(f"expected at least two embeddings (N, D), found {embeddings.shape}")
+    nearest = np.empty(len(embeddings), np.int64)
+    for query, similarities in _similarity_rows(embeddings, block_bytes):
+        similarities[query] = -np.inf
+        nearest[query] = similarities.argmax()
+    return nearest
+
+
+def _check(embeddings: Embeddings, identities: Indices, cameras: Indices | None) -> None:
+    rows = embeddings.shape[:1]
+    if (
+        embeddings.ndim != 2
+        or rows[0] == 0
+        or identities.shape != rows
+        or (cameras is not None and cameras.shape != rows)
+    ):
+        shape = None if cameras is None else cameras.shape
+        raise ValueError(
+            f"expected (N, D) embeddings, (N,) identities and cameras: {embeddings.shape}, "
+            f"{identities.shape}, {shape}"
+        )
+
+
+def _members(identities: Indices) -> dict[int, Indices]:
+    """Positions of every identity."""
+    order = np.argsort(identities, kind="stable")
+    values, starts = np.unique(identities[order], return_index=True)
+    groups = np.split(order, starts[1:])
+    return {int(value): group for value, group in zip(values, groups, strict=True)}
+
+
+def _similarity_rows(
+    embeddings: Embeddings, block_bytes: int
+) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """Every sample with its cosine to all, ``(N,)``, which the caller may overwrite."""
+    if not np.isfinite(embeddings).all():
+        raise ValueError("embeddings contain NaN or infinity")
+    lengths = np.linalg.norm(embeddings.astype(np.float64), axis=1, keepdims=True)
+    unit = (embeddings / np.where(lengths == 0, 1, lengths)).astype(np.float32)
+    count = len(unit)
+    rows = max(1, block_bytes // (4 * count))
+    for start in range(0, count, rows):
+        block = unit[start : start + rows] @ unit.T
+        for row in range(len(block)):
+            yield start + row, block[row]
+
+
+def _places(hits: NDArray[np.float32], others: NDArray[np.float32]) -> Indices:
+    """Where the right answers stand in the list, from 1.
+
+    Args:
+        hits: Similarities of the right answers, falling.
+        others: ``(N,)`` similarities of the wrong ones, ``-inf`` for what is in no list.
+    """
+    rising = np.sort(others)
+    above = len(rising) - np.searchsorted(rising, hits, side="left")
+    return np.asarray(above + np.arange(1, len(hits) + 1), dtype=np.int64)

@@ -1,0 +1,66 @@
+import pytest
+import torch
+
+from edgekd.distill.methods.cdd.finish import merge_indicators
+from edgekd.distill.methods.cdd.indicator import indicated_at, indicated_norms, insert_indicators
+from edgekd.errors import ModelError
+from edgekd.students.blocks import find_sites, site_widths
+from edgekd.students.build import build_student, parse_student
+
+SHAPE = (3, 8, 8)
+
+
+def indicated(name="resnet8", **options):
+    torch.manual_seed(0)
+    options = options or {"width": 4}
+    arch = parse_student(name, options, num_classes=3, in_channels=3, input_size=SHAPE[1:])
+    network = build_student(arch)
+    sites = find_sites(network)
+    insert_indicators(network, sites)
+    with torch.no_grad():
+        for part in indicated_norms(network):
+            part.indicator.weight.add_(0.1 * torch.randn_like(part.indicator.weight))
+        network(torch.randn(16, *SHAPE))  # statistics
+    return network, sites
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("resnet14", {"width": 4}),
+        ("resnet50", {"width": 4}),
+        ("timm:mobilenetv3_small_050", {"drop_rate": 0.0}),
+    ],
+)
+def test_the_merged_network_answers_like_the_pruned_one(name, options):
+    network, sites = indicated(name, **options)
+    survivors = [torch.arange(0, width, 3) for width in site_widths(network, sites)]
+    x = torch.randn(4, *SHAPE)
+    with torch.no_grad():
+        for site, kept in zip(sites, survivors, strict=True):
+            goes = torch.ones(len(indicated_at(network, site).rows()), dtype=torch.bool)
+            goes[kept] = False
+            indicated_at(network, site).indicator.weight[goes] = 0
+            if (follower := site.follower(network)) is not None:
+                follower.bias[goes] = 0
+                follower.running_mean[goes] = 0
+        expected = network.eval()(x)
+        merge_indicators(network, sites, survivors, SHAPE)
+        found = network(x)
+    scale = max(1.0, float(expected.abs().max()))
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-4 * scale)
+    assert site_widths(network, sites) == tuple(len(kept) for kept in survivors)
+    assert indicated_norms(network) == []
+
+
+def test_a_block_that_is_not_what_it_looks_like_is_refused():
+    network, sites = indicated()
+    block = network.stages[0][0]
+    honest = block.forward
+
+    def reads_its_inner_channels_elsewhere(x):
+        return honest(x) + block.bn1(block.conv1(x)).abs().mean()
+
+    block.forward = reads_its_inner_channels_elsewhere
+    with pytest.raises(ModelError, match="merging changed its answer"):
+        merge_indicators(network, sites, [torch.arange(2)] * 3, SHAPE)

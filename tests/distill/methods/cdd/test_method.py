@@ -1,0 +1,301 @@
+import pytest
+import torch
+
+from edgekd.config import TrainRecipe
+from edgekd.distill.methods.cdd import CapacityDynamicDistillation
+from edgekd.distill.methods.cdd.indicator import indicated_norms
+from edgekd.distill.methods.protocol import Batch, Run
+from edgekd.distill.methods.table import make_method
+from edgekd.distill.optimization import learning_rate, make_average, make_optimizer
+from edgekd.errors import ConfigError, ModelError
+from edgekd.students.build import build_student, parse_student
+from edgekd.students.count import count_cost
+from edgekd.students.taps import pooled_outputs
+from edgekd.teachers.protocol import TeacherOutput
+
+SHAPE = (3, 8, 8)
+STEPS = 4
+
+
+def recipe(cdd=None, **changes):
+    table = {"queue_size": 32, **(cdd or {})}
+    plan = {"data": "x", "student": "resnet8", "teacher": "t", "method": "cdd", "epochs": 6}
+    return TrainRecipe(**(plan | {"batch_size": 8, "lr": 0.05, "cdd": table} | changes))
+
+
+def arch_of(name="resnet8", **options):
+    options = options or {"width": 8}
+    return parse_student(name, options, num_classes=4, in_channels=3, input_size=SHAPE[1:])
+
+
+class Trial:
+    """What the loop does around a method, without the loop."""
+
+    def __init__(self, plan, arch=None, state=None, weights=None, ema=None):
+        self.arch = arch or arch_of()
+        torch.manual_seed(0)
+        self.teacher = build_student(self.arch).eval()
+        self.method, self.plan = CapacityDynamicDistillation(plan), plan
+        self.method.enter(Run(input_shape=SHAPE, steps_per_epoch=STEPS))
+        self.layers = self.method.teacher_layers(self.teacher)
+        if state is not None:
+            self.method.load_state(state)
+        self.module = self.method.attach(build_student(self.arch)).train()
+        if weights is not None:
+            self.module.load_state_dict(weights)
+        groups = self.method.parameter_groups(self.module)
+        self.optimizer = make_optimizer(self.module, plan, groups)
+        self.average = make_average(self.module, ema) if ema else None
+
+    def batch(self, number):
+        generator = torch.Generator().manual_seed(number)
+        targets = torch.randint(0, 4, (8,), generator=generator)
+        x = torch.randn(8, *SHAPE, generator=generator) + targets[:, None, None, None] / 2
+        with torch.no_grad(), pooled_outputs(self.layers) as pooled:
+            logits = self.teacher(x)
+        answer = TeacherOutput(logits=logits, pooled=tuple(pooled))
+        return Batch(inputs=x, targets=targets, indices=torch.arange(8), teacher=answer)
+
+    def step(self, number):
+        for group in self.optimizer.param_groups:
+            rate = learning_rate(self.plan, number, steps_per_epoch=STEPS)
+            group["lr"] = rate * group.get("lr_scale", 1.0)
+        losses = self.method.losses(self.module, self.batch(number))
+        self.optimizer.zero_grad(set_to_none=True)
+        losses.total.backward()
+        self.method.after_backward(self.module)
+        self.optimizer.step()
+        self.method.after_step(self.module)
+        if self.average is not None:
+            self.average.update_parameters(self.module)
+        return losses
+
+    def epochs(self, first=0, last=None):
+        last = self.plan.epochs if last is None else last
+        for epoch in range(first, last):
+            for step in range(STEPS):
+                self.step(epoch * STEPS + step)
+            average = None if self.average is None else self.average.module
+            self.method.reshape(self.module, average, self.optimizer)
+            self.row = self.method.progress(self.module, 1.0)
+        return self
+
+
+def cost(module):
+    return count_cost(module, [SHAPE])
+
+
+@pytest.mark.parametrize("shrink", [False, True])
+@pytest.mark.parametrize(
+    ("target", "share"), [({"target_macs": 0.5}, 0.5), ({"target_params": 0.4}, 0.4)]
+)
+def test_a_target_is_met_and_the_merged_network_answers_alike(target, share, shrink):
+    trial = Trial(recipe({**target, "shrink_while_training": shrink}))
+    full = cost(build_student(trial.arch))
+    trial.epochs()
+    x = torch.randn(3, *SHAPE)
+    with torch.no_grad():
+        expected = trial.module.eval()(x)
+        finished = trial.method.finish(trial.module)
+        torch.testing.assert_close(finished(x), expected, rtol=0, atol=1e-4)
+    found = cost(finished)
+    left = found.macs / full.macs if "target_macs" in target else found.num_params / full.num_params
+    assert left == pytest.approx(share, rel=0.02)
+    assert indicated_norms(finished) == []
+    unit = "macs_share" if "target_macs" in target else "params_share"
+    assert trial.row[unit] == pytest.approx(left)
+
+
+def test_the_bundle_is_rebuilt_from_its_record():
+    trial = Trial(recipe({"target_macs": 0.5})).epochs()
+    finished = trial.method.finish(trial.module).eval()
+    arch = trial.method.finished_arch(trial.arch)
+    rebuilt = build_student(arch)
+    rebuilt.load_state_dict(finished.state_dict(), strict=True)
+    x = torch.randn(2, *SHAPE)
+    assert torch.equal(rebuilt.eval()(x), finished(x))
+    assert arch.merged
+    assert arch.widths == tuple(int(v) for k, v in trial.row.items() if k.startswith("kept/"))
+
+
+def test_an_inverted_residual_shrinks_with_its_depthwise_channels():
+    arch = arch_of("timm:mobilenetv3_small_050", drop_rate=0.0)
+    plan = recipe({"target_params": 0.85, "shrink_while_training": True}, epochs=3)
+    trial = Trial(plan, arch=arch).epochs()
+    x = torch.randn(2, *SHAPE)
+    with torch.no_grad():
+        expected = trial.module.eval()(x)
+        found = trial.method.finish(trial.module)(x)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-4 * float(expected.abs().max() + 1))
+    left = cost(trial.module).num_params / cost(build_student(arch)).num_params
+    assert left == pytest.approx(0.85, rel=0.02)
+
+
+def test_magnitude_takes_the_shortest_rows():
+    trial = Trial(recipe({"target_macs": 0.75, "mask": "magnitude", "mask_from": 0.0}))
+    with torch.no_grad():
+        for part in indicated_norms(trial.module):
+            part.indicator.weight[: len(part.rows()) // 2] *= 0.5
+    trial.epochs(last=4)
+    masked = [~channels.mask for channels in trial.method._compression.channels]
+    assert sum(int(part.sum()) for part in masked) > 5
+    assert not any(bool(part[len(part) // 2 :].any()) for part in masked)
+
+
+def test_without_a_target_the_rule_alone_masks():
+    """Rows that are nothing already are the smallest contributors of every pair."""
+    trial = Trial(recipe({"mask_from": 0.0}))
+    with torch.no_grad():
+        for part in indicated_norms(trial.module):
+            part.indicator.weight[:3] *= 1e-3
+    trial.step(0)
+    for channels in trial.method._compression.channels:
+        assert not channels.mask[:3].any()
+        assert channels.mask.sum() >= channels.full - channels.full // 2
+
+
+def test_masks_never_come_back():
+    trial = Trial(recipe({"target_macs": 0.4}))
+    before = [c.mask.clone() for c in trial.method._compression.channels]
+    for number in range(trial.plan.epochs * STEPS):
+        trial.step(number)
+        now = [c.mask.clone() for c in trial.method._compression.channels]
+        assert not any(bool((n & ~b).any()) for n, b in zip(now, before, strict=True))
+        before = now
+
+
+def test_nothing_is_masked_in_the_first_phase():
+    trial = Trial(recipe({"target_macs": 0.4, "mask_from": 0.5}))
+    trial.epochs(last=3)
+    assert all(bool(c.mask.all()) for c in trial.method._compression.channels)
+    assert len(trial.method._compression.queue.labels) == 0
+    trial.epochs(first=3, last=4)
+    assert not all(bool(c.mask.all()) for c in trial.method._compression.channels)
+
+
+def test_a_block_whose_channels_are_all_masked_keeps_one():
+    trial = Trial(recipe())
+    for channels in trial.method._compression.channels:
+        channels.mask[:] = False
+    with torch.no_grad():
+        for part in indicated_norms(trial.module):
+            part.indicator.weight.mul_(1e-7)
+            part.indicator.weight[2].mul_(2)
+    block = trial.module.eval().stages[0][0]
+    third = block.bn1.norm(block.conv1(torch.ones(1, 8, 8, 8)))[0, 2] * 2e-7
+    finished = trial.method.finish(trial.module)
+    assert trial.method.finished_arch(trial.arch).widths == (1, 1, 1)
+    kept = block.conv1(torch.ones(1, 8, 8, 8))[0, 0]  # the longest row was the third
+    torch.testing.assert_close(kept * 1e7, third * 1e7)
+    assert torch.isfinite(finished(torch.randn(2, *SHAPE))).all()
+
+
+def test_the_total_is_the_weighed_sum_of_its_terms():
+    trial = Trial(recipe({"compression": 0.01}, kd={"kd_weight": 0.25, "temperature": 2.0}))
+    found = trial.method.losses(trial.module, trial.batch(0))
+    terms = {name: float(term) for name, term in found.terms.items()}
+    expected = 0.75 * terms["label_loss"] + 0.25 * terms["kd_loss"] + 0.5 * terms["fit_loss"]
+    assert float(found.total.detach()) == pytest.approx(expected + 0.01 * terms["compression_loss"])
+    assert terms["compression_loss"] == pytest.approx(8 + 16 + 32)  # identities
+
+
+def test_the_indicators_have_no_weight_decay_and_their_own_momentum():
+    trial = Trial(recipe({"indicator_momentum": 0.5, "indicator_lr_scale": 2.0}))
+    group = trial.optimizer.param_groups[-1]
+    assert group["weight_decay"] == 0
+    assert (group["momentum"], group["lr_scale"]) == (0.5, 2.0)
+    assert len(group["params"]) == 3
+    assert trial.optimizer.param_groups[0]["momentum"] == 0.9
+
+
+@pytest.mark.parametrize("shrink", [False, True])
+def test_a_resumed_second_phase_goes_on_bit_by_bit(shrink):
+    plan = recipe({"target_macs": 0.4, "shrink_while_training": shrink})
+    whole = Trial(plan).epochs()
+    half = Trial(plan).epochs(last=3)
+    half.step(3 * STEPS)  # in the middle of an epoch
+    state = {name: tensor.clone() for name, tensor in half.method.state().items()}
+    resumed = Trial(plan, state=state, weights=half.module.state_dict())
+    resumed.optimizer.load_state_dict(half.optimizer.state_dict())
+    for step in range(1, STEPS):
+        resumed.step(3 * STEPS + step)
+    resumed.method.reshape(resumed.module, None, resumed.optimizer)
+    resumed.method.progress(resumed.module, 1.0)
+    resumed.epochs(first=4)
+    assert resumed.module.state_dict().keys() == whole.module.state_dict().keys()
+    for name, tensor in whole.module.state_dict().items():
+        assert torch.equal(resumed.module.state_dict()[name], tensor), name
+    for name, tensor in whole.method.state().items():
+        assert torch.equal(resumed.method.state()[name], tensor), name
+
+
+def test_the_average_shrinks_with_the_student():
+    trial = Trial(recipe({"target_macs": 0.5, "shrink_while_training": True}), ema=0.9).epochs()
+    finished = trial.method.finish(trial.average.module.eval())
+    assert cost(finished).macs / cost(build_student(trial.arch)).macs == pytest.approx(
+        0.5, rel=0.02
+    )
+    assert torch.isfinite(finished(torch.randn(2, *SHAPE))).all()
+
+
+def test_the_time_that_was_saved_is_told():
+    trial = Trial(recipe({"target_macs": 0.4, "shrink_while_training": True}))
+    saved = []
+    for epoch in range(6):
+        trial.epochs(first=epoch, last=epoch + 1)
+        saved.append(trial.row["seconds_saved"])
+    assert saved == [0.0] * 6  # every epoch took one second
+    assert trial.method.progress(trial.module, 0.25)["seconds_saved"] == pytest.approx(0.75)
+
+
+def test_mixed_images_count_for_their_larger_class():
+    trial = Trial(recipe({"mask_from": 0.0}))
+    given = trial.batch(0)
+    shares = torch.nn.functional.one_hot(given.targets, 4) * 0.7 + 0.3 / 4
+    mixed = Batch(inputs=given.inputs, targets=shares, indices=given.indices, teacher=given.teacher)
+    trial.method.losses(trial.module, mixed).total.backward()
+    trial.method.after_backward(trial.module)
+    assert torch.equal(trial.method._compression.queue.labels, given.targets)
+
+
+def test_a_network_without_inner_channels_is_refused():
+    method = CapacityDynamicDistillation(recipe())
+    method.enter(Run(input_shape=SHAPE, steps_per_epoch=STEPS))
+    with pytest.raises(ModelError, match="nothing to compare"):
+        method.teacher_layers(torch.nn.Linear(2, 2))
+    method.teacher_layers(build_student(arch_of()))
+    with pytest.raises(ModelError, match="nothing to shrink"):
+        method.attach(torch.nn.Linear(2, 2))
+
+
+def test_a_teacher_of_other_widths_is_refused():
+    method = CapacityDynamicDistillation(recipe())
+    method.enter(Run(input_shape=SHAPE, steps_per_epoch=STEPS))
+    method.teacher_layers(build_student(arch_of(width=16)))
+    with pytest.raises(ModelError, match="own architecture"):
+        method.attach(build_student(arch_of()))
+
+
+def test_an_unreachable_target_is_refused_before_training():
+    with pytest.raises(ModelError, match="out of reach"):
+        Trial(recipe({"target_macs": 0.01}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"teacher": None}, ModelError, "add --teacher"),
+        ({"optimizer": "adamw"}, ConfigError, "use sgd"),
+        ({"batch_size": 64}, ConfigError, "smaller than batch_size"),
+    ],
+)
+def test_recipes_that_cannot_work_are_refused(changes, error, message):
+    with pytest.raises(error, match=message):
+        make_method(recipe(**changes))
+
+
+def test_two_targets_or_a_magnitude_without_one_are_refused():
+    with pytest.raises(ValueError, match="give one"):
+        recipe({"target_macs": 0.5, "target_params": 0.5})
+    with pytest.raises(ValueError, match="give a target"):
+        recipe({"mask": "magnitude"})
