@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import numpy.random  # NumPy loads it on first use, and its memory is no model's
 from numpy.typing import NDArray
 
 from edgekd.devices.job import Job, Outcome

@@ -203,11 +203,14 @@ class Loop:
         def step_loss(trial: nn.Module) -> Tensor:
             return self.job.method.losses(trial.train(), self._batch(view)).total
 
+        self.job.console.info("timing a few steps in fp32 and in bf16")
         torch.manual_seed(self.job.recipe.seed)
+        steps = self.job.recipe.epochs * self.job.batches.steps_per_epoch
         chosen, seconds = faster_precision(self.module, step_loss, self.job.fabric.device)
         self.job.console.info(
             f"precision {chosen}: {1e3 * seconds['fp32']:.1f} ms a step in fp32, "
-            f"{1e3 * seconds['bf16']:.1f} ms in bf16"
+            f"{1e3 * seconds['bf16']:.1f} ms in bf16; "
+            f"about {steps * seconds[chosen] / 60:.0f} minutes for {steps:,} steps"
         )
         agreed: ChosenPrecision = self.job.fabric.broadcast(chosen)
         return agreed

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from edgekd.bundle import is_bundle, read_bundle, write_bundle
 from edgekd.config import TrainRecipe
 from edgekd.console import Console, SilentConsole
-from edgekd.distill.checkpoint import CHECKPOINT_FILE, Checkpoint, read_checkpoint
+from edgekd.distill.checkpoint import Checkpoint
 from edgekd.distill.job import Job
 from edgekd.distill.launch import launch, synchronise_norms
 from edgekd.distill.loop import Loop
@@ -25,7 +25,7 @@ from edgekd.distill.material import Material, make_batches, open_material
 from edgekd.distill.methods.protocol import Method
 from edgekd.distill.methods.table import make_method
 from edgekd.distill.provenance import machine, now, source_commit, versions
-from edgekd.distill.workspace import comparable, open_workspace
+from edgekd.distill.workspace import claim_workspace, comparable, open_workspace
 from edgekd.errors import DataError
 from edgekd.evaluate.classification import answers
 from edgekd.evaluate.metrics import metrics_of
@@ -67,7 +67,8 @@ def distill(
     """
     console = console or SilentConsole()
     fabric = launch(recipe)
-    checkpoint = _open_workspace(fabric, output, recipe, resume=resume, overwrite=overwrite)
+    checkpoint = open_workspace(output, recipe, resume=resume, overwrite=overwrite)
+    fabric.barrier()  # all processes have looked before one of them writes
     if resume and is_bundle(output):
         console.info(f"{output}: this run is finished already")
         return read_bundle(output)
@@ -92,6 +93,8 @@ def distill(
         console=console,
     )
     loop = Loop(job, student, checkpoint)
+    if checkpoint is None and fabric.is_global_zero:
+        claim_workspace(output, recipe)
     trained, head = _without_head(loop.run())
     cost = _cost(trained, material)
 
@@ -113,19 +116,6 @@ def distill(
         write_bundle(output, record, weights, training_head=head)
     fabric.barrier()
     return record
-
-
-def _open_workspace(
-    fabric: Fabric, output: Path, recipe: TrainRecipe, *, resume: bool, overwrite: bool
-) -> Checkpoint | None:
-    checkpoint = None
-    if fabric.is_global_zero:  # one process decides and cleans up, the others look at the result
-        checkpoint = open_workspace(output, recipe, resume=resume, overwrite=overwrite)
-    fabric.barrier()
-    if not fabric.is_global_zero and (output / CHECKPOINT_FILE).exists():
-        checkpoint = read_checkpoint(output / CHECKPOINT_FILE)
-    fabric.barrier()
-    return checkpoint
 
 
 def _check_same_data(checkpoint: Checkpoint | None, material: Material) -> None:

@@ -33,12 +33,13 @@ _MAY_DIFFER: Final = {"checkpoint_minutes", "num_threads"}  # they change no res
 def open_workspace(
     folder: Path, recipe: TrainRecipe, *, resume: bool, overwrite: bool
 ) -> Checkpoint | None:
-    """Prepare ``folder`` for a run and return the checkpoint to continue from, if any.
+    """Check that a run may use ``folder`` and return the checkpoint to continue from, if any.
+
+    Nothing is written or deleted: a command that fails before its first step loses nothing.
 
     Raises:
         UsageError: If both ``resume`` and ``overwrite`` are asked for.
-        OutputError: If the folder holds a run and neither was asked for, holds other files, or
-            cannot be written.
+        OutputError: If the folder is a file, or holds a run and neither was asked for.
         ConfigError: If the checkpoint was made by another recipe.
         BundleError: If the checkpoint is damaged.
     """
@@ -46,16 +47,23 @@ def open_workspace(
         raise UsageError("--resume continues a run and --overwrite discards it; give one of them")
     _check_contents(folder, resume=resume, overwrite=overwrite)
     checkpoint_file = folder / CHECKPOINT_FILE
-    if resume and checkpoint_file.exists():
-        checkpoint = read_checkpoint(checkpoint_file)
-        _check_same_recipe(folder, checkpoint.facts["recipe"], recipe)
-        return checkpoint
-    if overwrite:
-        for name in _OURS:
-            with reporting_write_errors(folder / name):
-                (folder / name).unlink(missing_ok=True)
+    if not resume or not checkpoint_file.exists():
+        return None
+    checkpoint = read_checkpoint(checkpoint_file)
+    _check_same_recipe(folder, checkpoint.facts["recipe"], recipe)
+    return checkpoint
+
+
+def claim_workspace(folder: Path, recipe: TrainRecipe) -> None:
+    """Start a run in ``folder``: what an earlier run left is deleted, the recipe is written.
+
+    Raises:
+        OutputError: If the folder cannot be written.
+    """
+    for name in _OURS:
+        with reporting_write_errors(folder / name):
+            (folder / name).unlink(missing_ok=True)
     write_atomically(folder / RECIPE_FILE, to_toml(recipe).encode())
-    return None
 
 
 def comparable(recipe: TrainRecipe) -> dict[str, Any]:

@@ -3,14 +3,14 @@ import torch
 
 from edgekd.config import TrainRecipe
 from edgekd.distill.checkpoint import CHECKPOINT_FILE, Checkpoint, write_checkpoint
-from edgekd.distill.workspace import comparable, open_workspace
+from edgekd.distill.workspace import claim_workspace, comparable, open_workspace
 from edgekd.errors import ConfigError, OutputError, UsageError
 
 RECIPE = TrainRecipe(data="builtin:digits", student="resnet8", epochs=3)
 
 
 def interrupted(folder, recipe=RECIPE):
-    open_workspace(folder, recipe, resume=False, overwrite=False)
+    claim_workspace(folder, recipe)
     checkpoint = Checkpoint(
         parts={"student": {"w": torch.ones(1)}},
         optimizer={"state": {}, "param_groups": []},
@@ -19,9 +19,11 @@ def interrupted(folder, recipe=RECIPE):
     write_checkpoint(folder / CHECKPOINT_FILE, checkpoint)
 
 
-def test_a_new_folder_is_made_and_holds_the_recipe(tmp_path):
+def test_looking_leaves_no_trace_and_claiming_writes_the_recipe(tmp_path):
     folder = tmp_path / "a" / "b"
     assert open_workspace(folder, RECIPE, resume=False, overwrite=False) is None
+    assert not folder.exists()
+    claim_workspace(folder, RECIPE)
     assert "epochs = 3" in (folder / "recipe.toml").read_text()
 
 
@@ -45,6 +47,8 @@ def test_overwrite_discards_the_run_and_nothing_else(tmp_path):
     interrupted(tmp_path)
     (tmp_path / "notes.txt").write_text("mine")
     assert open_workspace(tmp_path, RECIPE, resume=False, overwrite=True) is None
+    assert (tmp_path / CHECKPOINT_FILE).exists()  # until the new run begins
+    claim_workspace(tmp_path, RECIPE)
     assert not (tmp_path / CHECKPOINT_FILE).exists()
     assert (tmp_path / "notes.txt").read_text() == "mine"
 

@@ -24,7 +24,9 @@ class Sum(nn.Module):
 
 
 def record(*specs, labels=DIGITS):
-    return SimpleNamespace(preprocess=Preprocess(inputs=specs), labels=labels)
+    return SimpleNamespace(
+        preprocess=Preprocess(inputs=specs), labels=labels, task="classification"
+    )
 
 
 def test_calibration_is_from_train_and_the_judges_are_from_val():
