@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from edgekd.errors import BundleError, MissingExtraError
 from edgekd.export.audit import FileFacts, Operator, facts
@@ -14,6 +14,8 @@ from edgekd.runtimes.precision import OperatorKind
 
 try:
     import onnx
+    from google.protobuf.descriptor import FieldDescriptor
+    from google.protobuf.message import Message
     from onnx import TensorProto
 except ModuleNotFoundError as missing:
     raise MissingExtraError("onnx", extra="export", purpose="read ONNX files") from missing
@@ -38,12 +40,26 @@ def read_onnx(path: Path) -> onnx.ModelProto:
     try:
         model = onnx.load(path, load_external_data=False)  # a file may name any other file
         onnx.checker.check_model(model)
+        _refuse_broken_text(model)
     except Exception as error:  # protobuf, the checker and its C++ raise a dozen types
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise BundleError(
             f"{path}: not a valid ONNX file ({reason[:200]}); it is damaged: export it again"
         ) from error
     return model
+
+
+def _refuse_broken_text(message: Message) -> None:
+    """A string that is no UTF-8 arrives as bytes, and would fail wherever it is used."""
+    for field, value in message.ListFields():
+        single = isinstance(value, (str, bytes, Message))
+        values: Any = [value] if single else value
+        if field.type == FieldDescriptor.TYPE_STRING:
+            if not all(isinstance(text, str) for text in values):
+                raise ValueError(f"{field.name} is not text")
+        elif field.type == FieldDescriptor.TYPE_MESSAGE:
+            for part in values:
+                _refuse_broken_text(part)
 
 
 def audit_onnx(path: Path) -> FileFacts:

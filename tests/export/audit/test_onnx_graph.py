@@ -136,6 +136,19 @@ def test_what_cannot_be_counted_is_named(tmp_path):
     assert facts.macs == 4 * 4 * 2
 
 
+@pytest.mark.parametrize("text", [b"secret", b"linear"])
+def test_text_that_is_no_text_is_damage(tmp_path, text):
+    path = write_onnx(tmp_path / "m.onnx")
+    model = onnx.load(path)
+    model.graph.node[0].name = "linear"
+    model.metadata_props.add(key="edgekd", value="secret")
+    content = model.SerializeToString()
+    assert content.count(text) >= 1
+    path.write_bytes(content.replace(text, b"\xff" * len(text)))
+    with pytest.raises(BundleError, match="is not text"):
+        read_onnx(path)
+
+
 def test_another_files_data_is_never_read(tmp_path):
     path = write_onnx(tmp_path / "m.onnx")
     model = onnx.load(path)
