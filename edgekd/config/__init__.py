@@ -1,0 +1,27 @@
+"""Recipes: one vocabulary for TOML files, command-line flags and ``--set``."""
+
+from edgekd.config.bench import BenchRecipe
+from edgekd.config.data import DataRecipe
+from edgekd.config.export import ExportRecipe
+from edgekd.config.methods import CddRecipe, KdRecipe, MethodName, RetrievalRecipe
+from edgekd.config.read import build_recipe, parse_assignments, read_recipe, to_toml
+from edgekd.config.section import Section
+from edgekd.config.train import AugmentRecipe, PrecisionChoice, TrainRecipe
+
+__all__ = [
+    "AugmentRecipe",
+    "BenchRecipe",
+    "CddRecipe",
+    "DataRecipe",
+    "ExportRecipe",
+    "KdRecipe",
+    "MethodName",
+    "PrecisionChoice",
+    "RetrievalRecipe",
+    "Section",
+    "TrainRecipe",
+    "build_recipe",
+    "parse_assignments",
+    "read_recipe",
+    "to_toml",
+]

@@ -1,0 +1,83 @@
+"""Tables of single methods: what the published systems leave to be set."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from edgekd.config.section import Section
+
+MethodName = Literal["none", "kd", "cdd"]
+
+
+class KdRecipe(Section):
+    """Logit distillation; Hinton, Vinyals & Dean (2015), arXiv:1503.02531."""
+
+    temperature: Annotated[float, Field(gt=0, le=100)] = 4.0
+    kd_weight: Annotated[float, Field(ge=0, le=1)] = 0.9
+    """Share of the soft loss; the labels' cross-entropy has the rest."""
+
+
+class CddRecipe(Section):
+    """Capacity Dynamic Distillation (CVPR 2023), doi:10.1109/CVPR52729.2023.01536.
+
+    Defaults are the published configuration for MSMT17 where nothing else is said.
+    """
+
+    compression: Annotated[float, Field(gt=0, le=10)] = 0.004
+    """Lambda: weight of the indicators' summed row norms, and the pull on a masked row."""
+    mask: Literal["retrieval", "magnitude"] = "retrieval"
+    """Which channels lose their task gradient: those that retrieval does without, or, as ResRep
+    (arXiv:2007.03260) chooses, those whose indicator row is shortest; magnitude needs a target."""
+    mask_ratio: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    """Share of a block's channels that count as small contributors of one neighbour pair."""
+    num_neighbours: Annotated[int, Field(ge=1, le=1000)] = 2
+    """Neighbours per image, the first of which is the image itself."""
+    queue_size: Annotated[int, Field(ge=1, le=10_000_000)] = 24_000
+    """Teacher vectors that neighbours are looked for in; at least one batch."""
+    mask_from: Annotated[float, Field(ge=0, lt=1)] = 1 / 6
+    """Length of the first phase, without any mask, as a share of the epochs."""
+    threshold: Annotated[float, Field(gt=0, le=1)] = 1e-5
+    """An indicator row shorter than this is removed."""
+    fit_weight: Annotated[float, Field(ge=0, le=100)] = 0.5
+    """Weight of the distance between teacher's and student's pooled maps, block by block."""
+    indicator_lr_scale: Annotated[float, Field(gt=0, le=100)] = 1.0
+    indicator_momentum: Annotated[float, Field(ge=0, lt=1)] | None = None
+    """Momentum of the indicators; the recipe's own if left out. They have no weight decay."""
+    target_macs: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Share of the student's MACs that is to remain; edgekd's own, the paper has no target."""
+    target_params: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Share of the student's parameters that is to remain; give this or ``target_macs``."""
+    shrink_while_training: bool = False
+    """Remove dead channels after every epoch instead of after the last; edgekd's own."""
+
+    @model_validator(mode="after")
+    def _one_target(self) -> Self:
+        if self.target_macs is not None and self.target_params is not None:
+            raise ValueError("target_macs and target_params are two targets; give one")
+        if self.mask == "magnitude" and self.target_macs is None and self.target_params is None:
+            raise ValueError("mask magnitude has no end of its own; give a target too")
+        return self
+
+
+class RetrievalRecipe(Section):
+    """Embeddings for retrieval: the network's head, its batches, and what its losses weigh.
+
+    Margin, temperature and weights are those of Capacity Dynamic Distillation (CVPR 2023,
+    arXiv:2303.09230), batches those of Hermans, Beyer & Leibe (2017), arXiv:1703.07737.
+    """
+
+    embedding_dim: Annotated[int, Field(ge=1, le=65_536)] = 512
+    identities_per_batch: Annotated[int, Field(ge=2, le=65_536)] = 16
+    images_per_identity: Annotated[int, Field(ge=1, le=65_536)] = 4
+    triplet_margin: Annotated[float, Field(ge=0, le=100)] = 0.35
+    temperature: Annotated[float, Field(gt=0, le=100)] = 2.0
+    """Softmax temperature of the identity logits that are distilled."""
+    kl_weight: Annotated[float, Field(ge=0, le=100)] = 1.0
+    """Weight of the identity logits' divergence, beside the label losses' 1."""
+    fit_weight: Annotated[float, Field(ge=0, le=100)] = 0.5
+    """Weight of the distance of pooled features; 0 asks the teacher for none."""
+
+    @property
+    def batch_size(self) -> int:
+        """Samples of one step."""
+        return self.identities_per_batch * self.images_per_identity

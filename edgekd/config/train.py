@@ -1,0 +1,101 @@
+"""What ``edgekd teach`` and ``edgekd distill`` can be told."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import AliasChoices, Field, ValidationError, model_validator
+
+from edgekd.config.data import DataRecipe
+from edgekd.config.methods import CddRecipe, KdRecipe, MethodName, RetrievalRecipe
+from edgekd.config.section import Section
+from edgekd.records import Task
+
+PrecisionChoice = Literal["auto", "fp32", "bf16"]
+
+
+class AugmentRecipe(Section):
+    """What is done to a training image; every entry can be switched off by the recipe.
+
+    ``auto`` on ``flip`` and ``crop_padding`` resolves to on for natural images and off for
+    small grey ones, where a mirrored digit is another symbol.
+    """
+
+    crop_padding: Annotated[int, Field(ge=0, le=64)] | Literal["auto"] = "auto"
+    """Pixels of reflection padding before a random crop back to size; auto is 1/8 of the width."""
+    flip: bool | Literal["auto"] = "auto"
+    randaugment: Annotated[int, Field(ge=0, le=30)] = 0
+    """RandAugment magnitude (0 is off), two operations per image; arXiv:1909.13719."""
+    mixup: Annotated[float, Field(ge=0, le=8)] = 0.0
+    """Beta parameter of mixup (0 is off); arXiv:1710.09412."""
+    cutmix: Annotated[float, Field(ge=0, le=8)] = 0.0
+    """Beta parameter of CutMix (0 is off); arXiv:1905.04899."""
+
+
+_RETRIEVAL_DEFAULTS: Final = {"label_smoothing": 0.1}  # arXiv:2303.09230; others as ever
+
+
+class TrainRecipe(DataRecipe):
+    """Everything ``edgekd teach`` and ``edgekd distill`` can be told."""
+
+    task: Task = "classification"
+    student: Annotated[str, Field(validation_alias=AliasChoices("student", "model"))]
+    student_options: dict[str, Any] = Field(default_factory=dict)
+    """Arguments of the architecture, for example ``{width = 32}``."""
+    weights: Path | None = None
+    """A safetensors file to start the student from."""
+    pretrained: bool = False
+    """Start a timm student or teacher from its published weights; may download."""
+    teacher: str | None = None
+    method: MethodName = "none"
+    input_size: Annotated[int, Field(ge=4, le=4096)] | None = None
+    fit: Literal["crop", "squash", "pad"] = "crop"
+
+    epochs: Annotated[int, Field(ge=1, le=100_000)] = 30
+    batch_size: Annotated[int, Field(ge=1, le=65_536)] = 128
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    lr: Annotated[float, Field(gt=0, le=100)] = 0.1
+    min_lr: Annotated[float, Field(ge=0)] = 0.0
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    weight_decay: Annotated[float, Field(ge=0, le=1)] = 5e-4
+    warmup_epochs: Annotated[float, Field(ge=0)] = 1.0
+    clip_norm: Annotated[float, Field(gt=0)] | None = None
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
+    precision: PrecisionChoice = "auto"
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    num_threads: Annotated[int, Field(ge=1)] | None = None
+    accelerator: Literal["auto", "cpu", "cuda"] = "auto"
+    num_processes: Annotated[int, Field(ge=1)] = 1
+    checkpoint_minutes: Annotated[float, Field(gt=0)] = 5.0
+
+    augment: AugmentRecipe = AugmentRecipe()
+    kd: KdRecipe = KdRecipe()
+    retrieval: RetrievalRecipe = RetrievalRecipe()
+    cdd: CddRecipe = CddRecipe()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults_of_retrieval(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping) or values.get("task") != "retrieval":
+            return values
+        try:
+            table = RetrievalRecipe.model_validate(values.get("retrieval", {}))
+        except ValidationError:  # reported where the table itself is validated
+            return values
+        return {**_RETRIEVAL_DEFAULTS, "batch_size": table.batch_size, **values}
+
+    @model_validator(mode="after")
+    def _fits_retrieval(self) -> Self:
+        if self.task != "retrieval":
+            return self
+        if self.batch_size != self.retrieval.batch_size:
+            raise ValueError(
+                f"batch_size {self.batch_size}: for retrieval it is identities_per_batch times "
+                f"images_per_identity, here {self.retrieval.batch_size}; leave it out"
+            )
+        if self.augment.mixup or self.augment.cutmix:
+            raise ValueError("mixup and cutmix give an image two identities; not for retrieval")
+        if self.kd != KdRecipe():
+            raise ValueError("kd is for classification; set temperature and weights in retrieval")
+        return self
