@@ -16,8 +16,14 @@ import json
 from pathlib import Path
 
 import torch
-import torch_pruning
 from torch import nn
+
+try:
+    import torch_pruning
+except ImportError:
+    raise SystemExit(
+        "torch-pruning is not installed; only this row needs it: pip install torch-pruning==1.6.1"
+    ) from None
 
 from edgekd.config import TrainRecipe, build_recipe
 from edgekd.distill.methods.protocol import Batch, Losses, Method, Run
@@ -85,21 +91,26 @@ def prune(network: nn.Module, shape: tuple[int, int, int], share: float) -> None
 def main() -> None:
     """Parse, prune, train, print the record."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    for name in ("recipe", "data", "teacher", "weights", "output"):
+    for name in ("recipe", "teacher", "weights"):
         parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    parser.add_argument("--data", required=True)
     parser.add_argument("--share", type=float, required=True)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int)
+    parser.add_argument("--set", dest="assignments", action="append", default=[])
     given = parser.parse_args()
     flags = {
-        "data": str(given.data),
+        "data": given.data,
         "teacher": str(given.teacher),
         "weights": str(given.weights),
         "method": "kd",
         "seed": given.seed,
         "num_threads": given.threads,
     }
-    recipe = build_recipe(TrainRecipe, recipe=given.recipe, flags=flags)
+    recipe = build_recipe(
+        TrainRecipe, recipe=given.recipe, assignments=given.assignments, flags=flags
+    )
     guest = PrunedFirst(recipe, given.share)
     record = distill(recipe, given.output, resume=True, guest=guest)
     print(json.dumps(record.model_dump(mode="json", by_alias=True)))

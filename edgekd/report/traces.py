@@ -1,6 +1,7 @@
 """Strips: a row of fractions over time, small enough for a table cell, as SVG or as text."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Final
 
 _LEVELS: Final = "▁▂▃▄▅▆▇█"
@@ -39,9 +40,7 @@ def strip_text(values: Sequence[float | None]) -> str:
     """
     count = min(len(values), _MAX_CHARACTERS)
     edges = [index * len(values) // count for index in range(count + 1)] if count else []
-    return "".join(
-        _character(values[start:end]) for start, end in zip(edges, edges[1:], strict=False)
-    )
+    return "".join(_character(values[start:end]) for start, end in pairwise(edges))
 
 
 def _character(group: Sequence[float | None]) -> str:
