@@ -109,15 +109,18 @@ def main() -> None:
     parser.add_argument("experiment", choices=sorted(EXPERIMENTS))
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--steps", type=int, default=5)
-    parser.add_argument("--precision", default="fp32", choices=("fp32", "bf16"))
+    parser.add_argument(
+        "--precision", choices=("fp32", "bf16"), help="the experiment's if left out"
+    )
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     experiment = EXPERIMENTS[given.experiment]
     teacher = build_recipe(TrainRecipe, recipe=experiment.teacher, flags={"data": "none"})
     hours = {}
     measured = {"teacher": teacher, **recipes(experiment)}
+    precision = given.precision or experiment.precision
     for row, recipe in measured.items():
-        seconds = step_seconds(recipe, teacher, given.steps, given.precision)
+        seconds = step_seconds(recipe, teacher, given.steps, precision)
         steps = recipe.epochs * (experiment.train_samples // recipe.batch_size)
         hours[row] = seconds * steps / 3600
         print(f"{row}: {seconds:.2f} s a step, {steps:,} steps, {hours[row]:.2f} CPU hours")

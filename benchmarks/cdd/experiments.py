@@ -24,6 +24,8 @@ class Experiment:
     """Width of the uniformly narrow student: the smallest with no less than the target's MACs."""
     metric: str
     seeds: tuple[int, ...]
+    precision: str
+    """The quicker one on a CPU with AVX-512; the same for every training, see :class:`Plan`."""
     train_samples: int
     """Behind the cut of the validation split; only for estimates."""
     quick: tuple[str, ...]
@@ -60,6 +62,7 @@ EXPERIMENTS = {
             narrow=10,
             metric="mean_ap",
             seeds=(0, 1),
+            precision="fp32",
             train_samples=17_360,
             quick=(
                 "epochs=1",
@@ -75,6 +78,7 @@ EXPERIMENTS = {
             narrow=19,
             metric="top1",
             seeds=(0, 1, 2),
+            precision="bf16",
             train_samples=45_000,
             quick=("epochs=1",),
             quick_data="builtin:digits",

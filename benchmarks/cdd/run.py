@@ -5,6 +5,8 @@
     python benchmarks/cdd/run.py retrieval --data omniglot.zip --quick      # does all of it work?
     python benchmarks/cdd/run.py retrieval --data omniglot.zip --phase latency
 
+A finished teacher of the experiment's recipe can be copied to ``<runs>/teacher`` beforehand.
+
 Rows: CDD; CDD with the mask replaced by magnitude (ResRep); a uniformly narrow student from labels,
 and by ``kd``; torch-pruning's pruner followed by ``kd``; CDD that shrinks while it trains. All are
 taught by, and compared with, one dense teacher.
@@ -136,7 +138,9 @@ def parse() -> tuple[Plan, argparse.Namespace]:
     parser.add_argument("--runs", type=Path, help="runs/cdd-<experiment> if left out")
     parser.add_argument("--jobs", type=int, default=1, help="trainings side by side")
     parser.add_argument("--threads", type=int, default=1, help="of each training")
-    parser.add_argument("--precision", default="fp32", choices=("fp32", "bf16"))
+    parser.add_argument(
+        "--precision", choices=("fp32", "bf16"), help="the experiment's if left out"
+    )
     parser.add_argument("--rows", nargs="+", default=[], help="train these alone")
     parser.add_argument("--phase", choices=("all", "train", "latency"), default="all")
     parser.add_argument("--quick", action="store_true", help="one epoch on very little data")
@@ -151,7 +155,7 @@ def parse() -> tuple[Plan, argparse.Namespace]:
         data=experiment.quick_data if given.quick and experiment.quick_data else given.data,
         runs=given.runs or Path(f"runs/cdd-{given.experiment}{suffix}"),
         threads=given.threads,
-        precision=given.precision,
+        precision=given.precision or experiment.precision,
         only=tuple(given.rows),
         is_quick=given.quick,
     )

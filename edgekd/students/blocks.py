@@ -78,7 +78,7 @@ def require_sites(network: nn.Module, *, purpose: str) -> tuple[Site, ...]:
         raise ModelError(
             f"{type(network).__name__} has nothing to {purpose}: no bottleneck, basic block or "
             "inverted residual with BatchNorm was found; choose a ResNet, MobileNetV2, MobileNetV3 "
-            "or EfficientNet"
+            "or EfficientNet, or use method kd"
         )
     return sites
 
