@@ -67,6 +67,7 @@ EXPERIMENTS = {
             quick=(
                 "epochs=1",
                 "input_size=32",
+                "lr=0.005",  # a handful of steps
                 "train_folder=images_background/Greek",
                 "test_folder=images_evaluation/Atlantean",
             ),

@@ -7,7 +7,7 @@
 The dense student starts from the weights it is given, is pruned to the share of its MACs by
 torch-pruning's ``BasePruner`` with group magnitude importance (the high-level interface that its
 documentation begins with: global ranking, all layers but the last, in small steps until the MACs
-are there), and is then trained by edgekd's ``kd`` of the recipe's task. The folder holds history
+are there, no layer below a tenth of its channels), and is then trained by edgekd's ``kd`` of the recipe's task. The folder holds history
 and metrics of a normal run; edgekd cannot build the network anew, whose layers have any width.
 """
 
@@ -34,6 +34,7 @@ from edgekd.students.count import count_cost
 from edgekd.students.head import IdentityNetwork
 
 STEPS = 200  # small steps end near the wanted share
+MAX_RATIO = 0.9  # of one layer: without it, global ranking leaves single channels in many
 
 
 class PrunedFirst(Method):
@@ -78,6 +79,7 @@ def prune(network: nn.Module, shape: tuple[int, int, int], share: float) -> None
         importance=torch_pruning.importance.GroupMagnitudeImportance(p=2),
         global_pruning=True,
         pruning_ratio=0.95,
+        max_pruning_ratio=MAX_RATIO,
         iterative_steps=STEPS,
         ignored_layers=[last],
     )
