@@ -6,9 +6,10 @@
 
 The dense student starts from the weights it is given, is pruned to the share of its MACs by
 torch-pruning's ``BasePruner`` with group magnitude importance (the high-level interface that its
-documentation begins with: global ranking, all layers but the last, in small steps until the MACs
-are there, no layer below a tenth of its channels), and is then trained by edgekd's ``kd`` of the recipe's task. The folder holds history
-and metrics of a normal run; edgekd cannot build the network anew, whose layers have any width.
+documentation begins with; global ranking, all layers but the last, in small steps until the MACs
+are there, no layer below a tenth of its channels), and is then trained by edgekd's ``kd`` of the
+recipe's task. The folder holds history and metrics of a normal run; edgekd cannot build the network
+anew, whose layers have any width.
 """
 
 import argparse
