@@ -11,13 +11,14 @@ import argparse
 import statistics
 import time
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import torch
 from experiments import EXPERIMENTS, PEER, Experiment
 from torch import nn
 
-from edgekd.config import TrainRecipe, build_recipe
+from edgekd.config import SettledRecipe, TrainRecipe, build_recipe
 from edgekd.distill.methods.protocol import Batch, Run
 from edgekd.distill.methods.table import make_method
 from edgekd.distill.optimization import make_optimizer
@@ -30,7 +31,7 @@ CLASSES = {"retrieval": 868, "classification": 10}  # of Omniglot, less a tenth;
 SIZE = {"retrieval": (1, 64), "classification": (3, 32)}
 
 
-def network(recipe: TrainRecipe) -> nn.Module:
+def network(recipe: SettledRecipe) -> nn.Module:
     """What is trained."""
     channels, size = SIZE[recipe.task]
     is_retrieval = recipe.task == "retrieval"
@@ -49,7 +50,7 @@ def network(recipe: TrainRecipe) -> nn.Module:
 
 
 def step_seconds(
-    recipe: TrainRecipe, teacher_recipe: TrainRecipe, steps: int, precision: str
+    recipe: SettledRecipe, teacher_recipe: SettledRecipe, steps: int, precision: str
 ) -> float:
     """CPU seconds of one step: teacher, student, loss, backward, what the method does, update."""
     channels, size = SIZE[recipe.task]
@@ -87,19 +88,21 @@ def step_seconds(
     return statistics.median(seconds[1:])
 
 
-def recipes(experiment: Experiment) -> dict[str, TrainRecipe]:
-    """Row -> recipe, of every kind of row that has costs of its own."""
-    common: dict[str, Any] = {"data": "none", "teacher": "none"}
-    narrow = {"student_options": {"width": experiment.narrow}}
-    second_phase = {"cdd": {"mask_from": 0.0}, "method": "cdd"}
-    changes: dict[str, dict[str, Any]] = {
-        "CDD": second_phase,
-        f"narrow {experiment.narrow}, labels": {**narrow, "method": "none"},
-        f"narrow {experiment.narrow}, kd": {**narrow, "method": "kd"},
+def recipes(experiment: Experiment) -> dict[str, SettledRecipe]:
+    """Row -> recipe, of the teacher and every kind of row that has costs of its own."""
+    narrow = {"student_options": {"width": experiment.narrow}, "teacher": "none"}
+    in_second_phase = {"cdd": {"mask_from": 0.0}, "method": "cdd", "teacher": "none"}
+    plans: dict[str, tuple[Path, dict[str, Any]]] = {
+        "teacher": (experiment.teacher, {}),
+        "CDD": (experiment.student, in_second_phase),
+        f"narrow {experiment.narrow}, labels": (experiment.student, {**narrow, "method": "none"}),
+        f"narrow {experiment.narrow}, kd": (experiment.student, {**narrow, "method": "kd"}),
     }
     return {
-        row: build_recipe(TrainRecipe, recipe=experiment.student, flags={**common, **change})
-        for row, change in changes.items()
+        row: build_recipe(TrainRecipe, recipe=file, flags={"data": "none", **flags}).settled(
+            experiment.train_samples
+        )
+        for row, (file, flags) in plans.items()
     }
 
 
@@ -115,12 +118,11 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     experiment = EXPERIMENTS[given.experiment]
-    teacher = build_recipe(TrainRecipe, recipe=experiment.teacher, flags={"data": "none"})
     hours = {}
-    measured = {"teacher": teacher, **recipes(experiment)}
+    measured = recipes(experiment)
     precision = given.precision or experiment.precision
     for row, recipe in measured.items():
-        seconds = step_seconds(recipe, teacher, given.steps, precision)
+        seconds = step_seconds(recipe, measured["teacher"], given.steps, precision)
         steps = recipe.epochs * (experiment.train_samples // recipe.batch_size)
         hours[row] = seconds * steps / 3600
         print(f"{row}: {seconds:.2f} s a step, {steps:,} steps, {hours[row]:.2f} CPU hours")
