@@ -48,6 +48,11 @@ class ImageInput(Record):
             raise ValueError(f"mean and std need {self.channels} values each")
         return self
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """``(C, H, W)``: what the network takes, without the batch axis."""
+        return self.channels, self.height, self.width
+
 
 class SignalInput(Record):
     """How one sensor window ``(C, T)`` becomes an input tensor: ``x = (value - mean) / std``."""
@@ -64,6 +69,11 @@ class SignalInput(Record):
         if not len(self.mean) == len(self.std) == self.channels:
             raise ValueError(f"mean and std need {self.channels} values each")
         return self
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """``(C, T)``: what the network takes, without the batch axis."""
+        return self.channels, self.length
 
 
 InputSpec = Annotated[ImageInput | SignalInput, Field(discriminator="kind")]

@@ -96,7 +96,7 @@ def edgekd_seconds(recipe: TrainRecipe, teacher: FrozenTeacher, steps: int) -> f
     pixels = Pixels(steps * recipe.batch_size)
     fabric = launch(recipe)
     batches = Batches(
-        pixels=pixels,
+        source=pixels,
         labels=np.arange(len(pixels)) % 10,
         augment=resolve_augment(recipe.augment, SPEC, num_classes=10),
         batch_size=recipe.batch_size,
@@ -112,7 +112,7 @@ def edgekd_seconds(recipe: TrainRecipe, teacher: FrozenTeacher, steps: int) -> f
             method=make_method(recipe),
             teacher=teacher,
             batches=batches,
-            spec=SPEC,
+            specs=(SPEC,),
             validate=lambda _: Metric(name="top1", value=0.0, split="val", num_samples=1),
             folder=Path(folder),
             facts={"recipe": {}, "data": ""},

@@ -22,7 +22,7 @@ from edgekd.distill.methods.protocol import Batch, Run
 from edgekd.distill.optimization import learning_rate, make_average, make_optimizer
 from edgekd.distill.precision import ChosenPrecision, autocast, faster_precision
 from edgekd.errors import DivergenceError, InterruptedRun
-from edgekd.evaluate.classification import normalise
+from edgekd.evaluate.classification import normalise_all
 
 
 class Loop:
@@ -31,8 +31,15 @@ class Loop:
     def __init__(self, job: Job, student: nn.Module, checkpoint: Checkpoint | None) -> None:
         self.job = job
         recipe, fabric = job.recipe, job.fabric
-        shape = (job.spec.channels, job.spec.height, job.spec.width)
-        job.method.enter(Run(input_shape=shape, steps_per_epoch=job.batches.steps_per_epoch))
+        job.method.enter(
+            Run(
+                input_shape=job.specs[0].shape,
+                steps_per_epoch=job.batches.steps_per_epoch,
+                inputs=job.specs,
+                num_samples=len(job.batches.labels),
+                console=job.console,
+            )
+        )
         if checkpoint is not None:
             job.method.load_state(checkpoint.parts.get("method", {}))
         self.module = fabric.to_device(job.method.attach(student))
@@ -117,10 +124,10 @@ class Loop:
     def _batch(self, view: View) -> Batch:
         teacher = self.job.teacher
         return Batch(
-            inputs=normalise(view.images, self.job.spec),
+            inputs=normalise_all(view.inputs, self.job.specs),
             targets=view.targets,
             indices=view.indices,
-            teacher=teacher(view.images) if teacher is not None else None,
+            teacher=teacher(view.inputs[0]) if teacher is not None else None,
         )
 
     def _close_epoch(self, clock: float) -> None:

@@ -9,7 +9,7 @@ from torch import nn
 
 from edgekd.config import TrainRecipe
 from edgekd.console import Console
-from edgekd.data.cache import PixelSource
+from edgekd.data.cache import InputSource
 from edgekd.data.dataset import Dataset
 from edgekd.data.open import open_dataset
 from edgekd.data.preprocess import suggest_preprocess
@@ -25,21 +25,21 @@ from edgekd.students.pretrained import pretrained_preprocess
 
 @dataclass(frozen=True, kw_only=True)
 class Material:
-    """The opened data set, how its samples become inputs, and its decoded pixels."""
+    """The opened data set, how its samples become inputs, and they themselves, decoded."""
 
     task: Task
     dataset: Dataset
     preprocess: Preprocess
-    pixels: dict[SplitName, PixelSource]
+    sources: dict[SplitName, InputSource]
 
     def validate(self, module: nn.Module) -> Metric:
         """The metric that stands for the task, on the validation split."""
-        val, spec = self.dataset.splits["val"], self.preprocess.image
+        val = self.dataset.splits["val"]
         return evaluate(
             module,
-            self.pixels["val"],
+            self.sources["val"],
             val.labels,
-            spec,
+            self.preprocess.inputs,
             split="val",
             task=self.task,
             cameras=val.cameras,
@@ -48,7 +48,7 @@ class Material:
     def score(self, module: nn.Module, split: SplitName) -> tuple[Metric, ...]:
         """The task's metrics of a network on a split, the one that stands for it first."""
         samples = self.dataset.splits[split]
-        found = predict(module, self.pixels[split], self.preprocess.image)
+        found = predict(module, self.sources[split], self.preprocess.inputs)
         return metrics_of(self.task, found, samples.labels, samples.cameras, split=split)
 
 
@@ -65,9 +65,9 @@ def open_material(recipe: TrainRecipe, console: Console) -> Material:
         )
     preprocess = suggest_preprocess(dataset, input_size=recipe.input_size, fit=recipe.fit)
     preprocess = pretrained_preprocess(recipe, preprocess)
-    spec = preprocess.image
-    pixels = {name: PixelSource(samples, spec) for name, samples in dataset.splits.items()}
-    return Material(task=recipe.task, dataset=dataset, preprocess=preprocess, pixels=pixels)
+    specs = preprocess.inputs
+    sources = {name: InputSource(samples, specs) for name, samples in dataset.splits.items()}
+    return Material(task=recipe.task, dataset=dataset, preprocess=preprocess, sources=sources)
 
 
 def make_batches(
@@ -86,7 +86,7 @@ def make_batches(
     )
     console.info(f"{len(train):,} training samples; {augment.describe()}")
     batches = Batches(
-        pixels=material.pixels["train"],
+        source=material.sources["train"],
         labels=train.labels,
         augment=augment,
         batch_size=min(recipe.batch_size, len(train)),

@@ -86,7 +86,7 @@ def distill(
         method=method,
         teacher=teacher,
         batches=make_batches(recipe, material, fabric, console),
-        spec=material.preprocess.image,
+        specs=material.preprocess.inputs,
         validate=material.validate,
         folder=output,
         facts={"recipe": comparable(recipe), "data": material.dataset.fingerprint},
@@ -153,7 +153,7 @@ def _introduce(teacher: Teacher, material: Material, fabric: Fabric, console: Co
     """Say how good the teacher is here: a wrong normalisation shows before hours are spent."""
     val = material.dataset.splits["val"]
     found = answers(
-        lambda view: _deployed(teacher(view)), material.pixels["val"], device=fabric.device
+        lambda view: _deployed(teacher(view)), material.sources["val"], device=fabric.device
     )
     metric = metrics_of(material.task, found, val.labels, val.cameras, split="val")[0]
     chance = 1 / len(np.unique(val.labels))
@@ -201,8 +201,7 @@ def _without_head(trained: nn.Module) -> tuple[nn.Module, bytes | None]:
 
 
 def _cost(student: nn.Module, material: Material) -> Cost:
-    spec = material.preprocess.image
-    return count_cost(student, [(spec.channels, spec.height, spec.width)])
+    return count_cost(student, [spec.shape for spec in material.preprocess.inputs])
 
 
 def _provenance(

@@ -21,12 +21,12 @@ class Numbered:
         return len(self.array)
 
     def __getitem__(self, indices):
-        return self.array[indices]
+        return (self.array[indices],)
 
 
 def batches(count=20, **changes):
     plan = {
-        "pixels": Numbered(count),
+        "source": Numbered(count),
         "labels": np.arange(count, dtype=np.int64) % 4,
         "augment": PLAIN,
         "batch_size": 6,
@@ -49,8 +49,8 @@ def test_an_epoch_shows_full_batches_of_different_samples():
 
 def test_images_targets_and_indices_belong_together():
     for view in batches().epoch(0):
-        assert view.images.shape == (6, 3, 8, 8)
-        torch.testing.assert_close(view.images[:, 0, 0, 0] * 255, view.indices.float())
+        assert view.inputs[0].shape == (6, 3, 8, 8)
+        torch.testing.assert_close(view.inputs[0][:, 0, 0, 0] * 255, view.indices.float())
         assert torch.equal(view.targets, view.indices % 4)
 
 

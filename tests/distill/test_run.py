@@ -7,7 +7,7 @@ import torch
 from edgekd.bundle import read_bundle
 from edgekd.config import AugmentRecipe, TrainRecipe
 from edgekd.console import SilentConsole
-from edgekd.data.cache import PixelSource
+from edgekd.data.cache import InputSource
 from edgekd.data.open import open_dataset
 from edgekd.distill.run import distill
 from edgekd.errors import DataError, ModelError
@@ -52,7 +52,8 @@ def test_the_metric_in_the_bundle_is_that_of_its_weights(teacher):
     _, module = load_student(folder)
     data = open_dataset(recipe(), SilentConsole())
     samples = data.splits["test"]
-    logits = predict(module, PixelSource(samples, record.preprocess.image), record.preprocess.image)
+    specs = record.preprocess.inputs
+    logits = predict(module, InputSource(samples, specs), specs)
     assert np.mean(logits.argmax(axis=1) == samples.labels) == record.metrics[1].value
 
 

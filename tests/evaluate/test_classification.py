@@ -11,6 +11,14 @@ PIXELS = np.random.default_rng(0).integers(0, 256, size=(10, 4, 4, 3), dtype=np.
 CPU = torch.device("cpu")
 
 
+class Images:
+    def __len__(self):
+        return len(PIXELS)
+
+    def __getitem__(self, indices):
+        return (PIXELS[indices],)
+
+
 class BrightestChannel(nn.Module):
     def __init__(self):
         super().__init__()
@@ -27,15 +35,15 @@ def test_training_and_device_see_the_same_tensor():
 
 
 def test_predictions_come_in_order_whatever_the_batches():
-    whole = answers(lambda view: view.mean(dim=(2, 3)), PIXELS, device=CPU)
-    parts = answers(lambda view: view.mean(dim=(2, 3)), PIXELS, device=CPU, batch_size=3)
+    whole = answers(lambda view: view.mean(dim=(2, 3)), Images(), device=CPU)
+    parts = answers(lambda view: view.mean(dim=(2, 3)), Images(), device=CPU, batch_size=3)
     np.testing.assert_allclose(whole, parts)
     np.testing.assert_allclose(whole, PIXELS.mean(axis=(1, 2)) / 255, atol=1e-6)
 
 
 def test_predicting_restores_the_mode():
     module = BrightestChannel().train()
-    predict(module, PIXELS, SPEC)
+    predict(module, Images(), (SPEC,))
     assert module.training
 
 
@@ -43,5 +51,5 @@ def test_the_metric_by_hand():
     means = (PIXELS.mean(axis=(1, 2)) / 255 - SPEC.mean) / np.array(SPEC.std)
     labels = means.argmax(axis=1)
     labels[:3] = (labels[:3] + 1) % 3
-    metric = evaluate(BrightestChannel(), PIXELS, labels, SPEC, split="test")
+    metric = evaluate(BrightestChannel(), Images(), labels, (SPEC,), split="test")
     assert (metric.value, metric.num_samples) == (0.7, 10)

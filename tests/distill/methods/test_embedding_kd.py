@@ -46,7 +46,7 @@ def batch(teacher):
             logits=output.logits, embedding=output.embedding, pooled=tuple(pooled)
         )
     targets = torch.tensor([0, 0, 1, 1, 2, 2])
-    return Batch(inputs=inputs, targets=targets, indices=torch.arange(6), teacher=answer)
+    return Batch(inputs=(inputs,), targets=targets, indices=torch.arange(6), teacher=answer)
 
 
 def test_the_total_is_the_weighted_sum_of_the_terms():

@@ -19,7 +19,7 @@ def recipe(**changes):
 def batch(teacher_logits=None):
     torch.manual_seed(0)
     return Batch(
-        inputs=torch.randn(6, 4),
+        inputs=(torch.randn(6, 4),),
         targets=torch.tensor([0, 1, 2, 0, 1, 2]),
         indices=torch.arange(6),
         teacher=None if teacher_logits is None else TeacherOutput(logits=teacher_logits),
