@@ -47,8 +47,8 @@ class Pixels:
     def __len__(self) -> int:
         return len(self.array)
 
-    def __getitem__(self, indices: np.ndarray) -> np.ndarray:
-        return self.array[indices]
+    def __getitem__(self, indices: np.ndarray) -> tuple[np.ndarray, ...]:
+        return (self.array[indices],)
 
 
 class FrozenTeacher:

@@ -7,7 +7,14 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import AliasChoices, Field, ValidationError, model_validator
 
 from edgekd.config.data import DataRecipe
-from edgekd.config.methods import CddRecipe, KdRecipe, MethodName, RetrievalRecipe
+from edgekd.config.methods import (
+    CddRecipe,
+    KdRecipe,
+    LsskdRecipe,
+    MethodName,
+    RetrievalRecipe,
+    SoftLabelsRecipe,
+)
 from edgekd.config.section import Section
 from edgekd.records import Task
 
@@ -48,6 +55,9 @@ class TrainRecipe(DataRecipe):
     """Start a timm student or teacher from its published weights; may download."""
     teacher: str | None = None
     method: MethodName = "none"
+    label_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Share of the training samples, class by class, that are trained on; the others are left
+    out. Drawn with ``seed``; a smaller share is part of a larger one."""
     input_size: Annotated[int, Field(ge=4, le=4096)] | None = None
     fit: Literal["crop", "squash", "pad"] = "crop"
 
@@ -73,6 +83,8 @@ class TrainRecipe(DataRecipe):
     kd: KdRecipe = KdRecipe()
     retrieval: RetrievalRecipe = RetrievalRecipe()
     cdd: CddRecipe = CddRecipe()
+    soft_labels: SoftLabelsRecipe = SoftLabelsRecipe()
+    lsskd: LsskdRecipe = LsskdRecipe()
 
     @model_validator(mode="before")
     @classmethod
@@ -84,6 +96,18 @@ class TrainRecipe(DataRecipe):
         except ValidationError:  # reported where the table itself is validated
             return values
         return {**_RETRIEVAL_DEFAULTS, "batch_size": table.batch_size, **values}
+
+    @model_validator(mode="after")
+    def _fits_its_own_past(self) -> Self:
+        if self.method not in ("ps-kd", "lsskd"):
+            return self
+        if self.task != "classification":
+            raise ValueError(f"method {self.method} softens class labels; it is not for retrieval")
+        if self.augment.mixup or self.augment.cutmix:
+            raise ValueError(
+                f"mixup and cutmix blend two samples; method {self.method} remembers single ones"
+            )
+        return self
 
     @model_validator(mode="after")
     def _fits_retrieval(self) -> Self:

@@ -11,6 +11,7 @@ from edgekd.config import TrainRecipe
 from edgekd.console import Console
 from edgekd.data.cache import InputSource
 from edgekd.data.dataset import Dataset
+from edgekd.data.few_labels import keep_labels
 from edgekd.data.open import open_dataset
 from edgekd.data.preprocess import suggest_preprocess
 from edgekd.distill.augment import resolve_augment
@@ -31,6 +32,11 @@ class Material:
     dataset: Dataset
     preprocess: Preprocess
     sources: dict[SplitName, InputSource]
+
+    @property
+    def input_shapes(self) -> list[tuple[int, ...]]:
+        """Of every input of the network, without the batch axis."""
+        return [spec.shape for spec in self.preprocess.inputs]
 
     def validate(self, module: nn.Module) -> Metric:
         """The metric that stands for the task, on the validation split."""
@@ -59,6 +65,8 @@ def open_material(recipe: TrainRecipe, console: Console) -> Material:
         DataError: If the data cannot be opened or trained on, or holds no images.
     """
     dataset = open_dataset(recipe, console, task=recipe.task)
+    if recipe.label_fraction < 1:
+        dataset = keep_labels(dataset, recipe.label_fraction, seed=recipe.seed, console=console)
     if dataset.kind != "image":
         raise DataError(
             f"{recipe.data}: holds sensor windows; the students of this edgekd take images"

@@ -31,8 +31,9 @@ from edgekd.evaluate.classification import answers
 from edgekd.evaluate.metrics import metrics_of
 from edgekd.records import ArchSpec, Provenance, StudentBundle
 from edgekd.students.build import build_student, parse_student
-from edgekd.students.count import Cost, count_cost
+from edgekd.students.count import count_cost
 from edgekd.students.head import EmbeddingNetwork, IdentityNetwork, head_tensors
+from edgekd.students.plain import require_plain
 from edgekd.students.pretrained import load_initial_weights
 from edgekd.teachers.open import open_teacher
 from edgekd.teachers.protocol import Capability, Teacher, TeacherOutput
@@ -96,12 +97,13 @@ def distill(
     if checkpoint is None and fabric.is_global_zero:
         claim_workspace(output, recipe)
     trained, head = _without_head(loop.run())
-    cost = _cost(trained, material)
+    finished = method.finished_arch(arch)
+    cost = require_plain(trained, finished, material.input_shapes)
 
     weights = safetensors.torch.save(_plain_tensors(trained.state_dict()))
     record = StudentBundle(
         task=recipe.task,
-        arch=method.finished_arch(arch),
+        arch=finished,
         preprocess=material.preprocess,
         labels=material.dataset.train_class_names,
         weights_sha256=hashlib.sha256(weights).hexdigest(),
@@ -183,7 +185,7 @@ def _build(
     )
     student = build_student(arch)
     load_initial_weights(student, arch, recipe, console)
-    cost = _cost(student, material)
+    cost = count_cost(student, material.input_shapes)
     console.info(
         f"{recipe.student}: {cost.num_params:,} parameters, {cost.macs:,} MACs at "
         f"{spec.height}x{spec.width}"
@@ -198,10 +200,6 @@ def _without_head(trained: nn.Module) -> tuple[nn.Module, bytes | None]:
     if not isinstance(trained, IdentityNetwork):
         return trained, None
     return trained.network, safetensors.torch.save(_plain_tensors(head_tensors(trained)))
-
-
-def _cost(student: nn.Module, material: Material) -> Cost:
-    return count_cost(student, [spec.shape for spec in material.preprocess.inputs])
 
 
 def _provenance(

@@ -47,6 +47,8 @@ class Run:
     """Every input of the network."""
     num_samples: int = 0
     """Of the training split: what a batch's ``indices`` count."""
+    device: torch.device = torch.device("cpu")
+    """Where batches come from and the module is trained."""
     console: Console = SilentConsole()
     """Hears what the method chooses by itself."""
 
@@ -136,7 +138,10 @@ class Method(Protocol):
         return arch
 
     def state(self) -> dict[str, Tensor]:
-        """Tensors that a checkpoint must hold beyond the module's own."""
+        """Tensors that a checkpoint must hold beyond the module's own.
+
+        Every process asks at the same moment, so a method may gather here; one of them writes.
+        """
         return {}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:

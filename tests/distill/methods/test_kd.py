@@ -29,7 +29,7 @@ def batch(teacher_logits=None):
 def test_kd_weight_is_the_share_of_the_soft_loss():
     student, answer = nn.Linear(4, 3), torch.randn(6, 3)
     given = batch(answer)
-    logits = student(given.inputs)
+    logits = student(*given.inputs)
     hard = nn.functional.cross_entropy(logits, given.targets)
     soft = kd_loss(logits, answer, temperature=2.0)
     for share in (0.0, 0.25, 1.0):
@@ -41,14 +41,14 @@ def test_kd_weight_is_the_share_of_the_soft_loss():
 
 def test_a_student_that_answers_like_its_teacher_has_no_soft_loss():
     student = nn.Linear(4, 3)
-    answer = student(batch().inputs).detach()
+    answer = student(*batch().inputs).detach()
     found = LogitDistillation(recipe(teacher="t")).losses(student, batch(answer))
     assert found.terms["kd_loss"].item() == pytest.approx(0.0, abs=1e-6)
 
 
 def test_labels_only_is_cross_entropy():
     student = nn.Linear(4, 3)
-    expected = nn.functional.cross_entropy(student(batch().inputs), batch().targets)
+    expected = nn.functional.cross_entropy(student(*batch().inputs), batch().targets)
     assert LabelsOnly(recipe()).losses(student, batch()).total.item() == expected.item()
 
 
