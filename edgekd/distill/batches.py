@@ -100,7 +100,6 @@ class Batches:
             indices=torch.from_numpy(read.indices).to(self.device),
         )
 
-
     def _input(self, samples: NDArray[Any], seed: int) -> Tensor:
         if self.augment.randaugment and _is_image(samples):
             samples = rand_augment(samples, self.augment.randaugment, seed=seed)

@@ -75,7 +75,9 @@ def _stages(network: nn.Module) -> tuple[nn.Module, ...]:
         if isinstance(container, nn.Sequential | nn.ModuleList) and len(container) > 0:
             return tuple(container)
     numbered = []
-    while isinstance(stage := getattr(network, _NUMBERED.format(len(numbered) + 1), None), nn.Module):
+    while isinstance(
+        stage := getattr(network, _NUMBERED.format(len(numbered) + 1), None), nn.Module
+    ):
         numbered.append(stage)
     return tuple(numbered)
 

@@ -151,7 +151,6 @@ def _width(shape: tuple[int, ...]) -> int:
     return shape[0] if len(shape) + 1 == _MAP_AXES else shape[-1]
 
 
-
 def _fused_width(fusion: nn.Module, student: nn.Module, inputs: Sequence[Tensor]) -> int:
     with outputs_of([fusion]) as answers:
         plain_answer(student, inputs)

@@ -144,7 +144,9 @@ def _check(name: TransformationName, specs: Sequence[InputSpec]) -> None:
     kind = FAMILIES[name].kind
     if kind not in kinds:
         found = " and ".join(sorted(kinds))
-        why = "a window of sensor values has no upright" if name == "rotate" else "nothing to change"
+        why = (
+            "a window of sensor values has no upright" if name == "rotate" else "nothing to change"
+        )
         raise ConfigError(
             f"lsskd.transformations: {name!r} is for inputs of kind {kind}, the data have {found} "
             f"({why}); choose from {_names_for(next(iter(kinds)))}"
