@@ -98,7 +98,7 @@ def edgekd_seconds(recipe: TrainRecipe, teacher: FrozenTeacher, steps: int) -> f
     batches = Batches(
         source=pixels,
         labels=np.arange(len(pixels)) % 10,
-        augment=resolve_augment(recipe.augment, SPEC, num_classes=10),
+        augment=resolve_augment(recipe.augment, (SPEC,), num_classes=10),
         batch_size=recipe.batch_size,
         seed=0,
         rank=0,

@@ -13,7 +13,11 @@ from edgekd.config import TrainRecipe
 from edgekd.errors import UsageError
 
 _FLAGS: Final = (
-    Flag("student", ("--student", "--model"), "What to train: resnet8, resnet18, timm:NAME, ..."),
+    Flag(
+        "student",
+        ("--student", "--model"),
+        "What to train: resnet8, timm:NAME, ...; sensor data default to sensor.",
+    ),
     Flag(
         "teacher", ("--teacher",), "Bundle folder, .pt2, .onnx, .keras, SavedModel, or timm:NAME."
     ),

@@ -46,7 +46,10 @@ class TrainRecipe(DataRecipe):
     """Everything ``edgekd teach`` and ``edgekd distill`` can be told."""
 
     task: Task = "classification"
-    student: Annotated[str, Field(validation_alias=AliasChoices("student", "model"))]
+    student: Annotated[
+        str | None, Field(validation_alias=AliasChoices("student", "model"), default=None)
+    ]
+    """What to train. Sensor data have one student, ``sensor``, and need not name it."""
     student_options: dict[str, Any] = Field(default_factory=dict)
     """Arguments of the architecture, for example ``{width = 32}``."""
     weights: Path | None = None

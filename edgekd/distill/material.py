@@ -62,15 +62,15 @@ def open_material(recipe: TrainRecipe, console: Console) -> Material:
     """Open the recipe's data and decode what fits into memory.
 
     Raises:
-        DataError: If the data cannot be opened or trained on, or holds no images.
+        DataError: If the data cannot be opened or trained on, or do not suit task or augmentation.
     """
     dataset = open_dataset(recipe, console, task=recipe.task)
     if recipe.label_fraction < 1:
         dataset = keep_labels(dataset, recipe.label_fraction, seed=recipe.seed, console=console)
-    if dataset.kind != "image":
-        raise DataError(
-            f"{recipe.data}: holds sensor windows; the students of this edgekd take images"
-        )
+    if dataset.kind != "image" and recipe.task == "retrieval":
+        raise DataError(f"{recipe.data}: holds sensor windows; retrieval is for images")
+    if dataset.kind != "image" and (recipe.augment.mixup or recipe.augment.cutmix):
+        raise DataError(f"{recipe.data}: holds sensor windows; mixup and cutmix blend images")
     preprocess = suggest_preprocess(dataset, input_size=recipe.input_size, fit=recipe.fit)
     preprocess = pretrained_preprocess(recipe, preprocess)
     specs = preprocess.inputs
@@ -89,7 +89,7 @@ def make_batches(
     train = material.dataset.splits["train"]
     augment = resolve_augment(
         recipe.augment,
-        material.preprocess.image,
+        material.preprocess.inputs,
         num_classes=len(material.dataset.train_class_names),
     )
     console.info(f"{len(train):,} training samples; {augment.describe()}")

@@ -29,8 +29,8 @@ from edgekd.distill.workspace import claim_workspace, comparable, open_workspace
 from edgekd.errors import DataError
 from edgekd.evaluate.classification import answers
 from edgekd.evaluate.metrics import metrics_of
-from edgekd.records import ArchSpec, Provenance, StudentBundle
-from edgekd.students.build import build_student, parse_student
+from edgekd.records import ArchSpec, InputSpec, Provenance, StudentBundle
+from edgekd.students.build import build_student, parse_student_for
 from edgekd.students.count import count_cost
 from edgekd.students.head import EmbeddingNetwork, IdentityNetwork, head_tensors
 from edgekd.students.plain import require_plain
@@ -174,25 +174,27 @@ def _build(
     recipe: TrainRecipe, material: Material, fabric: Fabric, console: Console
 ) -> tuple[nn.Module, ArchSpec]:
     """The network to train, with the head that only training needs, and what is deployed of it."""
-    spec = material.preprocess.image
-    arch = parse_student(
+    arch = parse_student_for(
         recipe.student,
         recipe.student_options,
+        inputs=material.preprocess.inputs,
         num_classes=len(material.dataset.train_class_names),
-        in_channels=spec.channels,
-        input_size=(spec.height, spec.width),
         embedding_dim=recipe.retrieval.embedding_dim if recipe.task == "retrieval" else None,
     )
     student = build_student(arch)
     load_initial_weights(student, arch, recipe, console)
     cost = count_cost(student, material.input_shapes)
     console.info(
-        f"{recipe.student}: {cost.num_params:,} parameters, {cost.macs:,} MACs at "
-        f"{spec.height}x{spec.width}"
+        f"{recipe.student or arch.family}: {cost.num_params:,} parameters, {cost.macs:,} MACs for "
+        f"{', '.join(_described(spec) for spec in material.preprocess.inputs)}"
     )
     if isinstance(student, EmbeddingNetwork):
         student = IdentityNetwork(student, arch.num_classes)
     return synchronise_norms(student, fabric), arch
+
+
+def _described(spec: InputSpec) -> str:
+    return f"{spec.name} {'x'.join(str(size) for size in spec.shape)}"
 
 
 def _without_head(trained: nn.Module) -> tuple[nn.Module, bytes | None]:

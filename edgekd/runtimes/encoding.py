@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekd.errors import BundleError
+from edgekd.errors import BundleError, DataError
 
 Array = NDArray[Any]
 
@@ -134,8 +134,14 @@ def encode_input(
 
     Raises:
         BundleError: If layout, type or shape of the file contradict the encoding.
+        DataError: If a sensor's value is NaN or infinite.
     """
     axes = _axes(encoding, source)
+    if encoding.kind == "signal" and not np.isfinite(values).all():
+        raise DataError(
+            f"{encoding.name}: NaN or infinity among the values; a sensor that is missing is fed "
+            "as its mean, which the record of the file holds"
+        )
     encoded = values if encoding.raw else _normalise(values, encoding)
     encoded = np.ascontiguousarray(_as_type(encoded.transpose(axes), info, encoding, source))
     if len(encoded.shape) != len(info.shape) or any(

@@ -4,6 +4,7 @@ edgekd's ResNets and timm's name their stages ``stages``, ``blocks`` or ``layer1
 a network of several sensors has ``encoders``, each with stages of its own.
 """
 
+import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -114,7 +115,7 @@ def _run(network: nn.Module, modules: Sequence[nn.Module], inputs: Sequence[Tens
 def _chain(name: str, stages: Sequence[nn.Module], seen: _Seen) -> Chain:
     ran = [seen.get(id(stage)) for stage in stages]
     tensors = [pair for pair in ran if pair is not None]
-    linked = all(before[1] is after[0] for before, after in zip(tensors, tensors[1:], strict=False))
+    linked = all(before[1] is after[0] for before, after in itertools.pairwise(tensors))
     if not stages or len(tensors) != len(stages) or not linked:
         where = f"encoder {name!r}" if name else "the network"
         raise ModelError(

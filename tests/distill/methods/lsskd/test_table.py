@@ -57,7 +57,7 @@ def test_two_processes_end_with_one_table():
     workers = [context.Process(target=share, args=(rank, 29561, queue)) for rank in range(2)]
     for worker in workers:
         worker.start()
-    found = dict((rank, rest) for rank, *rest in (queue.get(), queue.get()))
+    found = {rank: rest for rank, *rest in (queue.get(), queue.get())}
     for worker in workers:
         worker.join()
     assert found[0] == found[1]
