@@ -10,7 +10,9 @@
 (any name)                ``(N,)``, chosen by ``recipe.group``: rows that stay in one split
 ========================  =======================================================================
 
-Images and signals may come together: then every sample has both. Pickled objects are never loaded. The range of image values follows from the type, and of floats
+Images and signals may come together: then every sample has both.
+
+Pickled objects are never loaded. The range of image values follows from the type, and of floats
 from the whole array, never from one image:
 see :func:`edgekd.data.arrays.to_uint8`.
 """

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
@@ -47,9 +47,9 @@ class Run:
     """Every input of the network."""
     num_samples: int = 0
     """Of the training split: what a batch's ``indices`` count."""
-    device: torch.device = torch.device("cpu")
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     """Where batches come from and the module is trained."""
-    console: Console = SilentConsole()
+    console: Console = field(default_factory=SilentConsole)
     """Hears what the method chooses by itself."""
 
 

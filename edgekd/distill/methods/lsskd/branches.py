@@ -127,7 +127,7 @@ class Branch(nn.Module):
 
 
 def as_sequence(answer: Tensor) -> Tensor:
-    """``(B, C, H, W)`` maps, ``(B, N, C)`` tokens or ``(B, C)`` vectors as ``(B, C, positions)``."""
+    """Maps ``(B, C, H, W)``, tokens ``(B, N, C)``, vectors ``(B, C)`` as ``(B, C, positions)``."""
     if answer.ndim == _MAP_AXES:
         return answer.flatten(2)
     return answer.unsqueeze(2) if answer.ndim == _VECTOR_AXES else answer.transpose(1, 2)
