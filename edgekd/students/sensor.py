@@ -173,13 +173,17 @@ class _Arguments(Record):
 
 
 _FUSIONS: Final = {"late": LateFusion, "cross-attention": CrossAttention}
-_ENCODERS: Final = {"conv": ConvEncoder, "transformer": TransformerEncoder}
+_ENCODERS: Final[Mapping[str, type[ConvEncoder] | type[TransformerEncoder]]] = {
+    "conv": ConvEncoder,
+    "transformer": TransformerEncoder,
+}
 
 
 def _encoder(part: _Input, arguments: _Arguments) -> tuple[nn.Module, int]:
     """The encoder of one input, and the channels of what it answers."""
     if part.kind == "signal":
         channels, length = part.shape[0], part.shape[-1]
+        encoder: ConvEncoder | TransformerEncoder
         encoder = _ENCODERS[arguments.encoder](channels, length, arguments.width)
         return encoder, encoder.num_features
     return _image_encoder(part, arguments)

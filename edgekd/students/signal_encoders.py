@@ -136,7 +136,8 @@ def attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         ``(..., Q, D)``.
     """
     scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-2, -1)
-    return scores.softmax(dim=-1) @ value
+    found: Tensor = scores.softmax(dim=-1) @ value
+    return found
 
 
 def _conv(in_channels: int, out_channels: int, kernel: int, stride: int) -> nn.Conv2d:

@@ -75,7 +75,7 @@ def _stages(network: nn.Module) -> tuple[nn.Module, ...]:
         container = getattr(network, name, None)
         if isinstance(container, nn.Sequential | nn.ModuleList) and len(container) > 0:
             return tuple(container)
-    numbered = []
+    numbered: list[nn.Module] = []
     while isinstance(
         stage := getattr(network, _NUMBERED.format(len(numbered) + 1), None), nn.Module
     ):

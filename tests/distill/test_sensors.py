@@ -47,7 +47,7 @@ def data(tmp_path_factory):
 @pytest.fixture(scope="module")
 def fused(data, tmp_path_factory):
     folder = tmp_path_factory.mktemp("fused") / "run"
-    return folder, distill(recipe(data), folder)
+    return folder, distill(recipe(data, epochs=25), folder)
 
 
 def test_a_bundle_of_two_sensors_holds_what_each_needs(fused):
