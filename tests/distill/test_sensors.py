@@ -120,6 +120,7 @@ def test_image_and_vector_are_one_sample(tmp_path):
     assert record.preprocess.inputs[1].shape == (2, 1)
 
 
+@pytest.mark.filterwarnings("ignore:.*half of the calls spread")
 def test_exported_files_take_named_inputs_and_answer_alike(fused, data, tmp_path):
     folder, record = fused
     plan = ExportRecipe(data=str(data), int8=True, num_calibration=64, **GROUPS)
