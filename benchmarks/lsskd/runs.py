@@ -30,7 +30,9 @@ def test_top1(record: dict) -> float:
 
 def append(results: Path, key: dict, record: dict) -> None:
     """Add one row as soon as it is there; a row that is there already stays as it is."""
-    before = [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
+    before = (
+        [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
+    )
     if any(all(row.get(name) == value for name, value in key.items()) for row in before):
         return
     with results.open("a") as file:

@@ -25,7 +25,7 @@ class DataRecipe(Section):
     """Groups that are test, for example the subjects that are left out; needs ``group``."""
     val_groups: tuple[str, ...] = ()
     """Groups that are val; drawn off train with ``val_fraction`` if left out."""
-    modalities: tuple[str, ...] | None = None
+    modalities: tuple[str, ...] = ()
     """Which modalities of an ``.npz`` are used, ``image`` for its images; all if left out."""
     max_bad_files: Annotated[int, Field(ge=0)] = 10
     """How many unreadable files are skipped (each is named) before it is an error."""

@@ -71,7 +71,7 @@ def open_npz(path: Path, recipe: DataRecipe, console: Console) -> Contents:
             f"{path}: expected images 'x', signals 'x_<name>' or both, found neither, but "
             f"{', '.join(arrays) or 'nothing'}"
         )
-    for name, array in {**signals, _IMAGE: labels if images is None else images}.items():
+    for name, array in {**signals, "images": labels if images is None else images}.items():
         if len(array) != len(labels):
             raise DataError(f"{path}: {name} has {len(array)} rows, the labels {len(labels)}")
     common: dict[str, Any] = {
@@ -107,15 +107,14 @@ def open_npz(path: Path, recipe: DataRecipe, console: Console) -> Contents:
 
 
 def _chosen(
-    wanted: tuple[str, ...] | None, pixels: Pixels | None, windows: Arrays, path: Path
+    wanted: tuple[str, ...], pixels: Pixels | None, windows: Arrays, path: Path
 ) -> tuple[str, ...]:
     """Names of the modalities to use, in the order of the file."""
     present = (*(() if pixels is None else (_IMAGE,)), *windows)
-    unknown = [name for name in wanted or () if name not in present]
-    if unknown or wanted == ():
-        found = f"no modality {unknown[0]!r}" if unknown else "no modality was named"
-        raise DataError(f"{path}: {found}; it has {', '.join(present)}")
-    return present if wanted is None else tuple(name for name in present if name in wanted)
+    unknown = [name for name in wanted if name not in present]
+    if unknown:
+        raise DataError(f"{path}: no modality {unknown[0]!r}; it has {', '.join(present)}")
+    return tuple(name for name in present if name in wanted) if wanted else present
 
 
 def _read(path: Path, group: str | None) -> dict[str, NDArray[Any]]:

@@ -53,7 +53,7 @@ def open_dataset(recipe: DataRecipe, console: Console, *, task: Task = "classifi
         MissingExtraError: If a package is needed that is not installed.
     """
     contents = _read(recipe, console)
-    if recipe.modalities is not None and not recipe.data.lower().endswith(".npz"):
+    if recipe.modalities and not recipe.data.lower().endswith(".npz"):
         raise DataError(
             f"{recipe.data}: has one modality; only an .npz has several to choose from, leave "
             "modalities out"

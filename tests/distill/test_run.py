@@ -100,12 +100,12 @@ def test_a_method_without_the_teacher_it_needs_fails_before_training(tmp_path):
         distill(recipe(method="kd"), tmp_path / "student")
 
 
-def test_sensor_windows_are_refused_with_the_reason(tmp_path):
+def test_a_student_of_images_is_refused_sensor_windows_with_the_reason(tmp_path):
     rng = np.random.default_rng(0)
     path = tmp_path / "sensors.npz"
     labels = np.arange(60) % 2
     np.savez(path, x_acc=rng.normal(size=(60, 3, 20)).astype(np.float32), y=labels)
-    with pytest.raises(DataError, match="take images"):
+    with pytest.raises(ModelError, match="takes one image, the data have acc"):
         distill(recipe(data=str(path)), tmp_path / "run")
 
 

@@ -7,7 +7,7 @@ from edgekd.distill.losses.logits import kd_loss
 from edgekd.distill.methods.kd import LogitDistillation
 from edgekd.distill.methods.none import LabelsOnly
 from edgekd.distill.methods.protocol import Batch
-from edgekd.distill.methods.table import METHODS, make_method
+from edgekd.distill.methods.table import make_method
 from edgekd.errors import ModelError
 from edgekd.teachers.protocol import TeacherOutput
 
@@ -57,7 +57,7 @@ def test_kd_without_a_teacher_is_refused_when_it_is_made():
         make_method(recipe(method="kd"))
 
 
-@pytest.mark.parametrize("name", sorted(METHODS.keys() - {"cdd"}))
+@pytest.mark.parametrize("name", ["none", "kd"])
 def test_a_method_without_additions_leaves_the_student_alone(name):
     method = make_method(recipe(method=name, teacher="t"))
     student = nn.Linear(2, 2)
