@@ -10,7 +10,7 @@ from edgekd.console import SilentConsole
 from edgekd.data.cache import InputSource
 from edgekd.data.open import open_dataset
 from edgekd.distill.run import distill
-from edgekd.errors import DataError, ModelError
+from edgekd.errors import ModelError
 from edgekd.evaluate.classification import predict
 from edgekd.students.build import load_student
 
