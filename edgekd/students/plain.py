@@ -49,23 +49,15 @@ def require_plain(
             "something that was for training only is left: train it again"
         )
     plain.load_state_dict(weights)
-    cost = count_cost(network, input_shapes)
-    expected = count_cost(plain, input_shapes)
+    # Both on the CPU in the same memory layout: then they take the same kernels.
+    trained = copy.deepcopy(network).cpu().to(memory_format=torch.contiguous_format)
+    cost, expected = (count_cost(part, input_shapes) for part in (trained, plain))
     if cost != expected:
         raise ModelError(
             f"the network has {cost.num_params:,} parameters and {cost.macs:,} MACs, a plain "
             f"{arch.family} network of its shape {expected.num_params:,} and {expected.macs:,}; "
             "train it again"
         )
-    _require_same_answer(network, plain, arch, input_shapes)
-    return cost
-
-
-def _require_same_answer(
-    network: nn.Module, plain: nn.Module, arch: ArchSpec, input_shapes: Sequence[tuple[int, ...]]
-) -> None:
-    # Both on the CPU in the same memory layout: then they take the same kernels.
-    trained = copy.deepcopy(network).cpu().to(memory_format=torch.contiguous_format)
     noise = torch.Generator().manual_seed(0)
     inputs = [torch.randn(2, *shape, generator=noise) for shape in input_shapes]
     if not torch.equal(trained.eval()(*inputs), plain.eval()(*inputs)):
@@ -73,3 +65,4 @@ def _require_same_answer(
             f"the network answers otherwise than a plain {arch.family} network with its weights; "
             "something that was for training only still takes part"
         )
+    return cost
