@@ -14,7 +14,7 @@ from edgekd.config.methods import (
 )
 from edgekd.config.read import build_recipe, parse_assignments, read_recipe, to_toml
 from edgekd.config.section import Section
-from edgekd.config.train import AugmentRecipe, PrecisionChoice, TrainRecipe
+from edgekd.config.train import AugmentRecipe, PrecisionChoice, SettledRecipe, TrainRecipe
 
 __all__ = [
     "AugmentRecipe",
@@ -28,6 +28,7 @@ __all__ = [
     "PrecisionChoice",
     "RetrievalRecipe",
     "Section",
+    "SettledRecipe",
     "SoftLabelsRecipe",
     "TrainRecipe",
     "TransformationName",

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from edgekd.config import TrainRecipe
+from edgekd.config import SettledRecipe
 from edgekd.distill.losses.logits import label_loss
 from edgekd.distill.methods.lsskd.past import Past
 from edgekd.distill.methods.lsskd.probe import plain_answer, zero_inputs
@@ -27,7 +27,7 @@ class ProgressiveSelfDistillation(Method):
     _run: Run
     _past: Past
 
-    def __init__(self, recipe: TrainRecipe) -> None:
+    def __init__(self, recipe: SettledRecipe) -> None:
         if recipe.teacher is not None:
             raise ModelError(
                 "method ps-kd learns from its own past; remove --teacher, or choose kd or lsskd"

@@ -21,7 +21,8 @@ class Net(nn.Module):
 
 
 def recipe(**changes):
-    return TrainRecipe(data="x", student="resnet8", method="ps-kd", epochs=2, **changes)
+    plan = {"data": "x", "student": "resnet8", "method": "ps-kd", "epochs": 2}
+    return TrainRecipe(**plan, **changes).settled(9)
 
 
 def test_the_second_epoch_learns_from_label_and_past_answer():

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from edgekd.config import TrainRecipe
+from edgekd.config import SettledRecipe
 from edgekd.distill.losses.logits import kd_loss
 from edgekd.distill.methods.labels import detached
 from edgekd.distill.methods.lsskd.branches import LayeredNetwork, LayeredOutput
@@ -39,7 +39,7 @@ class LayeredSelfDistillation(Method):
     _past: Past
     _transformations: Transformations
 
-    def __init__(self, recipe: TrainRecipe) -> None:
+    def __init__(self, recipe: SettledRecipe) -> None:
         self.recipe = recipe
         self.teacher_needs = frozenset[Capability]({"logits"} if recipe.teacher else ())
         self._objective = Objective(recipe=recipe.lsskd, label_smoothing=recipe.label_smoothing)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from edgekd.config import TrainRecipe
+from edgekd.config import SettledRecipe
 from edgekd.distill.methods.lsskd.soft_labels import (
     Answers,
     Memory,
@@ -37,7 +37,7 @@ class Past:
 
     def __init__(
         self,
-        recipe: TrainRecipe,
+        recipe: SettledRecipe,
         run: Run,
         module: nn.Module,
         *,
