@@ -2,9 +2,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from edgekd.data.preprocess import encode_images
+from edgekd.data.preprocess import encode_images, encode_signals
 from edgekd.evaluate.classification import answers, evaluate, normalise, predict, to_view
-from edgekd.records import ImageInput
+from edgekd.records import ImageInput, SignalInput
 
 SPEC = ImageInput(channels=3, height=4, width=4, mean=(0.1, 0.2, 0.3), std=(0.5, 0.6, 0.7))
 PIXELS = np.random.default_rng(0).integers(0, 256, size=(10, 4, 4, 3), dtype=np.uint8)
@@ -32,6 +32,13 @@ def test_training_and_device_see_the_same_tensor():
     trained = normalise(to_view(PIXELS, CPU), SPEC).numpy()
     device = encode_images(PIXELS, SPEC, layout="NCHW")
     np.testing.assert_allclose(trained, device, atol=1e-6)
+
+
+def test_a_window_is_normalised_as_on_a_device_and_not_scaled():
+    spec = SignalInput(name="a", channels=2, length=3, mean=(1.0, -2.0), std=(2.0, 0.5))
+    windows = np.random.default_rng(0).normal(size=(4, 2, 3)).astype(np.float32)
+    trained = normalise(to_view(windows, CPU), spec).numpy()
+    np.testing.assert_allclose(trained, encode_signals(windows, spec), atol=1e-6)
 
 
 def test_predictions_come_in_order_whatever_the_batches():
