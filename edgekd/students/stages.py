@@ -40,7 +40,8 @@ def find_chains(network: nn.Module, inputs: Sequence[Tensor]) -> tuple[Chain, ..
         inputs: One batch per input, for a run in eval mode that shows who reads whose answer.
 
     Raises:
-        ModelError: If no stages are found, or they do not read each other's answers.
+        ModelError: If no stages are found, they do not read each other's answers, or these are
+            overwritten.
     """
     encoders = getattr(network, "encoders", None)
     parts = dict(encoders.items()) if isinstance(encoders, nn.ModuleDict) else {"": network}
@@ -88,8 +89,9 @@ def _children(stages: Sequence[nn.Module]) -> tuple[nn.Module, ...]:
     return tuple(last) if isinstance(last, nn.Sequential) else ()
 
 
-_Seen = dict[int, tuple[Tensor, Tensor]]
-"""Module id -> the very tensors it read and answered."""
+_Seen = dict[int, tuple[Tensor, Tensor, int]]
+"""Module id -> the very tensors it read and answered, and how often the answer had been written
+to when it came; torch counts."""
 
 
 @torch.no_grad()
@@ -98,7 +100,7 @@ def _run(network: nn.Module, modules: Sequence[nn.Module], inputs: Sequence[Tens
 
     def read(module: nn.Module, arguments: tuple[Any, ...], output: Any) -> None:
         if len(arguments) == 1 and isinstance(output, Tensor):
-            seen[id(module)] = (arguments[0], output)
+            seen[id(module)] = (arguments[0], output, output._version)
 
     hooks = [module.register_forward_hook(read) for module in modules]
     training = [part for part in network.modules() if part.training]
@@ -116,6 +118,11 @@ def _chain(name: str, stages: Sequence[nn.Module], seen: _Seen) -> Chain:
     ran = [seen.get(id(stage)) for stage in stages]
     tensors = [pair for pair in ran if pair is not None]
     linked = all(before[1] is after[0] for before, after in itertools.pairwise(tensors))
+    if any(answer._version != version for _, answer, version in tensors):
+        raise ModelError(
+            "the network overwrites what its stages answer, so nothing beside it can read it; "
+            "layered self-distillation needs another student"
+        )
     if not stages or len(tensors) != len(stages) or not linked:
         where = f"encoder {name!r}" if name else "the network"
         raise ModelError(
@@ -126,6 +133,6 @@ def _chain(name: str, stages: Sequence[nn.Module], seen: _Seen) -> Chain:
     return Chain(
         name=name,
         stages=tuple(stages),
-        shapes=tuple(tuple(answer.shape[1:]) for _, answer in tensors),
-        tail=tuple(block for block, (x, y) in blocks if x.shape == y.shape),
+        shapes=tuple(tuple(answer.shape[1:]) for _, answer, _ in tensors),
+        tail=tuple(block for block, (x, y, _) in blocks if x.shape == y.shape),
     )

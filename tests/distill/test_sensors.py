@@ -25,6 +25,11 @@ from edgekd.students.build import load_student
 GROUPS = {"group": "subject", "test_groups": ("6",), "val_groups": ("5",)}
 
 
+class Deaf(SilentConsole):
+    def warn(self, text):
+        """A busy machine is no failure of this test."""
+
+
 def recipe(data, **changes):
     plan = {
         "data": str(data),
@@ -120,7 +125,6 @@ def test_image_and_vector_are_one_sample(tmp_path):
     assert record.preprocess.inputs[1].shape == (2, 1)
 
 
-@pytest.mark.filterwarnings("ignore:.*half of the calls spread")
 def test_exported_files_take_named_inputs_and_answer_alike(fused, data, tmp_path):
     folder, record = fused
     plan = ExportRecipe(data=str(data), int8=True, num_calibration=64, **GROUPS)
@@ -131,7 +135,7 @@ def test_exported_files_take_named_inputs_and_answer_alike(fused, data, tmp_path
         assert model.num_params <= record.num_params
         assert model.parity.top1_agreement > 0.9
     report = bench([tmp_path / "out"], BenchRecipe(data=str(data), num_threads=(1,), num_calls=3,
-                   num_warmup=1, min_seconds=0.0, **GROUPS), SilentConsole())  # fmt: skip
+                   num_warmup=1, min_seconds=0.0, **GROUPS), Deaf())  # fmt: skip
     assert len(report) == 4
     assert all(m.metric is not None and m.metric.value > 0.8 for m in report)
     candidate = select([tmp_path / "out" / models[0].file], baseline=False)[0]

@@ -45,6 +45,22 @@ def test_a_network_without_a_chain_is_refused():
         find_chains(nn.Linear(3, 2), [torch.zeros(1, 3)])
 
 
+def test_answers_that_are_overwritten_are_refused():
+    class Greedy(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.stages = nn.ModuleList([nn.Linear(3, 3), nn.Linear(3, 3)])
+
+        def forward(self, x):
+            first = self.stages[0](x)
+            second = self.stages[1](first)
+            first += 1
+            return second
+
+    with pytest.raises(ModelError, match="overwrites what its stages answer"):
+        find_chains(Greedy(), [torch.zeros(1, 3)])
+
+
 def test_answers_come_in_the_order_asked_for():
     first, second = nn.Linear(2, 3), nn.Linear(3, 4)
     with outputs_of([second, first]) as found:
