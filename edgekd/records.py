@@ -55,7 +55,11 @@ class ImageInput(Record):
 
 
 class SignalInput(Record):
-    """How one sensor window ``(C, T)`` becomes an input tensor: ``x = (value - mean) / std``."""
+    """How one sensor window ``(C, T)`` becomes an input tensor: ``x = (value - mean) / std``.
+
+    Where ``clip`` is given, ``x`` is then limited to ``[-clip, clip]``: a rare extreme must not
+    cost int8 the resolution of everything else.
+    """
 
     kind: Literal["signal"] = "signal"
     name: str
@@ -63,6 +67,8 @@ class SignalInput(Record):
     length: int = Field(ge=1)
     mean: tuple[float, ...]
     std: tuple[Annotated[float, Field(gt=0)], ...]
+    clip: float | None = Field(default=None, gt=0)
+    """In standard deviations."""
 
     @model_validator(mode="after")
     def _one_value_per_channel(self) -> Self:

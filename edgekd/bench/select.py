@@ -14,6 +14,7 @@ from edgekd.records import (
     InputSpec,
     Precision,
     Preprocess,
+    SignalInput,
     Task,
     TensorSpec,
 )
@@ -173,11 +174,17 @@ def _encoding(spec: InputSpec, tensor: TensorSpec, *, raw: bool) -> InputEncodin
         std=spec.std,
         layout=tensor.layout,
         raw=raw and isinstance(spec, ImageInput),
+        clip=spec.clip if isinstance(spec, SignalInput) else None,
     )
 
 
 def _torch_encoding(spec: InputSpec) -> InputEncoding:
     layout = "NCHW" if isinstance(spec, ImageInput) else "NCT"
     return InputEncoding(
-        name=spec.name, kind=spec.kind, mean=spec.mean, std=spec.std, layout=layout
+        name=spec.name,
+        kind=spec.kind,
+        mean=spec.mean,
+        std=spec.std,
+        layout=layout,
+        clip=spec.clip if isinstance(spec, SignalInput) else None,
     )

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edgekd.evaluate.metrics import metrics_of
-from edgekd.records import InputSpec, Metric, SplitName, Task
+from edgekd.records import InputSpec, Metric, SignalInput, SplitName, Task
 from edgekd.students.head import deployed_answer
 
 Arrays = tuple[NDArray[Any], ...]
@@ -26,7 +26,7 @@ class Source(Protocol):
 
 
 def normalise(view: Tensor, spec: InputSpec) -> Tensor:
-    """``(view - mean) / std`` per channel, same shape.
+    """``(view - mean) / std`` per channel, limited where the spec says so; same shape.
 
     Args:
         view: ``(B, C, H, W)`` in [0, 1] of an image, ``(B, C, T)`` of a sensor.
@@ -35,7 +35,10 @@ def normalise(view: Tensor, spec: InputSpec) -> Tensor:
     shape = (1, -1, *(1,) * (view.ndim - 2))
     mean = torch.tensor(spec.mean, dtype=view.dtype, device=view.device).view(shape)
     std = torch.tensor(spec.std, dtype=view.dtype, device=view.device).view(shape)
-    return (view - mean) / std
+    normalised = (view - mean) / std
+    if isinstance(spec, SignalInput) and spec.clip is not None:
+        return normalised.clamp(-spec.clip, spec.clip)
+    return normalised
 
 
 def normalise_all(views: Sequence[Tensor], specs: Sequence[InputSpec]) -> tuple[Tensor, ...]:

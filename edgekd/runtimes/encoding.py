@@ -51,6 +51,8 @@ class InputEncoding:
     std: tuple[float, ...]
     layout: str
     raw: bool = False
+    clip: float | None = None
+    """Limit of a sensor's normalised values, in standard deviations."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for a job file."""
@@ -254,7 +256,7 @@ def _normalise(values: Array, encoding: InputEncoding) -> NDArray[np.float32]:
         mean, std = mean[:, None], std[:, None]
     scaled -= mean
     scaled /= std
-    return scaled
+    return scaled if encoding.clip is None else np.clip(scaled, -encoding.clip, encoding.clip)
 
 
 def _as_type(values: Array, info: TensorInfo, encoding: InputEncoding, source: str) -> Array:

@@ -35,10 +35,11 @@ def test_training_and_device_see_the_same_tensor():
 
 
 def test_a_window_is_normalised_as_on_a_device_and_not_scaled():
-    spec = SignalInput(name="a", channels=2, length=3, mean=(1.0, -2.0), std=(2.0, 0.5))
+    spec = SignalInput(name="a", channels=2, length=3, mean=(1.0, -2.0), std=(2.0, 0.5), clip=1.5)
     windows = np.random.default_rng(0).normal(size=(4, 2, 3)).astype(np.float32)
     trained = normalise(to_view(windows, CPU), spec).numpy()
     np.testing.assert_allclose(trained, encode_signals(windows, spec), atol=1e-6)
+    assert abs(trained).max() == 1.5
 
 
 def test_predictions_come_in_order_whatever_the_batches():

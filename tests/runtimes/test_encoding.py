@@ -60,6 +60,15 @@ def test_windows_are_normalised_over_their_middle_axis_and_may_be_turned():
     np.testing.assert_array_equal(turned, [[[0, 0], [1, 1], [2, 2]]])
 
 
+def test_extremes_are_limited_in_standard_deviations():
+    encoding = InputEncoding(
+        name="acc", kind="signal", mean=(1.0,), std=(2.0,), layout="NCT", clip=3.0
+    )
+    info = TensorInfo(name="acc", shape=(None, 1, 3), dtype="float32")
+    window = np.array([[[-99.0, 3.0, 99.0]]], np.float32)
+    np.testing.assert_array_equal(encode_input(window, info, encoding), [[[-3, 1, 3]]])
+
+
 @pytest.mark.parametrize("broken", [np.nan, np.inf])
 def test_a_window_with_a_hole_is_refused_and_the_way_out_named(broken):
     encoding = InputEncoding(name="acc", kind="signal", mean=(1.0,), std=(2.0,), layout="NCT")
