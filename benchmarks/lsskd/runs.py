@@ -40,9 +40,9 @@ def append(results: Path, key: dict, record: dict) -> None:
 
 
 def summary(values: list[float]) -> str:
-    """Mean and sample standard deviation of fractions, in per cent."""
-    spread = statistics.stdev(values) if len(values) > 1 else 0.0
-    return f"{100 * statistics.mean(values):.2f} ± {100 * spread:.2f}"
+    """Mean and sample standard deviation of fractions, in per cent; one value has no spread."""
+    mean = f"{100 * statistics.mean(values):.2f}"
+    return f"{mean} ± {100 * statistics.stdev(values):.2f}" if len(values) > 1 else mean
 
 
 def minutes(records: list[dict]) -> float:
