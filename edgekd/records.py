@@ -48,9 +48,18 @@ class ImageInput(Record):
             raise ValueError(f"mean and std need {self.channels} values each")
         return self
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """``(C, H, W)``: what the network takes, without the batch axis."""
+        return self.channels, self.height, self.width
+
 
 class SignalInput(Record):
-    """How one sensor window ``(C, T)`` becomes an input tensor: ``x = (value - mean) / std``."""
+    """How one sensor window ``(C, T)`` becomes an input tensor: ``x = (value - mean) / std``.
+
+    Where ``clip`` is given, ``x`` is then limited to ``[-clip, clip]``: a rare extreme must not
+    cost int8 the resolution of everything else.
+    """
 
     kind: Literal["signal"] = "signal"
     name: str
@@ -58,12 +67,19 @@ class SignalInput(Record):
     length: int = Field(ge=1)
     mean: tuple[float, ...]
     std: tuple[Annotated[float, Field(gt=0)], ...]
+    clip: float | None = Field(default=None, gt=0)
+    """In standard deviations."""
 
     @model_validator(mode="after")
     def _one_value_per_channel(self) -> Self:
         if not len(self.mean) == len(self.std) == self.channels:
             raise ValueError(f"mean and std need {self.channels} values each")
         return self
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """``(C, T)``: what the network takes, without the batch axis."""
+        return self.channels, self.length
 
 
 InputSpec = Annotated[ImageInput | SignalInput, Field(discriminator="kind")]

@@ -9,6 +9,7 @@ import torch
 from edgekd.bundle import write_bundle
 from edgekd.records import DataRef, Preprocess, Provenance, StudentBundle
 from edgekd.students.build import build_student, parse_student
+from edgekd.students.count import count_cost
 from edgekd.students.head import IdentityNetwork, head_tensors
 
 
@@ -40,6 +41,7 @@ def write_tiny_bundle(
         whole = IdentityNetwork(module, len(labels)).eval()
         head = safetensors.torch.save(head_tensors(whole))
     weights = safetensors.torch.save(module.state_dict())
+    cost = count_cost(module, [image.shape])
     record = StudentBundle(
         task="classification" if head is None else "retrieval",
         training_head_sha256=None if head is None else hashlib.sha256(head).hexdigest(),
@@ -47,8 +49,8 @@ def write_tiny_bundle(
         preprocess=preprocess,
         labels=labels,
         weights_sha256=hashlib.sha256(weights).hexdigest(),
-        num_params=sum(p.numel() for p in module.parameters()),
-        macs=1,
+        num_params=cost.num_params,
+        macs=cost.macs,
         metrics=(),
         provenance=Provenance(
             data=DataRef(source="x", fingerprint="x", num_samples={}),

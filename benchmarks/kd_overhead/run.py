@@ -47,8 +47,8 @@ class Pixels:
     def __len__(self) -> int:
         return len(self.array)
 
-    def __getitem__(self, indices: np.ndarray) -> np.ndarray:
-        return self.array[indices]
+    def __getitem__(self, indices: np.ndarray) -> tuple[np.ndarray, ...]:
+        return (self.array[indices],)
 
 
 class FrozenTeacher:
@@ -96,9 +96,9 @@ def edgekd_seconds(recipe: TrainRecipe, teacher: FrozenTeacher, steps: int) -> f
     pixels = Pixels(steps * recipe.batch_size)
     fabric = launch(recipe)
     batches = Batches(
-        pixels=pixels,
+        source=pixels,
         labels=np.arange(len(pixels)) % 10,
-        augment=resolve_augment(recipe.augment, SPEC, num_classes=10),
+        augment=resolve_augment(recipe.augment, (SPEC,), num_classes=10),
         batch_size=recipe.batch_size,
         seed=0,
         rank=0,
@@ -112,7 +112,7 @@ def edgekd_seconds(recipe: TrainRecipe, teacher: FrozenTeacher, steps: int) -> f
             method=make_method(recipe),
             teacher=teacher,
             batches=batches,
-            spec=SPEC,
+            specs=(SPEC,),
             validate=lambda _: Metric(name="top1", value=0.0, split="val", num_samples=1),
             folder=Path(folder),
             facts={"recipe": {}, "data": ""},

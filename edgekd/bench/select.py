@@ -14,6 +14,7 @@ from edgekd.records import (
     InputSpec,
     Precision,
     Preprocess,
+    SignalInput,
     Task,
     TensorSpec,
 )
@@ -115,8 +116,10 @@ def _described(bare: Candidate, record_path: Path) -> Candidate:
             f"{bare.path}: not the file that {record_path.name} describes (its sha256 differs); "
             "export again, or remove the record to measure the file without it"
         )
-    if len(record.inputs) != len(record.preprocess.inputs):
-        raise BundleError(f"{record_path}: inputs and preprocessing differ in number; export again")
+    if len(record.inputs) != len(record.preprocess.inputs) or len(_paired(record)) != len(
+        record.inputs
+    ):
+        raise BundleError(f"{record_path}: inputs and preprocessing differ; export again")
     return Candidate(
         path=bare.path,
         file=bare.file,
@@ -131,9 +134,18 @@ def _described(bare: Candidate, record_path: Path) -> Candidate:
         task=record.task,
         encodings=tuple(
             _encoding(spec, tensor, raw=record.input_encoding == "uint8")
-            for spec, tensor in zip(record.preprocess.inputs, record.inputs, strict=True)
+            for spec, tensor in _paired(record)
         ),
     )
+
+
+def _paired(record: ExportedModel) -> list[tuple[InputSpec, TensorSpec]]:
+    """Each input's preprocessing and tensor: by name where there are several."""
+    specs, tensors = record.preprocess.inputs, record.inputs
+    if len(tensors) == 1:
+        return [(specs[0], tensors[0])]
+    by_name = {tensor.name: tensor for tensor in tensors}
+    return [(spec, by_name[spec.name]) for spec in specs if spec.name in by_name]
 
 
 def _bundle(folder: Path) -> Candidate:
@@ -162,11 +174,17 @@ def _encoding(spec: InputSpec, tensor: TensorSpec, *, raw: bool) -> InputEncodin
         std=spec.std,
         layout=tensor.layout,
         raw=raw and isinstance(spec, ImageInput),
+        clip=spec.clip if isinstance(spec, SignalInput) else None,
     )
 
 
 def _torch_encoding(spec: InputSpec) -> InputEncoding:
     layout = "NCHW" if isinstance(spec, ImageInput) else "NCT"
     return InputEncoding(
-        name=spec.name, kind=spec.kind, mean=spec.mean, std=spec.std, layout=layout
+        name=spec.name,
+        kind=spec.kind,
+        mean=spec.mean,
+        std=spec.std,
+        layout=layout,
+        clip=spec.clip if isinstance(spec, SignalInput) else None,
     )

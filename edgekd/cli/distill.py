@@ -13,13 +13,18 @@ from edgekd.config import TrainRecipe
 from edgekd.errors import UsageError
 
 _FLAGS: Final = (
-    Flag("student", ("--student", "--model"), "What to train: resnet8, resnet18, timm:NAME, ..."),
+    Flag(
+        "student",
+        ("--student", "--model"),
+        "What to train: resnet8, timm:NAME, ...; sensor data default to sensor.",
+    ),
     Flag(
         "teacher", ("--teacher",), "Bundle folder, .pt2, .onnx, .keras, SavedModel, or timm:NAME."
     ),
     Flag("method", ("--method",), "How to distil; none learns from labels alone.", required=True),
     Flag("kd.temperature", ("--temperature",), "Softmax temperature of kd."),
     Flag("kd.kd_weight", ("--kd-weight",), "Share of the soft loss of kd, 0 to 1."),
+    Flag("lsskd.branch", ("--branch",), "Branches of lsskd: copied stages, or light ones."),
     Flag("cdd.target_macs", ("--target-macs",), "Share of the MACs that cdd leaves, 0 to 1."),
     Flag("cdd.target_params", ("--target-params",), "Share of the parameters that cdd leaves."),
     Flag(
@@ -53,7 +58,8 @@ def command(
 
     if "method" not in recipe.model_fields_set:
         raise UsageError(
-            "no --method given: kd learns from --teacher, none from labels alone (the baseline)"
+            "no --method given: kd learns from --teacher, lsskd from itself, none from labels "
+            "alone (the baseline)"
         )
     bundle = distill(recipe, output, console=terminal, resume=resume, overwrite=overwrite)
     show_bundle(terminal, bundle, output)

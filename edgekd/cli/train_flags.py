@@ -25,6 +25,7 @@ TRAIN_FLAGS: Final = (
     Flag(
         "pretrained", ("--pretrained",), "Start timm networks from published weights; may download."
     ),
+    Flag("label_fraction", ("--label-fraction",), "Share of the training labels to use, 0 to 1."),
     Flag("epochs", ("--epochs",), "Passes over the training data."),
     Flag("batch_size", ("--batch-size",), "Samples per step."),
     Flag("optimizer", ("--optimizer",), "Stochastic gradient descent or AdamW."),

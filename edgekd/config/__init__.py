@@ -3,7 +3,15 @@
 from edgekd.config.bench import BenchRecipe
 from edgekd.config.data import DataRecipe
 from edgekd.config.export import ExportRecipe
-from edgekd.config.methods import CddRecipe, KdRecipe, MethodName, RetrievalRecipe
+from edgekd.config.methods import (
+    CddRecipe,
+    KdRecipe,
+    LsskdRecipe,
+    MethodName,
+    RetrievalRecipe,
+    SoftLabelsRecipe,
+    TransformationName,
+)
 from edgekd.config.read import build_recipe, parse_assignments, read_recipe, to_toml
 from edgekd.config.section import Section
 from edgekd.config.train import AugmentRecipe, PrecisionChoice, SettledRecipe, TrainRecipe
@@ -15,12 +23,15 @@ __all__ = [
     "DataRecipe",
     "ExportRecipe",
     "KdRecipe",
+    "LsskdRecipe",
     "MethodName",
     "PrecisionChoice",
     "RetrievalRecipe",
     "Section",
     "SettledRecipe",
+    "SoftLabelsRecipe",
     "TrainRecipe",
+    "TransformationName",
     "build_recipe",
     "parse_assignments",
     "read_recipe",

@@ -7,14 +7,17 @@ from pydantic import Field, model_validator
 
 from edgekd.config.section import Section
 
-MethodName = Literal["none", "kd", "cdd"]
+MethodName = Literal["none", "kd", "cdd", "ps-kd", "lsskd"]
+TransformationName = Literal["rotate", "colour", "patches", "reverse", "negate", "permute", "scale"]
 
 READERS: Final[Mapping[str, tuple[MethodName, ...]]] = {
-    "kd": ("kd", "cdd"),
+    "kd": ("kd", "cdd", "lsskd"),
     "cdd": ("cdd",),
     "retrieval.temperature": ("kd", "cdd"),
     "retrieval.kl_weight": ("kd", "cdd"),
     "retrieval.fit_weight": ("kd",),  # cdd has one of its own
+    "soft_labels": ("ps-kd", "lsskd"),
+    "lsskd": ("lsskd",),
 }
 """Tables and fields that not every method reads, and the methods that do."""
 
@@ -67,6 +70,54 @@ class CddRecipe(Section):
         if self.mask == "magnitude" and self.target_macs is None and self.target_params is None:
             raise ValueError("mask magnitude has no end of its own; give a target too")
         return self
+
+
+class SoftLabelsRecipe(Section):
+    """Labels softened by what the network answered before; PS-KD (ICCV 2021), arXiv:2006.12000."""
+
+    weight: Annotated[float, Field(ge=0, lt=1)] = 0.8  # PS-KD, section 4: alpha_T
+    """Alpha_T: share of the past answer in the last epoch; in epoch e (from 0) of E it is
+    ``weight * (e + 1) / E``. 0 keeps the labels hard."""
+    temperature: Annotated[float, Field(gt=0, le=100)] = 1.0
+    """Of the softmax that is remembered."""
+    source: Literal["auto", "table", "previous", "ema"] = "auto"
+    """``table`` remembers what was answered for every sample; ``previous`` runs the network as it
+    was an epoch ago, ``ema`` its moving average. ``auto`` takes the table where it fits."""
+    table_limit_mb: Annotated[int, Field(ge=1, le=1_000_000)] = 256
+    """Largest table, in MB of half precision; it is part of every checkpoint."""
+    ema_decay: Annotated[float, Field(gt=0, lt=1)] = 0.999
+    """Per step, for ``ema``."""
+
+
+class LsskdRecipe(Section):
+    """Layered self-supervised distillation, arXiv:2506.07055; a reconstruction.
+
+    The paper publishes neither weights nor temperatures; the defaults follow its two ingredients,
+    HSAKD (IJCAI 2021, arXiv:2107.13715) and PS-KD, where those say something.
+    """
+
+    branch: Literal["copy", "light"] = "copy"
+    """A branch after a stage is a copy of all stages behind it, or one 1x1 convolution."""
+    num_branches: Annotated[int, Field(ge=1, le=100)] | None = None
+    """How many stages have one, counted from the last; all of them if left out."""
+    transformations: tuple[TransformationName, ...] | Literal["auto"] = "auto"
+    """What is to be told apart besides the class. ``auto``: rotations for square colour images,
+    patches for others; for sensors reversal, negation, permuted segments and scaling."""
+    head_weight: Annotated[float, Field(gt=0, le=100)] = 1.0
+    """Weight of each branch's cross-entropy over classes and transformations."""
+    kl_weight: Annotated[float, Field(ge=0, le=100)] = 1.0
+    """Beta: weight of what the deepest branch teaches the others and the network itself; 0 is
+    off."""
+    kl_ramp_epochs: Annotated[int, Field(ge=1, le=100_000)] = 20
+    """Epochs over which ``kl_weight`` rises to its value."""
+    temperature: Annotated[float, Field(gt=0, le=100)] = 3.0  # HSAKD's code
+    """Softmax temperature of that teaching."""
+    feature_weight: Annotated[float, Field(ge=0, le=100)] = 0.05
+    """Delta: weight of the distance of a branch's pooled features from the last stage's; 0 is
+    off."""
+    teacher_weight: Annotated[float, Field(ge=0, le=100)] = 1.0
+    """Weight of an external teacher's divergence, softened as ``kd.temperature`` says; of use with
+    a teacher only, which the paper does not have."""
 
 
 class RetrievalRecipe(Section):

@@ -7,7 +7,15 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import AliasChoices, Field, model_validator
 
 from edgekd.config.data import DataRecipe
-from edgekd.config.methods import READERS, CddRecipe, KdRecipe, MethodName, RetrievalRecipe
+from edgekd.config.methods import (
+    READERS,
+    CddRecipe,
+    KdRecipe,
+    LsskdRecipe,
+    MethodName,
+    RetrievalRecipe,
+    SoftLabelsRecipe,
+)
 from edgekd.config.section import Section
 from edgekd.records import Task
 
@@ -45,7 +53,10 @@ class TrainRecipe(DataRecipe):
     """Everything ``edgekd teach`` and ``edgekd distill`` can be told."""
 
     task: Task = "classification"
-    student: Annotated[str, Field(validation_alias=AliasChoices("student", "model"))]
+    student: Annotated[
+        str | None, Field(validation_alias=AliasChoices("student", "model"), default=None)
+    ]
+    """What to train. Sensor data have one student, ``sensor``, and need not name it."""
     student_options: dict[str, Any] = Field(default_factory=dict)
     """Arguments of the architecture, for example ``{width = 32}``."""
     weights: Path | None = None
@@ -54,6 +65,9 @@ class TrainRecipe(DataRecipe):
     """Start a timm student or teacher from its published weights; may download."""
     teacher: str | None = None
     method: MethodName = "none"
+    label_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Share of the training samples, class by class, that are trained on; the others are left
+    out. Drawn with ``seed``; a smaller share is part of a larger one."""
     input_size: Annotated[int, Field(ge=4, le=4096)] | None = None
     fit: Literal["crop", "squash", "pad"] = "crop"
 
@@ -81,6 +95,8 @@ class TrainRecipe(DataRecipe):
     kd: KdRecipe = KdRecipe()
     retrieval: RetrievalRecipe = RetrievalRecipe()
     cdd: CddRecipe = CddRecipe()
+    soft_labels: SoftLabelsRecipe = SoftLabelsRecipe()
+    lsskd: LsskdRecipe = LsskdRecipe()
 
     def unread(self) -> dict[str, str]:
         """What the recipe's method, and its task, do not look at."""
@@ -103,6 +119,18 @@ class TrainRecipe(DataRecipe):
         if not isinstance(values, Mapping) or values.get("task") != "retrieval":
             return values
         return {**_RETRIEVAL_DEFAULTS, **values}
+
+    @model_validator(mode="after")
+    def _fits_its_own_past(self) -> Self:
+        if self.method not in ("ps-kd", "lsskd"):
+            return self
+        if self.task != "classification":
+            raise ValueError(f"method {self.method} softens class labels; it is not for retrieval")
+        if self.augment.mixup or self.augment.cutmix:
+            raise ValueError(
+                f"mixup and cutmix blend two samples; method {self.method} remembers single ones"
+            )
+        return self
 
     @model_validator(mode="after")
     def _fits_retrieval(self) -> Self:

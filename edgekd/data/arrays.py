@@ -74,6 +74,29 @@ class ArraySignals:
         return windows[rows].astype(np.float32)
 
 
+class ArrayMixed:
+    """Serves an image and signals per sample; see :class:`edgekd.data.dataset.Reader`.
+
+    Args:
+        images: For specs of images.
+        signals: For specs of signals.
+    """
+
+    def __init__(self, images: ArrayImages, signals: ArraySignals) -> None:
+        self._images = images
+        self._signals = signals
+
+    def load(self, rows: Indices, spec: InputSpec) -> NDArray[Any]:
+        """``rows`` of the input that ``spec`` describes.
+
+        Raises:
+            DataError: If there is no such modality, or its shape is not the spec's.
+        """
+        if isinstance(spec, SignalInput):
+            return self._signals.load(rows, spec)
+        return self._images.load(rows, spec)
+
+
 def image_contents(images: Pixels, **rows: Any) -> Contents:
     """Contents for images in memory; ``rows`` are the remaining fields of :class:`Contents`.
 

@@ -1,6 +1,7 @@
 """Decoded samples for training: in memory where they fit, decoded on demand where not."""
 
 import math
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -69,6 +70,35 @@ class PixelSource:
                 kept[block] = self._samples.load(block, self._spec)
                 tracker.advance(len(block))
         return kept
+
+
+class InputSource:
+    """Samples of every input of a network by index: one :class:`PixelSource` per input.
+
+    Args:
+        samples: One split.
+        specs: What to decode to, one per input.
+        console: Shows a progress bar while samples are decoded into memory.
+
+    Raises:
+        DataError: If a file cannot be read any more, or the data lack an input.
+    """
+
+    def __init__(
+        self, samples: Samples, specs: Sequence[InputSpec], *, console: Console | None = None
+    ) -> None:
+        self._parts = tuple(PixelSource(samples, spec, console=console) for spec in specs)
+
+    def __len__(self) -> int:
+        return len(self._parts[0])
+
+    def __getitem__(self, indices: Indices) -> tuple[NDArray[Any], ...]:
+        """One array of ``n`` decoded samples per input, for ``(n,)`` positions.
+
+        Raises:
+            DataError: If a file cannot be read any more.
+        """
+        return tuple(part[indices] for part in self._parts)
 
 
 def _element(spec: InputSpec) -> tuple[np.dtype[Any], tuple[int, ...]]:

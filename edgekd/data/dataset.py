@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from edgekd.records import DataRef, InputSpec, SplitName
 
-DataKind = Literal["image", "signal"]
+DataKind = Literal["image", "signal", "mixed"]
+"""``mixed`` holds an image and signals per sample."""
 Indices = NDArray[np.int64]
 
 
@@ -76,7 +77,7 @@ class Dataset:
             classes of the training split come first. For classification that is all of them; for
             retrieval they are identities, and ``val`` and ``test`` may hold others.
         splits: Always ``train``, ``val`` and ``test``.
-        modalities: Name to ``(C, T)`` for signals; empty for images.
+        modalities: Name to ``(C, T)`` for every signal in use; empty where there are images alone.
         fingerprint: Hex sha256 over content, label and split of every sample; the same for a
             folder and a zip of it, and unchanged when files are renamed.
         skipped_files: Files that could not be read.

@@ -2,21 +2,26 @@
 
 ========================  =======================================================================
 ``x`` / ``images``        ``(N, H, W)`` or ``(N, H, W, C)`` with 1, 3 or 4 channels; 4 is RGBA
-``x_<name>``              ``(N, C, T)``, one array per modality, numbers of any kind
+``x_<name>``              ``(N, C, T)``, one array per modality, numbers of any kind; lengths may
+                          differ, and ``(N, C)`` is a vector: one time step
 ``y`` / ``labels``        ``(N,)``, integers or text
 ``split``                 ``(N,)`` text, optional: train, val or test
 ``class_names``           ``(K,)`` text, optional, for integer labels 0 to K - 1
 (any name)                ``(N,)``, chosen by ``recipe.group``: rows that stay in one split
 ========================  =======================================================================
 
+Images and signals may come together: then every sample has both.
+
 Pickled objects are never loaded. The range of image values follows from the type, and of floats
 from the whole array, never from one image:
 see :func:`edgekd.data.arrays.to_uint8`.
 """
 
+import re
 import struct
 import zipfile
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,6 +31,8 @@ from numpy.typing import NDArray
 from edgekd.config import DataRecipe
 from edgekd.console import Console
 from edgekd.data.arrays import (
+    ArrayImages,
+    ArrayMixed,
     Arrays,
     ArraySignals,
     digest_rows,
@@ -34,12 +41,18 @@ from edgekd.data.arrays import (
     to_uint8,
 )
 from edgekd.data.dataset import Contents, Indices
+from edgekd.data.images import Pixels
 from edgekd.data.splits import SPLIT_SPELLINGS
 from edgekd.data.store import refuse_bomb
 from edgekd.errors import DataError
 from edgekd.records import SplitName
 
 _NAMES: Final = ("x", "images", "y", "labels", "split", "class_names")
+_IMAGE: Final = "image"
+"""Name of the images among the modalities."""
+_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+_WINDOW_AXES: Final = 3  # (N, C, T)
+_VECTOR_AXES: Final = 2  # (N, C)
 
 
 def open_npz(path: Path, recipe: DataRecipe, console: Console) -> Contents:
@@ -53,9 +66,11 @@ def open_npz(path: Path, recipe: DataRecipe, console: Console) -> Contents:
     labels, class_names = _labels(arrays, path)
     signals = {name[2:]: a for name, a in arrays.items() if name.startswith("x_") and name != "x_"}
     images = _pick(arrays, ("x", "images"), path)
-    if (images is None) == (not signals):
-        found = "both" if signals else f"neither, but {', '.join(arrays) or 'nothing'}"
-        raise DataError(f"{path}: expected either images 'x' or signals 'x_<name>', found {found}")
+    if images is None and not signals:
+        raise DataError(
+            f"{path}: expected images 'x', signals 'x_<name>' or both, found neither, but "
+            f"{', '.join(arrays) or 'nothing'}"
+        )
     for name, array in {**signals, "images": labels if images is None else images}.items():
         if len(array) != len(labels):
             raise DataError(f"{path}: {name} has {len(array)} rows, the labels {len(labels)}")
@@ -66,16 +81,40 @@ def open_npz(path: Path, recipe: DataRecipe, console: Console) -> Contents:
         "given_splits": _splits(arrays, len(labels), path),
         "groups": _groups(arrays, recipe.group, len(labels), path),
     }
-    if images is not None:
-        return image_contents(to_uint8(images, source=str(path), console=console), **common)
-    _check_signals(signals, path)
-    return Contents(
-        kind="signal",
-        reader=ArraySignals(signals),
-        digests=digest_rows(signals.values()),
-        modalities={name: (a.shape[1], a.shape[2]) for name, a in signals.items()},
-        **common,
+    pixels = None if images is None else to_uint8(images, source=str(path), console=console)
+    windows = _checked_signals(signals, path)
+    # Over everything there is, so that a subset of the modalities is split as the whole.
+    digests = digest_rows([*([] if pixels is None else [pixels]), *windows.values()])
+    chosen = _chosen(recipe.modalities, pixels, windows, path)
+    used = {name: windows[name] for name in chosen if name in windows}
+    if pixels is None or _IMAGE not in chosen:
+        return Contents(
+            kind="signal",
+            reader=ArraySignals(used),
+            digests=digests,
+            modalities={name: (a.shape[1], a.shape[2]) for name, a in used.items()},
+            **common,
+        )
+    contents = replace(image_contents(pixels, **common), digests=digests)
+    if not used:
+        return contents
+    return replace(
+        contents,
+        kind="mixed",
+        reader=ArrayMixed(ArrayImages(pixels), ArraySignals(used)),
+        modalities={name: (a.shape[1], a.shape[2]) for name, a in used.items()},
     )
+
+
+def _chosen(
+    wanted: tuple[str, ...], pixels: Pixels | None, windows: Arrays, path: Path
+) -> tuple[str, ...]:
+    """Names of the modalities to use, in the order of the file."""
+    present = (*(() if pixels is None else (_IMAGE,)), *windows)
+    unknown = [name for name in wanted if name not in present]
+    if unknown:
+        raise DataError(f"{path}: no modality {unknown[0]!r}; it has {', '.join(present)}")
+    return tuple(name for name in present if name in wanted) if wanted else present
 
 
 def _read(path: Path, group: str | None) -> dict[str, NDArray[Any]]:
@@ -168,10 +207,21 @@ def _text(values: NDArray[Any]) -> list[str]:
     return [str(value) for value in values.tolist()]
 
 
-def _check_signals(signals: Arrays, path: Path) -> None:
-    for name, windows in signals.items():
-        if windows.ndim != 3 or windows.dtype.kind not in "uif" or 0 in windows.shape:
+def _checked_signals(signals: Arrays, path: Path) -> dict[str, NDArray[Any]]:
+    """``(N, C, T)`` per modality; a vector has one time step."""
+    checked = {}
+    for name, values in signals.items():
+        windows = values[:, :, None] if values.ndim == _VECTOR_AXES else values
+        if windows.ndim != _WINDOW_AXES or windows.dtype.kind not in "uif" or 0 in windows.shape:
             raise DataError(
-                f"{path}: x_{name} is {windows.dtype} {windows.shape}; expected numbers (N, C, T)"
+                f"{path}: x_{name} is {values.dtype} {values.shape}; expected numbers (N, C, T), "
+                "or (N, C) for a vector"
+            )
+        if _NAME.fullmatch(name) is None or name == _IMAGE:
+            raise DataError(
+                f"{path}: x_{name}: a modality becomes the name of a model's input; letters, "
+                "digits and underscores, beginning with a letter, and not 'image'"
             )
         refuse_nan(windows, f"x_{name}", str(path))
+        checked[name] = windows
+    return checked

@@ -53,6 +53,11 @@ def open_dataset(recipe: DataRecipe, console: Console, *, task: Task = "classifi
         MissingExtraError: If a package is needed that is not installed.
     """
     contents = _read(recipe, console)
+    if recipe.modalities and not recipe.data.lower().endswith(".npz"):
+        raise DataError(
+            f"{recipe.data}: has one modality; only an .npz has several to choose from, leave "
+            "modalities out"
+        )
     if task == "retrieval":
         contents = _by_identity(contents)
     _check_class_names(contents.class_names)

@@ -42,10 +42,15 @@ def assign_splits(
     whole groups are drawn instead and classes fall as they may. For retrieval each identity (the
     class there) is such a group: what is looked for must not be known from training.
 
+    ``recipe.test_groups`` and ``recipe.val_groups`` name whole groups instead, for leaving
+    subjects out.
+
     Raises:
         DataError: If there are too few distinct samples of a class (or too few groups) to draw
-            from, no training rows, or a group in two splits.
+            from, no training rows, a group in two splits, or a named group is not there.
     """
+    if recipe.test_groups:
+        return _leave_groups_out(contents, recipe)
     given = contents.given_splits
     val, test = recipe.split
     groups = contents.groups
@@ -63,6 +68,31 @@ def assign_splits(
     if "test" not in given:
         missing["test"] = test
     return _draw(contents, list(given), groups, missing)
+
+
+def _leave_groups_out(contents: Contents, recipe: DataRecipe) -> tuple[SplitName, ...]:
+    """The named groups for test and val, the others for train; val is drawn where not named."""
+    groups = contents.groups
+    if groups is None:
+        raise DataError(f"{recipe.data}: has no groups to leave out; test_groups needs a column")
+    if contents.given_splits is not None:
+        raise DataError(f"{recipe.data}: brings a split of its own; leave test_groups out")
+    named = {**dict.fromkeys(recipe.val_groups, "val"), **dict.fromkeys(recipe.test_groups, "test")}
+    unknown = sorted(named.keys() - set(groups))
+    if unknown:
+        raise DataError(
+            f"{recipe.data}: no group {unknown[0]!r} in {recipe.group}; it has "
+            f"{', '.join(sorted(set(groups)))}"
+        )
+    splits: list[SplitName] = [_named_split(named.get(group)) for group in groups]
+    if "train" not in splits:
+        raise DataError(f"{recipe.data}: every group is val or test; leave some for train")
+    missing: dict[SplitName, float] = {} if recipe.val_groups else {"val": recipe.val_fraction}
+    return _draw(contents, splits, groups, missing)
+
+
+def _named_split(name: str | None) -> SplitName:
+    return SPLIT_SPELLINGS[name] if name is not None else "train"
 
 
 def _draw(

@@ -5,7 +5,7 @@ the global batch before it is cut among processes: a resumed run and a run on se
 the same views.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +16,7 @@ from torchvision.transforms import RandAugment
 from torchvision.transforms.v2 import CutMix, MixUp, RandomChoice
 
 from edgekd.config import AugmentRecipe
-from edgekd.records import ImageInput
+from edgekd.records import ImageInput, InputSpec
 
 _NATURAL_CHANNELS = 3  # grey data sets here are symbols; a mirrored digit is another symbol
 
@@ -38,12 +38,15 @@ class Augment:
         )
 
 
-def resolve_augment(recipe: AugmentRecipe, spec: ImageInput, *, num_classes: int) -> Augment:
-    """Fill in what the recipe leaves to ``auto`` from the kind of images."""
-    natural = spec.channels == _NATURAL_CHANNELS
+def resolve_augment(
+    recipe: AugmentRecipe, specs: Sequence[InputSpec], *, num_classes: int
+) -> Augment:
+    """Fill in what the recipe leaves to ``auto`` from the kind of images; signals stay as is."""
+    image = next((spec for spec in specs if isinstance(spec, ImageInput)), None)
+    natural = image is not None and image.channels == _NATURAL_CHANNELS
     padding = recipe.crop_padding
     if padding == "auto":
-        padding = spec.width // 8 if natural else 0
+        padding = image.width // 8 if image is not None and natural else 0
     mixers = []
     if recipe.mixup:
         mixers.append(MixUp(alpha=recipe.mixup, num_classes=num_classes))

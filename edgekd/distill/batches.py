@@ -7,24 +7,25 @@ run continues with exactly the batch that the uninterrupted run would have seen.
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from edgekd.data.cache import PixelSource
 from edgekd.distill.augment import Augment, crop_and_flip, rand_augment
 from edgekd.distill.sampling import Sampler, Shuffled
-from edgekd.evaluate.classification import to_view
+from edgekd.evaluate.classification import Source, to_view
 
 
 @dataclass(frozen=True, kw_only=True)
 class View:
     """One process's share of one step."""
 
-    images: Tensor
-    """``(B, C, H, W)`` float in [0, 1], augmented, not normalised."""
+    inputs: tuple[Tensor, ...]
+    """One per input of the network, augmented, not normalised: ``(B, C, H, W)`` float in [0, 1]
+    of images, ``(B, C, T)`` of a sensor."""
     targets: Tensor
     """``(B,)`` class indices, or ``(B, K)`` probabilities when images were mixed."""
     indices: Tensor
@@ -38,7 +39,7 @@ class Batches:
     ``batch_size`` counts the samples of all processes together; each takes a contiguous part of it.
     """
 
-    pixels: PixelSource
+    source: Source
     labels: NDArray[np.int64]
     augment: Augment
     batch_size: int
@@ -62,46 +63,65 @@ class Batches:
         return self.order.steps_per_epoch
 
     def epoch(self, epoch: int, *, first_step: int = 0) -> Iterator[View]:
-        """The views of one epoch from ``first_step`` on; pixels are read one step ahead."""
+        """The views of one epoch from ``first_step`` on; samples are read one step ahead."""
         order = self.order.epoch(epoch)
         with ThreadPoolExecutor(max_workers=1) as reader:
-            ahead: Future[_Pixels] = reader.submit(self._read, order, epoch, first_step)
+            ahead: Future[_Read] = reader.submit(self._read, order, epoch, first_step)
             for step in range(first_step, self.steps_per_epoch):
                 ready = ahead.result()
                 if step + 1 < self.steps_per_epoch:
                     ahead = reader.submit(self._read, order, epoch, step + 1)
                 yield self._view(ready, epoch, step)
 
-    def _read(self, order: NDArray[np.int64], epoch: int, step: int) -> "_Pixels":
+    def _read(self, order: NDArray[np.int64], epoch: int, step: int) -> "_Read":
         chosen = order[step * self.batch_size : (step + 1) * self.batch_size]
         first = len(chosen) * self.rank // self.world_size
         last = len(chosen) * (self.rank + 1) // self.world_size
         rng = np.random.default_rng([self.seed, epoch, step])
-        pixels = crop_and_flip(self.pixels[chosen], self.augment, rng)
-        return _Pixels(pixels=pixels[first:last], indices=chosen[first:last], first=first)
+        samples = tuple(
+            crop_and_flip(values, self.augment, rng) if _is_image(values) else values
+            for values in self.source[chosen]
+        )
+        mine = tuple(values[first:last] for values in samples)
+        return _Read(samples=mine, indices=chosen[first:last], first=first)
 
-    def _view(self, read: "_Pixels", epoch: int, step: int) -> View:
+    def _view(self, read: "_Read", epoch: int, step: int) -> View:
         # Everything that uses torch's global generator runs here, in the training thread.
         seed = int(np.random.default_rng([self.seed, epoch, step, 1]).integers(2**30))
-        pixels = read.pixels
-        if self.augment.randaugment:
-            pixels = rand_augment(pixels, self.augment.randaugment, seed=seed + read.first)
-        images = to_view(pixels, self.device)
+        inputs = tuple(self._input(values, seed + read.first) for values in read.samples)
         targets = torch.from_numpy(self.labels[read.indices]).to(self.device)
         if self.augment.mix is not None:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed)
-                images, targets = self.augment.mix(images, targets)
+                inputs, targets = self._mixed(inputs, targets)
         return View(
-            images=images,
+            inputs=inputs,
             targets=targets,
             indices=torch.from_numpy(read.indices).to(self.device),
         )
 
+    def _input(self, samples: NDArray[Any], seed: int) -> Tensor:
+        if self.augment.randaugment and _is_image(samples):
+            samples = rand_augment(samples, self.augment.randaugment, seed=seed)
+        return to_view(samples, self.device)
+
+    def _mixed(
+        self, inputs: tuple[Tensor, ...], targets: Tensor
+    ) -> tuple[tuple[Tensor, ...], Tensor]:
+        """A network of one image alone: several inputs would have to be mixed alike."""
+        if self.augment.mix is None:
+            return inputs, targets
+        image, mixed = self.augment.mix(inputs[0], targets)
+        return (image,), mixed
+
+
+def _is_image(samples: NDArray[Any]) -> bool:
+    return samples.dtype == np.uint8
+
 
 @dataclass(frozen=True, kw_only=True)
-class _Pixels:
-    pixels: NDArray[np.uint8]
+class _Read:
+    samples: tuple[NDArray[Any], ...]
     indices: NDArray[np.int64]
     first: int
     """Position in the global batch of this process's first sample."""

@@ -13,7 +13,7 @@ from edgekd.console import Console
 from edgekd.distill.batches import Batches
 from edgekd.distill.checkpoint import Checkpoint
 from edgekd.distill.methods.protocol import Method
-from edgekd.records import ImageInput, Metric
+from edgekd.records import InputSpec, Metric
 from edgekd.teachers.protocol import Teacher
 
 
@@ -26,7 +26,7 @@ class Job:
     method: Method
     teacher: Teacher | None
     batches: Batches
-    spec: ImageInput
+    specs: tuple[InputSpec, ...]
     validate: Callable[[nn.Module], Metric]
     folder: Path
     facts: dict[str, Any]

@@ -22,7 +22,7 @@ from edgekd.distill.methods.protocol import Batch, Run
 from edgekd.distill.optimization import learning_rate, make_average, make_optimizer
 from edgekd.distill.precision import ChosenPrecision, autocast, faster_precision
 from edgekd.errors import DivergenceError, InterruptedRun
-from edgekd.evaluate.classification import normalise
+from edgekd.evaluate.classification import normalise_all
 
 
 class Loop:
@@ -31,8 +31,16 @@ class Loop:
     def __init__(self, job: Job, student: nn.Module, checkpoint: Checkpoint | None) -> None:
         self.job = job
         recipe, fabric = job.recipe, job.fabric
-        shape = (job.spec.channels, job.spec.height, job.spec.width)
-        job.method.enter(Run(input_shape=shape, steps_per_epoch=job.batches.steps_per_epoch))
+        job.method.enter(
+            Run(
+                input_shape=job.specs[0].shape,
+                steps_per_epoch=job.batches.steps_per_epoch,
+                inputs=job.specs,
+                num_samples=len(job.batches.labels),
+                device=job.fabric.device,
+                console=job.console,
+            )
+        )
         if checkpoint is not None:
             job.method.load_state(checkpoint.parts.get("method", {}))
         self.module = fabric.to_device(job.method.attach(student))
@@ -117,10 +125,10 @@ class Loop:
     def _batch(self, view: View) -> Batch:
         teacher = self.job.teacher
         return Batch(
-            inputs=normalise(view.images, self.job.spec),
+            inputs=normalise_all(view.inputs, self.job.specs),
             targets=view.targets,
             indices=view.indices,
-            teacher=teacher(view.images) if teacher is not None else None,
+            teacher=teacher(view.inputs[0]) if teacher is not None else None,
         )
 
     def _close_epoch(self, clock: float) -> None:
@@ -155,10 +163,8 @@ class Loop:
             self.wrapped.train()
 
     def _save_or_stop(self, stop: StopRequest, *, last: bool) -> None:
-        requested = stop.requested
-        if self.job.fabric.world_size > 1:  # all processes stop after the same step
-            requested = self.job.fabric.strategy.reduce_boolean_decision(requested, all=False)
-        due = time.monotonic() - self._saved_at > 60 * self.job.recipe.checkpoint_minutes
+        late = time.monotonic() - self._saved_at > 60 * self.job.recipe.checkpoint_minutes
+        requested, due = self._agreed(stop.requested, late)
         if requested or (due and not last):
             self._save()
         if requested:
@@ -168,11 +174,23 @@ class Loop:
                 "goes on"
             )
 
+    def _agreed(self, *wishes: bool) -> list[bool]:
+        """What any process wishes, all do after the same step."""
+        fabric = self.job.fabric
+        if fabric.world_size == 1:
+            return list(wishes)
+        mine = torch.tensor(wishes, dtype=torch.int32, device=fabric.device)
+        found = fabric.all_reduce(mine, reduce_op="max")
+        if not isinstance(found, Tensor):
+            raise TypeError(f"expected a tensor of wishes, found {type(found).__name__}")
+        return [bool(wish) for wish in found.tolist()]
+
     def _save(self) -> None:
         self._saved_at = time.monotonic()
+        state = self.job.method.state()  # may gather from all processes, so all of them ask
         if not self.job.fabric.is_global_zero:
             return
-        parts = {"student": self.module.state_dict(), "method": self.job.method.state()}
+        parts = {"student": self.module.state_dict(), "method": state}
         if self.average is not None:
             parts["average"] = self.average.state_dict()
         checkpoint = Checkpoint(

@@ -9,8 +9,9 @@ from torch import nn
 
 from edgekd.config import SettledRecipe, TrainRecipe
 from edgekd.console import Console
-from edgekd.data.cache import PixelSource
+from edgekd.data.cache import InputSource
 from edgekd.data.dataset import Dataset
+from edgekd.data.few_labels import keep_labels
 from edgekd.data.open import open_dataset
 from edgekd.data.preprocess import suggest_preprocess
 from edgekd.distill.augment import resolve_augment
@@ -25,21 +26,26 @@ from edgekd.students.pretrained import pretrained_preprocess
 
 @dataclass(frozen=True, kw_only=True)
 class Material:
-    """The opened data set, how its samples become inputs, and its decoded pixels."""
+    """The opened data set, how its samples become inputs, and they themselves, decoded."""
 
     task: Task
     dataset: Dataset
     preprocess: Preprocess
-    pixels: dict[SplitName, PixelSource]
+    sources: dict[SplitName, InputSource]
+
+    @property
+    def input_shapes(self) -> list[tuple[int, ...]]:
+        """Of every input of the network, without the batch axis."""
+        return [spec.shape for spec in self.preprocess.inputs]
 
     def validate(self, module: nn.Module) -> Metric:
         """The metric that stands for the task, on the validation split."""
-        val, spec = self.dataset.splits["val"], self.preprocess.image
+        val = self.dataset.splits["val"]
         return evaluate(
             module,
-            self.pixels["val"],
+            self.sources["val"],
             val.labels,
-            spec,
+            self.preprocess.inputs,
             split="val",
             task=self.task,
             cameras=val.cameras,
@@ -48,7 +54,7 @@ class Material:
     def score(self, module: nn.Module, split: SplitName) -> tuple[Metric, ...]:
         """The task's metrics of a network on a split, the one that stands for it first."""
         samples = self.dataset.splits[split]
-        found = predict(module, self.pixels[split], self.preprocess.image)
+        found = predict(module, self.sources[split], self.preprocess.inputs)
         return metrics_of(self.task, found, samples.labels, samples.cameras, split=split)
 
 
@@ -56,18 +62,20 @@ def open_material(recipe: TrainRecipe, console: Console) -> Material:
     """Open the recipe's data and decode what fits into memory.
 
     Raises:
-        DataError: If the data cannot be opened or trained on, or holds no images.
+        DataError: If the data cannot be opened or trained on, or do not suit task or augmentation.
     """
     dataset = open_dataset(recipe, console, task=recipe.task)
-    if dataset.kind != "image":
-        raise DataError(
-            f"{recipe.data}: holds sensor windows; the students of this edgekd take images"
-        )
+    if recipe.label_fraction < 1:
+        dataset = keep_labels(dataset, recipe.label_fraction, seed=recipe.seed, console=console)
+    if dataset.kind != "image" and recipe.task == "retrieval":
+        raise DataError(f"{recipe.data}: holds sensor windows; retrieval is for images")
+    if dataset.kind != "image" and (recipe.augment.mixup or recipe.augment.cutmix):
+        raise DataError(f"{recipe.data}: holds sensor windows; mixup and cutmix blend images")
     preprocess = suggest_preprocess(dataset, input_size=recipe.input_size, fit=recipe.fit)
     preprocess = pretrained_preprocess(recipe, preprocess)
-    spec = preprocess.image
-    pixels = {name: PixelSource(samples, spec) for name, samples in dataset.splits.items()}
-    return Material(task=recipe.task, dataset=dataset, preprocess=preprocess, pixels=pixels)
+    specs = preprocess.inputs
+    sources = {name: InputSource(samples, specs) for name, samples in dataset.splits.items()}
+    return Material(task=recipe.task, dataset=dataset, preprocess=preprocess, sources=sources)
 
 
 def make_batches(
@@ -81,7 +89,7 @@ def make_batches(
     train = material.dataset.splits["train"]
     augment = resolve_augment(
         recipe.augment,
-        material.preprocess.image,
+        material.preprocess.inputs,
         num_classes=len(material.dataset.train_class_names),
     )
     console.info(
@@ -89,7 +97,7 @@ def make_batches(
         f"{recipe.lr:g}; {augment.describe()}"
     )
     batches = Batches(
-        pixels=material.pixels["train"],
+        source=material.sources["train"],
         labels=train.labels,
         augment=augment,
         batch_size=min(recipe.batch_size, len(train)),

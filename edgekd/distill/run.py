@@ -29,10 +29,11 @@ from edgekd.distill.workspace import claim_workspace, comparable, open_workspace
 from edgekd.errors import DataError
 from edgekd.evaluate.classification import answers
 from edgekd.evaluate.metrics import metrics_of
-from edgekd.records import ArchSpec, Provenance, StudentBundle
-from edgekd.students.build import build_student, parse_student
-from edgekd.students.count import Cost, count_cost
+from edgekd.records import ArchSpec, InputSpec, Provenance, StudentBundle
+from edgekd.students.build import build_student, parse_student_for
+from edgekd.students.count import count_cost
 from edgekd.students.head import EmbeddingNetwork, IdentityNetwork, head_tensors
+from edgekd.students.plain import require_plain
 from edgekd.students.pretrained import load_initial_weights
 from edgekd.teachers.open import open_teacher
 from edgekd.teachers.protocol import Capability, Teacher, TeacherOutput
@@ -87,7 +88,7 @@ def distill(
         method=method,
         teacher=teacher,
         batches=make_batches(settled, material, fabric, console),
-        spec=material.preprocess.image,
+        specs=material.preprocess.inputs,
         validate=material.validate,
         folder=output,
         facts={"recipe": comparable(recipe), "data": material.dataset.fingerprint},
@@ -97,12 +98,13 @@ def distill(
     if checkpoint is None and fabric.is_global_zero:
         claim_workspace(output, recipe)
     trained, head = _without_head(loop.run())
-    cost = _cost(trained, material)
+    finished = method.finished_arch(arch)
+    cost = require_plain(trained, finished, material.input_shapes)
 
     weights = safetensors.torch.save(_plain_tensors(trained.state_dict()))
     record = StudentBundle(
         task=recipe.task,
-        arch=method.finished_arch(arch),
+        arch=finished,
         preprocess=material.preprocess,
         labels=material.dataset.train_class_names,
         weights_sha256=hashlib.sha256(weights).hexdigest(),
@@ -154,7 +156,7 @@ def _introduce(teacher: Teacher, material: Material, fabric: Fabric, console: Co
     """Say how good the teacher is here: a wrong normalisation shows before hours are spent."""
     val = material.dataset.splits["val"]
     found = answers(
-        lambda view: _deployed(teacher(view)), material.pixels["val"], device=fabric.device
+        lambda view: _deployed(teacher(view)), material.sources["val"], device=fabric.device
     )
     metric = metrics_of(material.task, found, val.labels, val.cameras, split="val")[0]
     chance = 1 / len(np.unique(val.labels))
@@ -173,25 +175,27 @@ def _build(
     recipe: TrainRecipe, material: Material, fabric: Fabric, console: Console
 ) -> tuple[nn.Module, ArchSpec]:
     """The network to train, with the head that only training needs, and what is deployed of it."""
-    spec = material.preprocess.image
-    arch = parse_student(
+    arch = parse_student_for(
         recipe.student,
         recipe.student_options,
+        inputs=material.preprocess.inputs,
         num_classes=len(material.dataset.train_class_names),
-        in_channels=spec.channels,
-        input_size=(spec.height, spec.width),
         embedding_dim=recipe.retrieval.embedding_dim if recipe.task == "retrieval" else None,
     )
     student = build_student(arch)
     load_initial_weights(student, arch, recipe, console)
-    cost = _cost(student, material)
+    cost = count_cost(student, material.input_shapes)
     console.info(
-        f"{recipe.student}: {cost.num_params:,} parameters, {cost.macs:,} MACs at "
-        f"{spec.height}x{spec.width}"
+        f"{recipe.student or arch.family}: {cost.num_params:,} parameters, {cost.macs:,} MACs for "
+        f"{', '.join(_described(spec) for spec in material.preprocess.inputs)}"
     )
     if isinstance(student, EmbeddingNetwork):
         student = IdentityNetwork(student, arch.num_classes)
     return synchronise_norms(student, fabric), arch
+
+
+def _described(spec: InputSpec) -> str:
+    return f"{spec.name} {'x'.join(str(size) for size in spec.shape)}"
 
 
 def _without_head(trained: nn.Module) -> tuple[nn.Module, bytes | None]:
@@ -199,11 +203,6 @@ def _without_head(trained: nn.Module) -> tuple[nn.Module, bytes | None]:
     if not isinstance(trained, IdentityNetwork):
         return trained, None
     return trained.network, safetensors.torch.save(_plain_tensors(head_tensors(trained)))
-
-
-def _cost(student: nn.Module, material: Material) -> Cost:
-    spec = material.preprocess.image
-    return count_cost(student, [(spec.channels, spec.height, spec.width)])
 
 
 def _provenance(

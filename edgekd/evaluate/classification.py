@@ -1,52 +1,88 @@
-"""Evaluating a torch module on a split, with the pixels and the encoding that a device uses."""
+"""Evaluating a torch module on a split, with the samples and the encoding that a device uses."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from edgekd.data.cache import PixelSource
 from edgekd.evaluate.metrics import metrics_of
-from edgekd.records import ImageInput, Metric, SplitName, Task
+from edgekd.records import InputSpec, Metric, SignalInput, SplitName, Task
 from edgekd.students.head import deployed_answer
 
-
-def normalise(view: Tensor, spec: ImageInput) -> Tensor:
-    """``(B, C, H, W)`` in [0, 1] ``-> (view - mean) / std`` per channel, same shape."""
-    mean = torch.tensor(spec.mean, dtype=view.dtype, device=view.device).view(1, -1, 1, 1)
-    std = torch.tensor(spec.std, dtype=view.dtype, device=view.device).view(1, -1, 1, 1)
-    return (view - mean) / std
+Arrays = tuple[NDArray[Any], ...]
 
 
-def to_view(pixels: NDArray[np.uint8], device: torch.device) -> Tensor:
-    """uint8 ``(B, H, W, C)`` ``->`` float ``(B, C, H, W)`` in [0, 1], channels last in memory."""
-    tensor = torch.from_numpy(pixels).to(device)
+class Source(Protocol):
+    """Decoded samples of every input by index, as :class:`edgekd.data.cache.InputSource`."""
+
+    def __len__(self) -> int:
+        """Samples."""
+
+    def __getitem__(self, indices: NDArray[np.int64]) -> Arrays:
+        """One array of ``n`` samples per input."""
+
+
+def normalise(view: Tensor, spec: InputSpec) -> Tensor:
+    """``(view - mean) / std`` per channel, limited where the spec says so; same shape.
+
+    Args:
+        view: ``(B, C, H, W)`` in [0, 1] of an image, ``(B, C, T)`` of a sensor.
+        spec: Of that input.
+    """
+    shape = (1, -1, *(1,) * (view.ndim - 2))
+    mean = torch.tensor(spec.mean, dtype=view.dtype, device=view.device).view(shape)
+    std = torch.tensor(spec.std, dtype=view.dtype, device=view.device).view(shape)
+    normalised = (view - mean) / std
+    if isinstance(spec, SignalInput) and spec.clip is not None:
+        return normalised.clamp(-spec.clip, spec.clip)
+    return normalised
+
+
+def normalise_all(views: Sequence[Tensor], specs: Sequence[InputSpec]) -> tuple[Tensor, ...]:
+    """:func:`normalise` for every input."""
+    return tuple(normalise(view, spec) for view, spec in zip(views, specs, strict=True))
+
+
+def to_view(samples: NDArray[Any], device: torch.device) -> Tensor:
+    """Decoded samples of one input as a tensor that is not normalised yet.
+
+    Args:
+        samples: uint8 ``(B, H, W, C)`` of an image, float32 ``(B, C, T)`` of a sensor.
+        device: Where to.
+
+    Returns:
+        Float ``(B, C, H, W)`` in [0, 1], channels last in memory; or ``(B, C, T)`` as it was.
+    """
+    tensor = torch.from_numpy(samples).to(device)
+    if samples.dtype != np.uint8:
+        return tensor
     return tensor.permute(0, 3, 1, 2).to(torch.float32).div_(255.0)
 
 
 @torch.no_grad()
 def answers(
-    respond: Callable[[Tensor], Tensor],
-    pixels: PixelSource,
+    respond: Callable[..., Tensor],
+    source: Source,
     *,
     device: torch.device,
     batch_size: int = 256,
 ) -> NDArray[np.float32]:
-    """What ``respond`` gives to the view ``(B, C, H, W)`` of every sample.
+    """What ``respond`` gives to the views of every sample, one positional argument per input.
 
     Logits ``(N, K)`` or embeddings ``(N, D)``.
     """
     parts = []
-    for start in range(0, len(pixels), batch_size):
-        indices = np.arange(start, min(start + batch_size, len(pixels)))
-        view = to_view(pixels[indices], device)
-        parts.append(respond(view).float().cpu().numpy())
+    for start in range(0, len(source), batch_size):
+        indices = np.arange(start, min(start + batch_size, len(source)))
+        views = (to_view(samples, device) for samples in source[indices])
+        parts.append(respond(*views).float().cpu().numpy())
     return np.concatenate(parts)
 
 
-def predict(module: nn.Module, pixels: PixelSource, spec: ImageInput) -> NDArray[np.float32]:
+def predict(module: nn.Module, source: Source, specs: Sequence[InputSpec]) -> NDArray[np.float32]:
     """Logits ``(N, K)`` or embeddings ``(N, D)`` of every sample, as deployed.
 
     In eval mode and fp32; the module's mode is restored.
@@ -56,7 +92,9 @@ def predict(module: nn.Module, pixels: PixelSource, spec: ImageInput) -> NDArray
     module.eval()
     try:
         return answers(
-            lambda view: deployed_answer(module(normalise(view, spec))), pixels, device=device
+            lambda *views: deployed_answer(module(*normalise_all(views, specs))),
+            source,
+            device=device,
         )
     finally:
         module.train(was_training)
@@ -64,9 +102,9 @@ def predict(module: nn.Module, pixels: PixelSource, spec: ImageInput) -> NDArray
 
 def evaluate(
     module: nn.Module,
-    pixels: PixelSource,
+    source: Source,
     labels: NDArray[np.int64],
-    spec: ImageInput,
+    specs: Sequence[InputSpec],
     *,
     split: SplitName,
     task: Task = "classification",
@@ -76,12 +114,12 @@ def evaluate(
 
     Args:
         module: The network, with or without what is for training only.
-        pixels: The split's.
+        source: The split's samples.
         labels: ``(N,)``, classes or identities.
-        spec: The network's input.
+        specs: The network's inputs.
         split: Which split it is.
         task: Which metric.
         cameras: ``(N,)`` where they are known.
     """
-    found = predict(module, pixels, spec)
+    found = predict(module, source, specs)
     return metrics_of(task, found, labels, cameras, split=split)[0]

@@ -21,6 +21,7 @@ from edgekd.export.formats import FORMATS, Source
 from edgekd.export.prepare import input_shape, prepare_for_export
 from edgekd.export.publish import publish
 from edgekd.export.samples import ExportSamples, gather_samples
+from edgekd.export.stripped import require_stripped
 from edgekd.export.tflite_file import require_litert
 from edgekd.export.verify import Verdict, verify
 from edgekd.records import ExportedModel
@@ -71,6 +72,7 @@ def export(
         require_litert()
     with _scratch_folder(output) as work:
         record, student = load_student(bundle_folder)
+        require_stripped(bundle_folder, record, student)
         samples = gather_samples(record, student, recipe, console)
         source = Source(
             bundle_folder=bundle_folder,

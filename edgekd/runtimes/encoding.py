@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekd.errors import BundleError
+from edgekd.errors import BundleError, DataError
 
 Array = NDArray[Any]
 
@@ -51,6 +51,8 @@ class InputEncoding:
     std: tuple[float, ...]
     layout: str
     raw: bool = False
+    clip: float | None = None
+    """Limit of a sensor's normalised values, in standard deviations."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for a job file."""
@@ -134,8 +136,14 @@ def encode_input(
 
     Raises:
         BundleError: If layout, type or shape of the file contradict the encoding.
+        DataError: If a sensor's value is NaN or infinite.
     """
     axes = _axes(encoding, source)
+    if encoding.kind == "signal" and not np.isfinite(values).all():
+        raise DataError(
+            f"{encoding.name}: NaN or infinity among the values; a sensor that is missing is fed "
+            "as its mean, which the record of the file holds"
+        )
     encoded = values if encoding.raw else _normalise(values, encoding)
     encoded = np.ascontiguousarray(_as_type(encoded.transpose(axes), info, encoding, source))
     if len(encoded.shape) != len(info.shape) or any(
@@ -248,7 +256,7 @@ def _normalise(values: Array, encoding: InputEncoding) -> NDArray[np.float32]:
         mean, std = mean[:, None], std[:, None]
     scaled -= mean
     scaled /= std
-    return scaled
+    return scaled if encoding.clip is None else np.clip(scaled, -encoding.clip, encoding.clip)
 
 
 def _as_type(values: Array, info: TensorInfo, encoding: InputEncoding, source: str) -> Array:

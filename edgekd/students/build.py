@@ -1,6 +1,6 @@
 """The table of student families, and the way from a name or a bundle to a module."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
@@ -11,13 +11,14 @@ from torch import nn
 
 from edgekd.bundle import WEIGHTS_FILE, read_bundle, read_training_head
 from edgekd.errors import BundleError, ModelError
-from edgekd.records import ArchSpec, StudentBundle
-from edgekd.students import resnet, timm_family
+from edgekd.records import ArchSpec, ImageInput, InputSpec, StudentBundle
+from edgekd.students import resnet, sensor, timm_family
 from edgekd.students.head import EmbeddingNetwork, IdentityNetwork, with_classifier
 from edgekd.students.surgery import with_widths
 
 FAMILIES: Final[dict[str, ModuleType]] = {
     resnet.FAMILY: resnet,
+    sensor.FAMILY: sensor,
     timm_family.FAMILY: timm_family,  # last: it knows many names, ours go first
 }
 """Family name -> module with ``parse``, ``build`` and ``num_features``. To add one: its file, a
@@ -59,8 +60,55 @@ def parse_student(
     )
 
 
+def parse_student_for(
+    name: str | None,
+    options: Mapping[str, Any],
+    *,
+    inputs: Sequence[InputSpec],
+    num_classes: int,
+    embedding_dim: int | None = None,
+) -> ArchSpec:
+    """The ArchSpec that ``name`` stands for where the data have these inputs.
+
+    Args:
+        name: As :func:`parse_student`, or ``sensor``; ``None`` is ``sensor`` for anything but one
+            image.
+        options: Arguments of the architecture.
+        inputs: Of the data.
+        num_classes: ``K``.
+        embedding_dim: ``D`` of a network that answers embeddings; of one image only.
+
+    Raises:
+        ModelError: If no student is named for images, the name is unknown, an option does not fit,
+            or the student does not take such inputs.
+    """
+    only, several = inputs[0], sensor.is_for(inputs)
+    if name is None and not several:
+        raise ModelError("no student named: give --student, for example resnet20")
+    own = sensor.parse(name or sensor.FAMILY, options, num_classes=num_classes, inputs=inputs)
+    if own is not None:
+        if embedding_dim is not None:
+            raise ModelError("sensor: retrieval is for students of one image; choose a ResNet")
+        return own
+    if name is None or not isinstance(only, ImageInput) or several:
+        raise ModelError(
+            f"{name}: takes one image, the data have {', '.join(spec.name for spec in inputs)}; "
+            "leave --student out for a student of sensors, or choose one modality"
+        )
+    return parse_student(
+        name,
+        options,
+        num_classes=num_classes,
+        in_channels=only.channels,
+        input_size=(only.height, only.width),
+        embedding_dim=embedding_dim,
+    )
+
+
 def build_student(arch: ArchSpec) -> nn.Module:
     """A freshly initialised module: normalised float ``(B, C, H, W) -> (B, K)`` logits.
+
+    A student of sensors takes one tensor per input, ``(B, C, T)`` of each sensor.
 
     Where ``arch`` has an ``embedding_dim`` it is an
     :class:`~edgekd.students.head.EmbeddingNetwork`, which answers ``(B, D)``.

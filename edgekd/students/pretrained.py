@@ -54,6 +54,8 @@ def pretrained_preprocess(recipe: TrainRecipe, measured: Preprocess) -> Preproce
     """``measured``, with the mean and std that published weights were trained with, if any."""
     if not starts_pretrained(recipe):
         return measured
+    if recipe.student is None:
+        raise ModelError("pretrained starts a timm student, and none is named: give --student")
     mean, std, _ = timm_family.timm_preprocess(recipe.student)
     spec = measured.image
     if spec.channels == 1:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from edgekd.data.arrays import ArraySignals
-from edgekd.data.cache import PixelSource
+from edgekd.data.cache import InputSource, PixelSource
 from edgekd.data.dataset import Samples
 from edgekd.records import ImageInput, SignalInput
 
@@ -60,3 +60,16 @@ def test_signals_are_kept_as_floats():
     source = PixelSource(samples(ArraySignals({"acc": windows}), [1, 0]), spec, limit_bytes=48)
     assert source.in_memory
     assert source[np.array([0])].tolist() == windows[1:].tolist()
+
+
+def test_every_input_of_a_sample_comes_along():
+    windows = {"a": np.arange(12.0).reshape(2, 2, 3), "b": np.arange(4.0).reshape(2, 1, 2)}
+    specs = [
+        SignalInput(name="b", channels=1, length=2, mean=(0.0,), std=(1.0,)),
+        SignalInput(name="a", channels=2, length=3, mean=(0.0,) * 2, std=(1.0,) * 2),
+    ]
+    source = InputSource(samples(ArraySignals(windows), [1, 0]), specs)
+    assert len(source) == 2
+    first, second = source[np.array([0])]
+    assert first.tolist() == windows["b"][1:].tolist()
+    assert second.tolist() == windows["a"][1:].tolist()

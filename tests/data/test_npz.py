@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from edgekd.data.npz import open_npz
 from edgekd.errors import DataError
+from edgekd.records import ImageInput, SignalInput
 
 IMAGES = np.arange(4 * 2 * 2, dtype=np.uint8).reshape(4, 2, 2)
 WINDOWS = np.arange(4 * 2 * 3, dtype=np.float32).reshape(4, 2, 3)
@@ -16,10 +17,10 @@ LABELS = np.array([10, 2, 2, 10])
 
 @pytest.fixture
 def opened(tmp_path, recipe, console):
-    def open_(group=None, **arrays):
+    def open_(group=None, modalities=(), **arrays):
         path = tmp_path / "a.npz"
         np.savez(path, **arrays)
-        return open_npz(path, recipe(path, group=group), console)
+        return open_npz(path, recipe(path, group=group, modalities=modalities), console)
 
     return open_
 
@@ -51,6 +52,35 @@ def test_signals_with_groups_and_splits(opened):
     assert contents.groups == ("1", "2", "3", "1")
 
 
+def test_a_vector_is_a_window_of_one_step(opened):
+    contents = opened(x_env=WINDOWS[:, :, 0], y=LABELS)
+    assert contents.modalities == {"env": (2, 1)}
+    spec = SignalInput(name="env", channels=2, length=1, mean=(0.0,) * 2, std=(1.0,) * 2)
+    loaded = contents.reader.load(np.array([2, 0]), spec)
+    assert np.array_equal(loaded[:, :, 0], WINDOWS[[2, 0], :, 0])
+
+
+def test_image_and_signal_are_parts_of_one_sample(opened):
+    contents = opened(x=IMAGES, x_acc=WINDOWS, y=LABELS)
+    assert contents.kind == "mixed"
+    assert contents.modalities == {"acc": (2, 3)}
+    acc = SignalInput(name="acc", channels=2, length=3, mean=(0.0,) * 2, std=(1.0,) * 2)
+    image = ImageInput(channels=1, height=2, width=2, mean=(0.0,), std=(1.0,))
+    rows = np.array([3, 1])
+    assert np.array_equal(contents.reader.load(rows, acc), WINDOWS[rows])
+    assert np.array_equal(contents.reader.load(rows, image)[..., 0], IMAGES[rows])
+
+
+def test_a_subset_of_the_modalities_is_split_as_the_whole(opened):
+    arrays = {"x": IMAGES, "x_acc": WINDOWS, "x_gyro": WINDOWS[:, :1], "y": LABELS}
+    whole, some = opened(**arrays), opened(modalities=("gyro", "acc"), **arrays)
+    assert (some.kind, list(some.modalities)) == ("signal", ["acc", "gyro"])
+    assert some.digests == whole.digests
+    assert opened(modalities=("image",), **arrays).kind == "image"
+    with pytest.raises(DataError, match="no modality 'mag'; it has image, acc, gyro"):
+        opened(modalities=("mag",), **arrays)
+
+
 def test_class_names_belong_to_integer_labels(opened):
     contents = opened(x=IMAGES, y=[2, 0, 0, 2], class_names=["a", "b", "c"])
     assert contents.class_names == ("a", "c")
@@ -64,15 +94,16 @@ def test_arrays_nobody_asks_for_are_not_even_read(opened):
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"y": LABELS}, "expected either images 'x' or signals 'x_<name>', found neither, but y"),
-        ({"x": IMAGES, "x_acc": WINDOWS, "y": LABELS}, "found both"),
+        ({"y": LABELS}, "images 'x', signals 'x_<name>' or both, found neither, but y"),
+        ({"x_a.b": WINDOWS, "y": LABELS}, "x_a.b: a modality becomes the name"),
+        ({"x_image": WINDOWS, "y": LABELS}, "and not 'image'"),
         ({"x": IMAGES, "images": IMAGES, "y": LABELS}, "holds x and images; keep one"),
         ({"x": IMAGES}, "labels 'y' of shape .* found none"),
         ({"x": IMAGES, "y": LABELS.astype(float)}, "found float64"),
         ({"x": IMAGES, "y": LABELS[:, None]}, r"found int64 \(4, 1\)"),
         ({"x": IMAGES, "y": LABELS[:3]}, "images has 4 rows, the labels 3"),
         ({"x_acc": WINDOWS[:3], "y": LABELS}, "acc has 3 rows, the labels 4"),
-        ({"x_acc": WINDOWS[0], "y": LABELS[:2]}, r"expected numbers \(N, C, T\)"),
+        ({"x_acc": WINDOWS[0, :, 0], "y": LABELS[:2]}, r"expected numbers \(N, C, T\)"),
         ({"x_acc": WINDOWS.astype(str), "y": LABELS}, "expected numbers"),
         ({"x_acc": WINDOWS + np.nan, "y": LABELS}, "x_acc has NaN or infinite values in 4 row"),
         ({"x": IMAGES + np.inf, "y": LABELS}, "NaN or infinite"),

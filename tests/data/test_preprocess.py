@@ -1,9 +1,16 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from edgekd.data.arrays import ArrayImages, ArraySignals
 from edgekd.data.dataset import Dataset, Samples
-from edgekd.data.preprocess import encode_images, encode_signals, suggest_preprocess
+from edgekd.data.preprocess import (
+    absent_samples,
+    encode_images,
+    encode_signals,
+    suggest_preprocess,
+)
 from edgekd.records import ImageInput, SignalInput
 
 
@@ -128,3 +135,25 @@ def test_signals_are_normalised_per_channel():
     assert encoded.dtype == np.float32
     with pytest.raises(ValueError, match="expected"):
         encode_signals(np.zeros((1, 2, 3), np.float32), spec)
+
+
+def test_a_missing_sensor_is_zeros_to_the_network():
+    signal = SignalInput(name="a", channels=2, length=3, mean=(1.1, -9.7), std=(2.0, 5.0))
+    assert not encode_signals(absent_samples(signal, 2), signal).any()
+    image = ImageInput(channels=3, height=2, width=2, mean=(0.2, 0.5, 1.0), std=(0.25,) * 3)
+    encoded = encode_images(absent_samples(image, 2), image, layout="NCHW")
+    assert abs(encoded).max() <= 0.5 / 255 / 0.25 + 1e-6  # half a grey level
+
+
+def test_an_image_comes_before_the_signals_in_the_order_of_their_names():
+    class Both:
+        def load(self, rows, spec):
+            if isinstance(spec, SignalInput):
+                return np.ones((len(rows), spec.channels, spec.length), np.float32)
+            return np.zeros((len(rows), spec.height, spec.width, spec.channels), np.uint8)
+
+    sizes = np.full((4, 2), 16)
+    dataset = dataset_of(Both(), 4, sizes=sizes, modalities={"gyro": (2, 3), "acc": (1, 5)})
+    dataset = replace(dataset, kind="mixed")
+    found = suggest_preprocess(dataset, input_size=None, fit="crop")
+    assert [spec.name for spec in found.inputs] == ["image", "acc", "gyro"]

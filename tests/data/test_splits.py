@@ -172,3 +172,48 @@ def test_a_given_group_wins_over_identities():
     table = contents([0, 0, 0, 0], groups=tuple("abcd"))
     splits = assign_splits(table, recipe(group="film"), task="retrieval")
     assert set(splits) == {"train", "val", "test"}
+
+
+SUBJECTS = tuple("1122334455")
+
+
+def test_named_groups_are_left_out_whole():
+    plan = recipe(group="subject", test_groups=[5], val_groups=["1"])  # numbers are names too
+    splits = assign_splits(contents([0, 1] * 5, groups=SUBJECTS), plan)
+    assert splits == ("val",) * 2 + ("train",) * 6 + ("test",) * 2
+
+
+def test_val_is_one_of_the_groups_that_are_not_named():
+    plan = recipe(group="subject", test_groups=["5"], val_fraction=0.25)
+    splits = assign_splits(contents([0, 1] * 5, groups=SUBJECTS), plan)
+    by_subject = [set(splits[i : i + 2]) for i in range(0, 10, 2)]
+    assert by_subject[4] == {"test"}
+    assert sorted(map(str, by_subject[:4])) == ["{'train'}"] * 3 + ["{'val'}"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "more", "message"),
+    [
+        ({"test_groups": ["9"]}, {}, "no group '9' in subject; it has 1, 2, 3, 4, 5"),
+        ({"test_groups": list("12345")}, {}, "leave some for train"),
+        ({"test_groups": ["1"]}, {"groups": None}, "has no groups to leave out"),
+        ({"test_groups": ["1"]}, {"given_splits": ("train",) * 10}, "brings a split of its own"),
+    ],
+)
+def test_groups_that_cannot_be_left_out(fields, more, message):
+    given = contents([0, 1] * 5, **({"groups": SUBJECTS} | more))
+    with pytest.raises(DataError, match=message):
+        assign_splits(given, recipe(group="subject", **fields))
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"test_groups": ["1"]}, "say with group which column"),
+        ({"group": "s", "val_groups": ["1"]}, "name test_groups too"),
+        ({"group": "s", "test_groups": ["1"], "val_groups": ["1"]}, "both name 1"),
+    ],
+)
+def test_recipes_that_leave_groups_out_by_halves(fields, message):
+    with pytest.raises(ValueError, match=message):
+        recipe(**fields)

@@ -14,8 +14,8 @@ def augment(**changes):
 
 
 def test_auto_flips_and_crops_natural_images_but_not_symbols():
-    natural = resolve_augment(AugmentRecipe(), COLOUR, num_classes=10)
-    symbols = resolve_augment(AugmentRecipe(), GREY, num_classes=10)
+    natural = resolve_augment(AugmentRecipe(), (COLOUR,), num_classes=10)
+    symbols = resolve_augment(AugmentRecipe(), (GREY,), num_classes=10)
     assert (natural.crop_padding, natural.flip) == (4, True)
     assert (symbols.crop_padding, symbols.flip) == (0, False)
 
@@ -59,7 +59,7 @@ def test_randaugment_of_an_image_depends_on_its_own_seed_alone():
 def test_mixing_yields_probabilities_that_sum_to_one(recipe):
     import torch
 
-    mix = resolve_augment(recipe, COLOUR, num_classes=4).mix
+    mix = resolve_augment(recipe, (COLOUR,), num_classes=4).mix
     torch.manual_seed(0)
     images, targets = mix(torch.rand(8, 3, 8, 8), torch.arange(8) % 4)
     assert images.shape == (8, 3, 8, 8)

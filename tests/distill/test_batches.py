@@ -21,12 +21,12 @@ class Numbered:
         return len(self.array)
 
     def __getitem__(self, indices):
-        return self.array[indices]
+        return (self.array[indices],)
 
 
 def batches(count=20, **changes):
     plan = {
-        "pixels": Numbered(count),
+        "source": Numbered(count),
         "labels": np.arange(count, dtype=np.int64) % 4,
         "augment": PLAIN,
         "batch_size": 6,
@@ -49,8 +49,8 @@ def test_an_epoch_shows_full_batches_of_different_samples():
 
 def test_images_targets_and_indices_belong_together():
     for view in batches().epoch(0):
-        assert view.images.shape == (6, 3, 8, 8)
-        torch.testing.assert_close(view.images[:, 0, 0, 0] * 255, view.indices.float())
+        assert view.inputs[0].shape == (6, 3, 8, 8)
+        torch.testing.assert_close(view.inputs[0][:, 0, 0, 0] * 255, view.indices.float())
         assert torch.equal(view.targets, view.indices % 4)
 
 
@@ -66,7 +66,7 @@ def test_an_epoch_entered_in_the_middle_goes_on_with_the_same_views(augment):
     rest = list(batches(augment=augment).epoch(3, first_step=1))
     assert len(rest) == 2
     for expected, found in zip(whole[1:], rest, strict=True):
-        assert torch.equal(expected.images, found.images)
+        assert torch.equal(expected.inputs[0], found.inputs[0])
         assert torch.equal(expected.indices, found.indices)
 
 
@@ -76,7 +76,7 @@ def test_the_shares_of_two_processes_are_the_batch_of_one(augment):
     shares = [batches(augment=augment, rank=r, world_size=2).epoch(0) for r in (0, 1)]
     for whole, first, second in zip(alone, *shares, strict=True):
         assert len(first.indices) == len(second.indices) == 3
-        assert torch.equal(whole.images, torch.cat([first.images, second.images]))
+        assert torch.equal(whole.inputs[0], torch.cat([first.inputs[0], second.inputs[0]]))
         assert torch.equal(whole.targets, torch.cat([first.targets, second.targets]))
 
 

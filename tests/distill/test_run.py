@@ -7,10 +7,10 @@ import torch
 from edgekd.bundle import read_bundle
 from edgekd.config import AugmentRecipe, TrainRecipe
 from edgekd.console import SilentConsole
-from edgekd.data.cache import PixelSource
+from edgekd.data.cache import InputSource
 from edgekd.data.open import open_dataset
 from edgekd.distill.run import distill
-from edgekd.errors import DataError, ModelError
+from edgekd.errors import ModelError
 from edgekd.evaluate.classification import predict
 from edgekd.students.build import load_student
 
@@ -52,7 +52,8 @@ def test_the_metric_in_the_bundle_is_that_of_its_weights(teacher):
     _, module = load_student(folder)
     data = open_dataset(recipe(), SilentConsole())
     samples = data.splits["test"]
-    logits = predict(module, PixelSource(samples, record.preprocess.image), record.preprocess.image)
+    specs = record.preprocess.inputs
+    logits = predict(module, InputSource(samples, specs), specs)
     assert np.mean(logits.argmax(axis=1) == samples.labels) == record.metrics[1].value
 
 
@@ -99,12 +100,12 @@ def test_a_method_without_the_teacher_it_needs_fails_before_training(tmp_path):
         distill(recipe(method="kd"), tmp_path / "student")
 
 
-def test_sensor_windows_are_refused_with_the_reason(tmp_path):
+def test_a_student_of_images_is_refused_sensor_windows_with_the_reason(tmp_path):
     rng = np.random.default_rng(0)
     path = tmp_path / "sensors.npz"
     labels = np.arange(60) % 2
     np.savez(path, x_acc=rng.normal(size=(60, 3, 20)).astype(np.float32), y=labels)
-    with pytest.raises(DataError, match="take images"):
+    with pytest.raises(ModelError, match="takes one image, the data have acc"):
         distill(recipe(data=str(path)), tmp_path / "run")
 
 

@@ -106,12 +106,12 @@ class Pixels:
         return len(LABELS)
 
     def __getitem__(self, indices):
-        return indices.astype(np.uint8).reshape(-1, 1, 1, 1)
+        return (indices.astype(np.uint8).reshape(-1, 1, 1, 1),)
 
 
 def batches(rank=0, world_size=1):
     return Batches(
-        pixels=Pixels(),
+        source=Pixels(),
         labels=LABELS,
         sampler=IdentityBalanced(
             labels=LABELS, identities_per_batch=4, images_per_identity=3, seed=5
@@ -127,7 +127,7 @@ def batches(rank=0, world_size=1):
 
 def test_a_view_holds_the_samples_its_indices_name():
     for view in batches().epoch(0):
-        assert torch.equal((view.images.flatten() * 255).round().long(), view.indices)
+        assert torch.equal((view.inputs[0].flatten() * 255).round().long(), view.indices)
         assert view.targets.tolist() == LABELS[view.indices].tolist()
         assert len(view.indices) == 12
 

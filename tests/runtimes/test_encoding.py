@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from edgekd.errors import BundleError
+from edgekd.errors import BundleError, DataError
 from edgekd.runtimes.encoding import (
     InputEncoding,
     TensorInfo,
@@ -58,6 +58,23 @@ def test_windows_are_normalised_over_their_middle_axis_and_may_be_turned():
     np.testing.assert_array_equal(encode_input(window, info, encoding), [[[0, 1, 2], [0, 1, 2]]])
     turned = encode_input(window, replace(info, shape=(1, 3, 2)), replace(encoding, layout="NTC"))
     np.testing.assert_array_equal(turned, [[[0, 0], [1, 1], [2, 2]]])
+
+
+def test_extremes_are_limited_in_standard_deviations():
+    encoding = InputEncoding(
+        name="acc", kind="signal", mean=(1.0,), std=(2.0,), layout="NCT", clip=3.0
+    )
+    info = TensorInfo(name="acc", shape=(None, 1, 3), dtype="float32")
+    window = np.array([[[-99.0, 3.0, 99.0]]], np.float32)
+    np.testing.assert_array_equal(encode_input(window, info, encoding), [[[-3, 1, 3]]])
+
+
+@pytest.mark.parametrize("broken", [np.nan, np.inf])
+def test_a_window_with_a_hole_is_refused_and_the_way_out_named(broken):
+    encoding = InputEncoding(name="acc", kind="signal", mean=(1.0,), std=(2.0,), layout="NCT")
+    info = TensorInfo(name="acc", shape=(None, 1, 2), dtype="float32")
+    with pytest.raises(DataError, match=r"acc: NaN or infinity.*fed as its mean"):
+        encode_input(np.array([[[0, broken]]], np.float32), info, encoding)
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ class EmbeddingDistillation(Method):
             raise ValueError("the loop gave no teacher output to a method that needs one")
         layers = stage_layers(module) if self.weights.fit_weight > 0 else ()
         with pooled_outputs(layers) as pooled:
-            output = module(batch.inputs)
+            output = module(*batch.inputs)
         terms = label_losses(output, batch.targets, self.recipe)
         total = torch.stack(list(terms.values())).sum()
         terms["kl_loss"] = kd_loss(

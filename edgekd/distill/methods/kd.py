@@ -29,7 +29,7 @@ class LogitDistillation(Method):
         """
         if batch.teacher is None:
             raise ValueError("the loop gave no teacher output to a method that needs logits")
-        logits = module(batch.inputs)
+        logits = module(*batch.inputs)
         soft = kd_loss(logits, batch.teacher.logits, temperature=self.temperature)
         hard = label_loss(logits, batch.targets, label_smoothing=self.label_smoothing)
         total = self.kd_weight * soft + (1 - self.kd_weight) * hard

@@ -16,5 +16,5 @@ class LabelsOnly(Method):
 
     def losses(self, module: nn.Module, batch: Batch) -> Losses:
         """The label losses of the student's answer."""
-        losses = label_losses(module(batch.inputs), batch.targets, self.recipe)
+        losses = label_losses(module(*batch.inputs), batch.targets, self.recipe)
         return Losses(total=torch.stack(list(losses.values())).sum(), terms=detached(losses))

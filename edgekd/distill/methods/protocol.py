@@ -2,13 +2,14 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from edgekd.records import ArchSpec
+from edgekd.console import Console, SilentConsole
+from edgekd.records import ArchSpec, InputSpec
 from edgekd.teachers.protocol import Capability, TeacherOutput
 
 
@@ -16,8 +17,9 @@ from edgekd.teachers.protocol import Capability, TeacherOutput
 class Batch:
     """One step's samples as a method sees them."""
 
-    inputs: Tensor
-    """``(B, C, H, W)`` float, augmented and normalised for the student."""
+    inputs: tuple[Tensor, ...]
+    """What the module takes, ``module(*inputs)``: per input ``(B, C, H, W)`` float of an image or
+    ``(B, C, T)`` of a sensor, augmented and normalised for the student."""
     targets: Tensor
     """``(B,)`` class indices, or ``(B, K)`` probabilities when images were mixed."""
     indices: Tensor
@@ -38,9 +40,17 @@ class Losses:
 class Run:
     """What a method may know about the run it is a guest of."""
 
-    input_shape: tuple[int, int, int]
-    """``(C, H, W)`` of one sample."""
+    input_shape: tuple[int, ...]
+    """``(C, H, W)`` of one image, ``(C, T)`` of a sensor's window; of several inputs the first."""
     steps_per_epoch: int
+    inputs: tuple[InputSpec, ...] = ()
+    """Every input of the network."""
+    num_samples: int = 0
+    """Of the training split: what a batch's ``indices`` count."""
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    """Where batches come from and the module is trained."""
+    console: Console = field(default_factory=SilentConsole)
+    """Hears what the method chooses by itself."""
 
 
 class Method(Protocol):
@@ -128,7 +138,10 @@ class Method(Protocol):
         return arch
 
     def state(self) -> dict[str, Tensor]:
-        """Tensors that a checkpoint must hold beyond the module's own."""
+        """Tensors that a checkpoint must hold beyond the module's own.
+
+        Every process asks at the same moment, so a method may gather here; one of them writes.
+        """
         return {}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:

@@ -7,8 +7,10 @@ from edgekd.config import MethodName, SettledRecipe
 from edgekd.distill.methods.cdd import CapacityDynamicDistillation
 from edgekd.distill.methods.embedding_kd import EmbeddingDistillation
 from edgekd.distill.methods.kd import LogitDistillation
+from edgekd.distill.methods.lsskd import LayeredSelfDistillation
 from edgekd.distill.methods.none import LabelsOnly
 from edgekd.distill.methods.protocol import Method
+from edgekd.distill.methods.ps_kd import ProgressiveSelfDistillation
 from edgekd.records import Task
 
 _DISTILLATION: Final[dict[Task, Callable[[SettledRecipe], Method]]] = {
@@ -21,6 +23,8 @@ METHODS: Final[dict[MethodName, Callable[[SettledRecipe], Method]]] = {
     "none": LabelsOnly,
     "kd": lambda recipe: _DISTILLATION[recipe.task](recipe),
     "cdd": CapacityDynamicDistillation,
+    "ps-kd": ProgressiveSelfDistillation,
+    "lsskd": LayeredSelfDistillation,
 }
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from edgekd.errors import DataError
 from edgekd.export.prepare import Encoding
-from edgekd.records import ImageInput, InputSpec
+from edgekd.records import ImageInput, InputSpec, SignalInput
 from edgekd.runtimes.encoding import InputEncoding, TensorInfo, encode_input
 
 
@@ -59,4 +59,5 @@ def input_encoding(spec: InputSpec, encoding: Encoding, *, channel_last: bool) -
         std=spec.std,
         layout=("NHWC" if channel_last else "NCHW") if image else "NCT",
         raw=image and encoding == "uint8",
+        clip=spec.clip if isinstance(spec, SignalInput) else None,
     )

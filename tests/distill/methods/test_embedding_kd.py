@@ -46,7 +46,7 @@ def batch(teacher):
             logits=output.logits, embedding=output.embedding, pooled=tuple(pooled)
         )
     targets = torch.tensor([0, 0, 1, 1, 2, 2])
-    return Batch(inputs=inputs, targets=targets, indices=torch.arange(6), teacher=answer)
+    return Batch(inputs=(inputs,), targets=targets, indices=torch.arange(6), teacher=answer)
 
 
 def test_the_total_is_the_weighted_sum_of_the_terms():
@@ -55,7 +55,7 @@ def test_the_total_is_the_weighted_sum_of_the_terms():
     plan = recipe(retrieval=weights)
     losses = EmbeddingDistillation(plan).losses(student, given)
     with pooled_outputs(stage_layers(student)) as pooled:
-        output = student(given.inputs)
+        output = student(*given.inputs)
     labels = label_losses(output, given.targets, plan)
     kl = kd_loss(output.logits, given.teacher.logits, temperature=3.0)
     fit = feature_fit_loss(given.teacher.pooled, pooled)

@@ -7,7 +7,7 @@ from edgekd.distill.losses.logits import kd_loss
 from edgekd.distill.methods.kd import LogitDistillation
 from edgekd.distill.methods.none import LabelsOnly
 from edgekd.distill.methods.protocol import Batch
-from edgekd.distill.methods.table import METHODS, make_method
+from edgekd.distill.methods.table import make_method
 from edgekd.errors import ModelError
 from edgekd.teachers.protocol import TeacherOutput
 
@@ -19,7 +19,7 @@ def recipe(**changes):
 def batch(teacher_logits=None):
     torch.manual_seed(0)
     return Batch(
-        inputs=torch.randn(6, 4),
+        inputs=(torch.randn(6, 4),),
         targets=torch.tensor([0, 1, 2, 0, 1, 2]),
         indices=torch.arange(6),
         teacher=None if teacher_logits is None else TeacherOutput(logits=teacher_logits),
@@ -29,7 +29,7 @@ def batch(teacher_logits=None):
 def test_kd_weight_is_the_share_of_the_soft_loss():
     student, answer = nn.Linear(4, 3), torch.randn(6, 3)
     given = batch(answer)
-    logits = student(given.inputs)
+    logits = student(*given.inputs)
     hard = nn.functional.cross_entropy(logits, given.targets)
     soft = kd_loss(logits, answer, temperature=2.0)
     for share in (0.0, 0.25, 1.0):
@@ -41,14 +41,14 @@ def test_kd_weight_is_the_share_of_the_soft_loss():
 
 def test_a_student_that_answers_like_its_teacher_has_no_soft_loss():
     student = nn.Linear(4, 3)
-    answer = student(batch().inputs).detach()
+    answer = student(*batch().inputs).detach()
     found = LogitDistillation(recipe(teacher="t")).losses(student, batch(answer))
     assert found.terms["kd_loss"].item() == pytest.approx(0.0, abs=1e-6)
 
 
 def test_labels_only_is_cross_entropy():
     student = nn.Linear(4, 3)
-    expected = nn.functional.cross_entropy(student(batch().inputs), batch().targets)
+    expected = nn.functional.cross_entropy(student(*batch().inputs), batch().targets)
     assert LabelsOnly(recipe()).losses(student, batch()).total.item() == expected.item()
 
 
@@ -57,7 +57,7 @@ def test_kd_without_a_teacher_is_refused_when_it_is_made():
         make_method(recipe(method="kd"))
 
 
-@pytest.mark.parametrize("name", sorted(METHODS.keys() - {"cdd"}))
+@pytest.mark.parametrize("name", ["none", "kd"])
 def test_a_method_without_additions_leaves_the_student_alone(name):
     method = make_method(recipe(method=name, teacher="t"))
     student = nn.Linear(2, 2)

@@ -21,7 +21,7 @@ def merge_indicators(
     network: nn.Module,
     sites: Sequence[Site],
     survivors: Sequence[Tensor],
-    input_shape: tuple[int, int, int],
+    input_shape: tuple[int, ...],
 ) -> None:
     """Merge every indicator and remove the channels that do not survive, in place.
 
@@ -53,7 +53,7 @@ def merge_indicators(
         )
 
 
-def _answer(network: nn.Module, input_shape: tuple[int, int, int]) -> Tensor:
+def _answer(network: nn.Module, input_shape: tuple[int, ...]) -> Tensor:
     """What a network answers in eval mode to two images of noise, ``(2, ...)`` float64."""
     noise = torch.Generator().manual_seed(0)
     images = torch.randn(2, *input_shape, generator=noise)

@@ -136,7 +136,7 @@ class CapacityDynamicDistillation(Method):
         if batch.teacher is None:
             raise ValueError("the loop gave no teacher output to a method that needs it")
         parts = indicated_norms(module)
-        total, terms = self._objective(module(batch.inputs), batch.targets, batch.teacher.logits)
+        total, terms = self._objective(module(*batch.inputs), batch.targets, batch.teacher.logits)
         taken = [part.take_pooled() for part in parts]
         teacher = [pooled.float() for pooled in batch.teacher.pooled]
         terms["fit_loss"] = feature_fit_loss(self._still_there(teacher), [b for b, _ in taken])

@@ -54,7 +54,7 @@ class Trial:
         with torch.no_grad(), pooled_outputs(self.layers) as pooled:
             logits = self.teacher(x)
         answer = TeacherOutput(logits=logits, pooled=tuple(pooled))
-        return Batch(inputs=x, targets=targets, indices=torch.arange(8), teacher=answer)
+        return Batch(inputs=(x,), targets=targets, indices=torch.arange(8), teacher=answer)
 
     def step(self, number):
         for group in self.optimizer.param_groups:

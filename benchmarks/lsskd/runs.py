@@ -1,0 +1,59 @@
+"""Commands, records and results that both drivers of this folder use."""
+
+import json
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
+
+
+def edgekd(*arguments: object) -> object:
+    """Run one command and return its JSON."""
+    command = [sys.executable, "-m", "edgekd", *map(str, arguments), "--json"]
+    print("$ edgekd", *map(str, arguments), flush=True)
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
+    return json.loads(done.stdout)
+
+
+def bundle(folder: Path) -> dict:
+    """A finished run's record."""
+    return json.loads((folder / "bundle.json").read_text())
+
+
+def test_top1(record: dict) -> float:
+    """The one test figure of a bundle."""
+    return next(m["value"] for m in record["metrics"] if m["split"] == "test")
+
+
+def append(results: Path, key: dict, record: dict) -> None:
+    """Add one row as soon as it is there; a row that is there already stays as it is."""
+    before = (
+        [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
+    )
+    if any(all(row.get(name) == value for name, value in key.items()) for row in before):
+        return
+    with results.open("a") as file:
+        file.write(json.dumps({**key, **record}) + "\n")
+
+
+def summary(values: list[float]) -> str:
+    """Mean and sample standard deviation of fractions, in per cent; one value has no spread."""
+    mean = f"{100 * statistics.mean(values):.2f}"
+    return f"{mean} ± {100 * statistics.stdev(values):.2f}" if len(values) > 1 else mean
+
+
+def minutes(records: list[dict]) -> float:
+    """Mean training time."""
+    return statistics.mean(r["provenance"]["train_seconds"] for r in records) / 60
+
+
+def conditions(record: dict) -> str:
+    """What a table's figures hold for."""
+    provenance = record["provenance"]
+    return (
+        f"{provenance['num_threads']} training threads, {provenance['machine']}, "
+        f"{provenance['precision']}"
+    )

@@ -1,0 +1,157 @@
+"""Branches after every stage, and the network that carries them while it is trained.
+
+A branch continues from a stage's map to features and to logits of the joint labels, ``class * M +
+transformation``. Only the student runs in eval mode: the branches add nothing to what is deployed.
+"""
+
+import copy
+from collections.abc import Sequence
+from typing import Final, Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from edgekd.distill.methods.lsskd.probe import plain_answer
+from edgekd.students.stages import Chain, find_chains, outputs_of
+
+BranchKind = Literal["copy", "light"]
+
+_MAP_AXES: Final = 4  # (B, C, H, W)
+_VECTOR_AXES: Final = 2  # (B, F)
+
+
+class LayeredOutput(NamedTuple):
+    """What training sees of a network with branches in one forward pass."""
+
+    logits: Tensor
+    """``(B, K)`` of the network itself."""
+    joint: tuple[Tensor, ...]
+    """``(B, K * M)`` per branch; the last one is the deepest."""
+    features: tuple[Tensor, ...]
+    """``(B, C)`` per branch, pooled."""
+    finals: tuple[Tensor, ...]
+    """``(B, C)`` per branch: the pooled last stage of its chain, for it to be like."""
+
+
+class LayeredNetwork(nn.Module):
+    """A student and its branches; in eval mode it is the student.
+
+    Args:
+        student: Its stages are found with one run.
+        inputs: One batch per input, for that run.
+        num_classes: ``K``.
+        num_transformations: ``M``.
+        kind: What branches are made of.
+        num_branches: Per chain, from its last stage backwards; ``None`` for all stages.
+
+    Raises:
+        ModelError: If the student has no stages that run one after another.
+    """
+
+    def __init__(
+        self,
+        student: nn.Module,
+        inputs: Sequence[Tensor],
+        *,
+        num_classes: int,
+        num_transformations: int,
+        kind: BranchKind,
+        num_branches: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.student = student
+        chains = find_chains(student, inputs)
+        labels = num_classes * num_transformations
+        branches, taps = [], []
+        for chain in chains:
+            first = 0 if num_branches is None else max(0, len(chain.stages) - num_branches)
+            for stage in range(first, len(chain.stages)):
+                branches.append(Branch(_body(chain, stage, kind), _width(chain.shapes[-1]), labels))
+                taps.append((chain.stages[stage], chain.stages[-1]))
+        if len(chains) > 1:  # what fusion answers is deeper than any encoder
+            fusion = student.get_submodule("fusion")
+            width = _fused_width(fusion, student, inputs)
+            branches.append(Branch(nn.Identity(), width, labels))
+            taps.append((fusion, fusion))
+        self.branches = nn.ModuleList(branches)
+        # A tuple of tuples hides the student's stages from the list of this module's own parts.
+        self._taps = tuple(taps)
+
+    def forward(self, *inputs: Tensor) -> Tensor | LayeredOutput:
+        """``(B, K)`` logits in eval mode, everything in training."""
+        if not self.training:
+            return self.student(*inputs)  # type: ignore[no-any-return]
+        return self.answer_all(*inputs)
+
+    def answer_all(self, *inputs: Tensor) -> LayeredOutput:
+        """The student's and every branch's answer, whatever the mode."""
+        wanted = {id(part): part for tap in self._taps for part in tap}
+        with outputs_of(tuple(wanted.values())) as answers:
+            logits = self.student(*inputs)
+        maps = dict(zip(wanted, answers, strict=True))
+        found = [
+            branch(maps[id(stage)])
+            for branch, (stage, _) in zip(self.branches, self._taps, strict=True)
+        ]
+        return LayeredOutput(
+            logits=logits,
+            joint=tuple(joint for _, joint in found),
+            features=tuple(features for features, _ in found),
+            finals=tuple(as_sequence(maps[id(last)]).mean(dim=2) for _, last in self._taps),
+        )
+
+
+class Branch(nn.Module):
+    """From one stage's map to pooled features and to joint logits: body, BN, ReLU, GAP, linear.
+
+    Args:
+        body: From the stage's map to a map that is as wide as the chain's last.
+        channels: How wide.
+        num_labels: ``K * M``.
+
+    Source:
+        Yang et al. (2021), arXiv:2107.13715, section 3.1: branches copy the remaining stages.
+    """
+
+    def __init__(self, body: nn.Module, channels: int, num_labels: int) -> None:
+        super().__init__()
+        self.body = body
+        self.norm = nn.BatchNorm1d(channels)
+        self.classifier = nn.Linear(channels, num_labels)
+
+    def forward(self, stage_map: Tensor) -> tuple[Tensor, Tensor]:
+        """A stage's answer to pooled features ``(B, C)`` and joint logits ``(B, K * M)``."""
+        sequence = as_sequence(self.body(stage_map))
+        pooled = torch.relu(self.norm(sequence)).mean(dim=2)
+        return sequence.mean(dim=2), self.classifier(pooled)
+
+
+def as_sequence(answer: Tensor) -> Tensor:
+    """Maps ``(B, C, H, W)``, tokens ``(B, N, C)``, vectors ``(B, C)`` as ``(B, C, positions)``."""
+    if answer.ndim == _MAP_AXES:
+        return answer.flatten(2)
+    return answer.unsqueeze(2) if answer.ndim == _VECTOR_AXES else answer.transpose(1, 2)
+
+
+def _body(chain: Chain, stage: int, kind: BranchKind) -> nn.Module:
+    if kind == "light":
+        return _light_body(chain.shapes[stage], _width(chain.shapes[-1]))
+    behind = chain.stages[stage + 1 :] or chain.tail
+    return nn.Sequential(*(copy.deepcopy(part) for part in behind))
+
+
+def _light_body(shape: tuple[int, ...], width: int) -> nn.Module:
+    if len(shape) + 1 == _MAP_AXES:
+        return nn.Conv2d(shape[0], width, 1, bias=False)
+    return nn.Linear(shape[-1], width, bias=False)
+
+
+def _width(shape: tuple[int, ...]) -> int:
+    """Channels of a map ``(C, H, W)`` or of tokens ``(N, C)``."""
+    return shape[0] if len(shape) + 1 == _MAP_AXES else shape[-1]
+
+
+def _fused_width(fusion: nn.Module, student: nn.Module, inputs: Sequence[Tensor]) -> int:
+    with outputs_of([fusion]) as answers:
+        plain_answer(student, inputs)
+    return answers[0].shape[1]

@@ -1,0 +1,268 @@
+"""Labels softened by what the network answered for the same sample and transformation before.
+
+Two memories give that answer: a table, where it fits, or the network's own past weights, run again.
+"""
+
+import copy
+from collections.abc import Callable, Mapping
+from typing import Final, NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from edgekd.config import SoftLabelsRecipe
+from edgekd.console import Console
+from edgekd.distill.methods.lsskd.table import PredictionTable, table_bytes
+from edgekd.errors import ConfigError
+
+_MB: Final = 1_000_000
+
+
+class Answers(NamedTuple):
+    """Probabilities of one batch; every distribution sums to 1."""
+
+    main: Tensor
+    """``(B, K)`` of the samples as they are."""
+    joint: Tensor
+    """``(B, M, L, K * M)``: per transformation and branch, over joint labels; L may be 0."""
+
+
+class Recalled(NamedTuple):
+    """What is remembered of a batch."""
+
+    answers: Answers
+    known: Tensor
+    """``(B,)`` bool: whether anything was; where not, ``answers`` means nothing."""
+
+
+Respond = Callable[[nn.Module, tuple[Tensor, ...]], Answers]
+"""What a given network answers to a batch of inputs."""
+
+
+def softening_weight(recipe: SoftLabelsRecipe, epoch: int, epochs: int) -> float:
+    """``alpha_t = alpha_T * (e + 1) / E``: share of the past answer in ``epoch`` (from 0).
+
+    Source:
+        Kim et al. (2021), arXiv:2006.12000, equation 7.
+    """
+    return recipe.weight * (epoch + 1) / epochs
+
+
+def soften(hard: Tensor, past: Tensor, known: Tensor, weight: float) -> Tensor:
+    """``(1 - weight) * hard + weight * past`` where the past is known, ``hard`` elsewhere.
+
+    Args:
+        hard: ``(B, ..., C)`` probabilities.
+        past: Of the same shape.
+        known: ``(B,)`` bool.
+        weight: In [0, 1).
+    """
+    share = weight * known.to(hard.dtype).view(-1, *(1,) * (hard.ndim - 1))
+    return torch.lerp(hard, past.to(hard.dtype), share)
+
+
+def class_probabilities(targets: Tensor, num_classes: int) -> Tensor:
+    """``(B,)`` classes as one-hot ``(B, K)``; probabilities stay as they are."""
+    if targets.ndim > 1:
+        return targets
+    return torch.nn.functional.one_hot(targets, num_classes).float()
+
+
+def joint_probabilities(classes: Tensor, num_transformations: int) -> Tensor:
+    """``(B, K)`` to ``(B, M, K * M)``: under transformation ``j`` class ``y`` is ``y * M + j``.
+
+    >>> joint_probabilities(torch.eye(3)[[1]], 4).argmax(dim=2)  # class 1 under four rotations
+    tensor([[4, 5, 6, 7]])
+    """
+    transformations = torch.eye(num_transformations, dtype=classes.dtype, device=classes.device)
+    joint = classes[:, None, :, None] * transformations[None, :, None, :]
+    return joint.flatten(2)
+
+
+class Memory(Protocol):
+    """Where past answers come from."""
+
+    def recall(self, inputs: tuple[Tensor, ...], indices: Tensor) -> Recalled | None:
+        """The past answers to a batch; ``None`` while there is no past."""
+
+    def keep(self, indices: Tensor, answers: Answers) -> None:
+        """Remember what was answered in a step, once the step is taken."""
+
+    def after_step(self, module: nn.Module) -> None:
+        """Look at the weights after a step."""
+
+    def after_epoch(self, module: nn.Module) -> None:
+        """Look at the weights after an epoch."""
+
+    def state(self) -> dict[str, Tensor]:
+        """Tensors for a checkpoint; a collective where there are several processes."""
+
+    def load_state(self, state: Mapping[str, Tensor], module: nn.Module) -> None:
+        """Take back what :meth:`state` gave, in a run that trains ``module``."""
+
+
+class TableMemory:
+    """Answers of the step in which a sample was last seen.
+
+    Args:
+        num_samples: Of the training split.
+        shape: ``(M, L, K)``: transformations (1 where there are no branches), branches, classes.
+        device: Where the table lies.
+    """
+
+    def __init__(
+        self, num_samples: int, shape: tuple[int, int, int], *, device: torch.device
+    ) -> None:
+        self._shape = shape
+        self._table = PredictionTable(num_samples, row_width(shape), device=device)
+
+    def recall(self, inputs: tuple[Tensor, ...], indices: Tensor) -> Recalled | None:
+        """What lies in the table, brought back to sums of exactly 1."""
+        transformations, branches, classes = self._shape
+        rows, known = self._table.read(indices)
+        main, joint = rows[:, :classes], rows[:, classes:]
+        joint = joint.reshape(len(rows), transformations, branches, classes * transformations)
+        return Recalled(Answers(_normalised(main), _normalised(joint)), known)
+
+    def keep(self, indices: Tensor, answers: Answers) -> None:
+        """Write both parts of a row."""
+        self._table.write(indices, torch.cat([answers.main, answers.joint.flatten(1)], dim=1))
+
+    def after_step(self, module: nn.Module) -> None:
+        """Nothing: the table holds answers, not weights."""
+
+    def after_epoch(self, module: nn.Module) -> None:
+        """Exchange rows with the other processes."""
+        self._table.synchronise()
+
+    def state(self) -> dict[str, Tensor]:
+        """The table, the same in every process."""
+        self._table.synchronise()
+        return self._table.state()
+
+    def load_state(self, state: Mapping[str, Tensor], module: nn.Module) -> None:
+        """Fill the table."""
+        self._table.load_state(state)
+
+
+class NetworkMemory:
+    """Answers of past weights to the present view.
+
+    Args:
+        respond: How a network is asked.
+        decay: Per step, of a moving average; ``None`` takes the weights after every epoch.
+        device: Where the past network runs.
+    """
+
+    def __init__(self, respond: Respond, *, decay: float | None, device: torch.device) -> None:
+        self._respond = respond
+        self._device = device
+        self._decay = decay
+        self._past: nn.Module | None = None
+        self._epochs = 0
+
+    @torch.no_grad()
+    def recall(self, inputs: tuple[Tensor, ...], indices: Tensor) -> Recalled | None:
+        """What the past weights answer; nothing in the first epoch."""
+        if self._past is None or self._epochs == 0:
+            return None
+        answers = self._respond(self._past, inputs)
+        known = torch.ones(len(indices), dtype=torch.bool, device=indices.device)
+        return Recalled(answers, known)
+
+    def keep(self, indices: Tensor, answers: Answers) -> None:
+        """Nothing: the network answers anew."""
+
+    @torch.no_grad()
+    def after_step(self, module: nn.Module) -> None:
+        """Move the average towards the present weights."""
+        if self._decay is None:
+            return
+        if self._past is None:
+            self._past = self._frozen(module)
+            return
+        past, now = self._past.state_dict(), module.state_dict()
+        for name, value in past.items():
+            if value.is_floating_point():
+                value.lerp_(now[name], 1 - self._decay)
+            else:  # counters of norms
+                value.copy_(now[name])
+
+    @torch.no_grad()
+    def after_epoch(self, module: nn.Module) -> None:
+        """Take the weights of this epoch; an average goes on as it is."""
+        self._epochs += 1
+        if self._decay is None:
+            self._past = self._frozen(module)
+
+    def state(self) -> dict[str, Tensor]:
+        """The past weights and how many epochs they saw."""
+        found = {"epochs": torch.tensor(self._epochs)}
+        if self._past is not None:
+            found |= {f"past.{name}": value for name, value in self._past.state_dict().items()}
+        return found
+
+    def load_state(self, state: Mapping[str, Tensor], module: nn.Module) -> None:
+        """Rebuild the past network in the shape of ``module``."""
+        self._epochs = int(state["epochs"])
+        weights = {n.removeprefix("past."): v for n, v in state.items() if n.startswith("past.")}
+        if weights:
+            self._past = self._frozen(module)
+            self._past.load_state_dict(weights)
+
+    def _frozen(self, module: nn.Module) -> nn.Module:
+        past = copy.deepcopy(module).eval().requires_grad_(False).to(self._device)
+        # The layout of a trained module, also where a resumed run has not laid it out yet.
+        return past.to(memory_format=torch.channels_last)
+
+
+def make_memory(
+    recipe: SoftLabelsRecipe,
+    *,
+    num_samples: int,
+    shape: tuple[int, int, int],
+    respond: Respond,
+    device: torch.device,
+    console: Console,
+) -> Memory:
+    """The memory a recipe asks for; which one it is goes to the console.
+
+    Args:
+        recipe: Source, limit and decay.
+        num_samples: Of the training split.
+        shape: ``(M, L, K)`` as in :class:`TableMemory`.
+        respond: How a past network is asked.
+        device: Where a table lies, or a past network runs.
+        console: Told.
+
+    Raises:
+        ConfigError: If the recipe insists on a table that is larger than its limit.
+    """
+    size = table_bytes(num_samples, row_width(shape))
+    fits = size <= recipe.table_limit_mb * _MB
+    source = recipe.source
+    wanted = f"a table of {size / _MB:,.1f} MB for {num_samples:,} samples"
+    limit = f"the limit is {recipe.table_limit_mb:,} MB"
+    if source == "table" and not fits:
+        raise ConfigError(
+            f"soft_labels.source table: {wanted}, {limit}; raise table_limit_mb, or choose previous"
+        )
+    if source in ("auto", "table") and fits:
+        console.info(f"soft labels: {wanted}; {limit}")
+        return TableMemory(num_samples, shape, device=device)
+    past = "averaged" if source == "ema" else "previous epoch's"
+    console.info(f"soft labels: the {past} weights are run forward ({wanted}; {limit})")
+    decay = recipe.ema_decay if source == "ema" else None
+    return NetworkMemory(respond, decay=decay, device=device)
+
+
+def row_width(shape: tuple[int, int, int]) -> int:
+    """Numbers that ``(M, L, K)`` need per sample: K, and M x L joint distributions."""
+    transformations, branches, classes = shape
+    return classes + transformations * branches * classes * transformations
+
+
+def _normalised(probabilities: Tensor) -> Tensor:
+    """Distributions that half precision had rounded; rows of zeros stay zero."""
+    total = probabilities.sum(dim=-1, keepdim=True)
+    return probabilities / torch.where(total > 0, total, torch.ones_like(total))
