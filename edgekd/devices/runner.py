@@ -27,8 +27,11 @@ import numpy as np
 import numpy.random  # NumPy loads it on first use, and its memory is no model's
 from numpy.typing import NDArray
 
+from edgekd.devices.energy import find_meter, measure_energy
 from edgekd.devices.job import Job, Outcome
 from edgekd.devices.memory import peak_resident_bytes, reset_peak, resident_bytes
+from edgekd.devices.probe import busy_seconds, state
+from edgekd.devices.sustain import sustain
 from edgekd.errors import EdgekdError
 from edgekd.runtimes.encoding import InputEncoding, random_feeds, random_samples
 from edgekd.runtimes.session import (
@@ -68,6 +71,7 @@ def run_job(job: Job, emit: Emit) -> Outcome:
     runtime = load_runtime(model_format)
     encodings = [InputEncoding.from_json(fields) for fields in job.encodings]
     samples = [np.load(path, mmap_mode="r", allow_pickle=False) for path in job.samples]
+    before = state()
     gc.collect()
     gc.disable()
 
@@ -94,13 +98,18 @@ def run_job(job: Job, emit: Emit) -> Outcome:
         for _ in range(job.num_warmup):
             call()
         emit("phase", name="timing")
+        others = _OtherLoad()
         latencies = time_calls(
             call,
             num_calls=job.num_calls,
             min_seconds=job.min_seconds,
             beat=lambda: emit("phase", name="timing"),
         )
-    peak = peak_resident_bytes()
+        other_load = others.cores()
+        peak = peak_resident_bytes()
+        after = state()
+        energy, energy_unknown = _energy(job, call, emit)
+        sustained = _sustained(job, call, emit)
     outcome = Outcome(
         runtime=RUNTIMES[model_format].name,
         runtime_version=runtime.version(),
@@ -115,6 +124,12 @@ def run_job(job: Job, emit: Emit) -> Outcome:
         peak_rss_bytes=max(peak - baseline, 0),
         peak_was_reset=was_reset,
         precision=session.precision(),
+        before=before,
+        after=after,
+        other_load=other_load,
+        energy=energy,
+        energy_unknown=energy_unknown,
+        sustained=sustained,
     )
     if job.logits is not None:
         gc.enable()
@@ -195,6 +210,47 @@ def main(arguments: Sequence[str]) -> int:
         return 1
     emit("result", **asdict(outcome))
     return 0
+
+
+class _OtherLoad:
+    """Work of all cores since it was made, minus this process's own."""
+
+    def __init__(self) -> None:
+        self._at_start = self._now()
+
+    def cores(self) -> float | None:
+        """Cores that others kept busy; a clock tick is 10 ms, so short spans are coarse."""
+        now = self._now()
+        if now is None or self._at_start is None:
+            return None
+        wall, busy, own = (b - a for a, b in zip(self._at_start, now, strict=True))
+        return max(0.0, (busy - own) / wall) if wall > 0 else None
+
+    @staticmethod
+    def _now() -> tuple[float, float, float] | None:
+        busy = busy_seconds()
+        return None if busy is None else (time.monotonic(), busy, time.process_time())
+
+
+def _energy(
+    job: Job, call: Callable[[], Any], emit: Emit
+) -> tuple[dict[str, Any] | None, str | None]:
+    if not job.energy_seconds:
+        return None, None
+    meter, why_not = find_meter()
+    if meter is None:
+        return None, why_not
+    emit("phase", name="energy")
+    beat = partial(emit, "phase", name="energy")
+    return measure_energy(meter, call, seconds=job.energy_seconds, beat=beat), None
+
+
+def _sustained(job: Job, call: Callable[[], Any], emit: Emit) -> dict[str, Any] | None:
+    if not job.sustain_seconds:
+        return None
+    beat = partial(emit, "phase", name="sustained run")
+    beat()
+    return sustain(call, seconds=job.sustain_seconds, beat=beat)
 
 
 def _latency_samples(
