@@ -49,6 +49,7 @@ Emit = Callable[..., None]
 _NUM_CODEC_CALLS: Final = 30  # encode and decode are measured for their median only
 _BEAT_SECONDS: Final = 5.0  # how often a long phase shows that it is alive
 _PROGRESS_SECONDS: Final = 0.2
+_LEAST_LOAD_SECONDS: Final = 0.5  # work of cores is counted in ticks of 10 ms
 _ORPHANED: Final = 3  # exit status when whoever started the runner is gone
 
 
@@ -219,12 +220,12 @@ class _OtherLoad:
         self._at_start = self._now()
 
     def cores(self) -> float | None:
-        """Cores that others kept busy; a clock tick is 10 ms, so short spans are coarse."""
+        """Cores that others kept busy; unknown over spans too short for the kernel's clock."""
         now = self._now()
         if now is None or self._at_start is None:
             return None
         wall, busy, own = (b - a for a, b in zip(self._at_start, now, strict=True))
-        return max(0.0, (busy - own) / wall) if wall > 0 else None
+        return max(0.0, (busy - own) / wall) if wall >= _LEAST_LOAD_SECONDS else None
 
     @staticmethod
     def _now() -> tuple[float, float, float] | None:
