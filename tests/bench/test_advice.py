@@ -21,6 +21,9 @@ OUTCOME = Outcome(
     peak_rss_bytes=1,
     peak_was_reset=True,
     precision="fp32",
+    before={},
+    after={},
+    other_load=None,
 )
 
 

@@ -1,0 +1,45 @@
+"""Finding the processes that a test started, to see them end or to end them."""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+
+def find_runner(folder: Path) -> int | None:
+    """The process id of the runner of a board that keeps its files below ``folder``."""
+    for number in filter(str.isdecimal, os.listdir("/proc")):
+        try:
+            command = Path(f"/proc/{number}/cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        job = command[-2] if len(command) > 1 else b""
+        if job.startswith(bytes(folder)) and job.endswith(b"/job/job.json") and _lives(number):
+            return int(number)
+    return None
+
+
+def parent_of(pid: int) -> int:
+    """The process that started another."""
+    return int(_stat(str(pid))[1])
+
+
+def wait_until(condition) -> None:
+    """Wait for something that happens soon."""
+    for _ in range(200):
+        if condition():
+            return
+        time.sleep(0.05)
+    pytest.fail("it did not happen within 10 s")
+
+
+def _lives(number: str) -> bool:
+    try:
+        return _stat(number)[0] != "Z"
+    except OSError:
+        return False
+
+
+def _stat(number: str) -> list[str]:
+    return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()
