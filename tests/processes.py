@@ -1,6 +1,5 @@
 """Finding the processes that a test started, to see them end or to end them."""
 
-import os
 import time
 from pathlib import Path
 
@@ -9,9 +8,10 @@ import pytest
 
 def find_runner(folder: Path) -> int | None:
     """The process id of the runner of a board that keeps its files below ``folder``."""
-    for number in filter(str.isdecimal, os.listdir("/proc")):
+    for process in Path("/proc").glob("[0-9]*"):
+        number = process.name
         try:
-            command = Path(f"/proc/{number}/cmdline").read_bytes().split(b"\0")
+            command = (process / "cmdline").read_bytes().split(b"\0")
         except OSError:
             continue
         job = command[-2] if len(command) > 1 else b""

@@ -87,6 +87,33 @@ def check_command(*, terminal: Terminal, name: str, install: bool, wheels: Path 
     findings.complain()
 
 
+@command.command("emulate")
+@click.argument("name")
+@click.option("--at", type=click.Path(path_type=Path), help="Folder to build it in.")
+@click.option("--mirror", metavar="URL", help="Debian mirror.")
+@click.option(
+    "--stop", "stopping", is_flag=True, help="End its SSH server; it can be started again."
+)
+@takes_terminal
+def emulate_command(
+    *, terminal: Terminal, name: str, at: Path | None, mirror: str | None, stopping: bool
+) -> None:
+    """Make NAME an Arm board under QEMU on this machine; needs root and Linux.
+
+    It proves that a model runs on Arm, answers rightly and fits the memory. Its times mean nothing
+    and no table shows them.
+    """
+    from edgekd.devices.book import add
+    from edgekd.devices.emulate import default_folder, emulate, stop
+
+    folder = at or default_folder()
+    if stopping:
+        terminal.info(f"{name}: {'stopped' if stop(folder) else 'was not running'}")
+        return
+    add(name, emulate(folder, terminal, mirror=mirror))
+    terminal.info(f"{name} answers; 'edgekd devices check {name}' looks at it")
+
+
 @command.command("clean")
 @click.argument("name")
 @takes_terminal

@@ -7,7 +7,8 @@ from edgekd.cli.main import main_inner
 
 ROW = {
     "file": "student.onnx", "format": "onnx", "precision": "fp32", "device": "local",
-    "emulated": False, "sustained": None, "energy": None, "num_threads": 1, "p50_ms": 0.0423, "p90_ms": 1.5, "p99_ms": None, "cold_start_ms": 12.34,
+    "emulated": False, "sustained": None, "energy": None,
+    "num_threads": 1, "p50_ms": 0.0423, "p90_ms": 1.5, "p99_ms": None, "cold_start_ms": 12.34,
     "peak_rss_bytes": 4_500_000, "size_bytes": 312_000,
     "metric": {"name": "top1", "value": 0.95, "split": "test", "num_samples": 260},
 }  # fmt: skip

@@ -108,7 +108,9 @@ def test_two_hosts_do_not_measure_at_once(board):
         pass
 
 
-def test_a_killed_runner_is_one_line_and_the_next_job_runs(board, quick_job, tmp_path, devices_home):
+def test_a_killed_runner_is_one_line_and_the_next_job_runs(
+    board, quick_job, tmp_path, devices_home
+):
     long = quick_job(write_tflite(tmp_path / "m.tflite"), num_calls=100, min_seconds=60.0)
     with board() as device:
 
@@ -154,7 +156,9 @@ def test_an_agent_that_is_killed_is_one_line(board, quick_job, tmp_path, devices
     long = quick_job(write_tflite(tmp_path / "m.tflite"), num_calls=100, min_seconds=60.0)
     with board() as device, pytest.raises(DeviceError, match="the agent on the board ended"):
         device.measure(long, watch=kill)
-    wait_until(lambda: find_runner(devices_home) is None)  # its standard input closed: it ended itself
+    wait_until(
+        lambda: find_runner(devices_home) is None
+    )  # its standard input closed: it ended itself
 
 
 def test_a_wheel_that_is_not_what_was_sent_is_refused(board, devices_home, quick_job, tmp_path):

@@ -153,7 +153,7 @@ def test_a_full_disk_is_told_and_leaves_nothing(real, quick_job, tmp_path):
             samples = tmp_path / "x.npy"
             np.save(samples, np.zeros((4_000_000,), np.uint8))
             big = quick_job(model, encodings=(ENCODING.to_json(),), samples=(str(samples),))
-            with pytest.raises(DeviceError, match="rpi: the disk is full .*; free space in"):
+            with pytest.raises(DeviceError, match=r"rpi: the disk is full .*; free space in"):
                 device.measure(big)
             assert not list((disk / "edgekd").glob("*.part"))
             assert len(device.measure(quick_job(model)).latencies_ns) == 5
