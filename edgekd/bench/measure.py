@@ -57,7 +57,12 @@ class Plan:
 
 
 def measure_on(
-    name: str, plan: Plan, console: Console, *, stop: Callable[[], bool] = lambda: False
+    name: str,
+    plan: Plan,
+    console: Console,
+    *,
+    stop: Callable[[], bool] = lambda: False,
+    done: Callable[[], None] = lambda: None,
 ) -> None:
     """Measure what is left to measure on one device.
 
@@ -68,6 +73,7 @@ def measure_on(
         plan: What to measure.
         console: Told the progress and whatever makes a number doubtful.
         stop: Asked now and then whether to end early.
+        done: Called after each measurement.
 
     Raises:
         BundleError: If a file is damaged.
@@ -91,6 +97,7 @@ def measure_on(
             append_record(candidate.folder / MEASUREMENTS_FILE, measurement)
             plan.unfinished.add(measurement)
             warn_about(measurement, outcome, console)
+            done()
 
 
 def _job(candidate: Candidate, plan: Plan, num_threads: int, logits: Path) -> Job:

@@ -27,19 +27,18 @@ def measure_side_by_side(names: Sequence[str], plan: Plan, console: Console) -> 
     stopping = threading.Event()
     failures: dict[str, BaseException] = {}
 
-    def work(name: str, voice: Console) -> None:
-        try:
-            measure_on(name, plan, voice, stop=stopping.is_set)
-        except BaseException as error:  # raised again below, in the thread that may raise it
-            failures[name] = error
-
     total = sum(len(plan.left_on(name)) for name in names)
     with console.track(f"{len(names)} devices", total) as tracker:
         speaking = threading.Lock()
+
+        def work(name: str, voice: Console) -> None:
+            try:
+                measure_on(name, plan, voice, stop=stopping.is_set, done=tracker.advance)
+            except BaseException as error:  # raised again below, in the thread that may raise it
+                failures[name] = error
+
         threads = [
-            threading.Thread(
-                target=work, args=(name, _Voice(name, console, tracker, speaking)), name=name
-            )
+            threading.Thread(target=work, args=(name, _Voice(name, console, speaking)), name=name)
             for name in names
         ]
         for thread in threads:
@@ -71,14 +70,11 @@ def _raise(failures: dict[str, BaseException], console: Console) -> None:
 
 
 class _Voice:
-    """A console for one of several threads; all of them move one bar, a step per measurement."""
+    """A console for one of several threads; what it tracks is said, not drawn."""
 
-    def __init__(
-        self, name: str, console: Console, tracker: Tracker, speaking: threading.Lock
-    ) -> None:
+    def __init__(self, name: str, console: Console, speaking: threading.Lock) -> None:
         self._name = name
         self._console = console
-        self._tracker = tracker
         self._speaking = speaking
 
     def info(self, text: str) -> None:
@@ -91,8 +87,6 @@ class _Voice:
     def track(self, description: str, total: int, done: int = 0) -> Iterator[Tracker]:
         self.info(description)
         yield _Still()
-        if total > 0:
-            self._say(lambda _: self._tracker.advance(), "")
 
     def _say(self, speak: Callable[[str], None], text: str) -> None:
         named = text if text.startswith(self._name) else f"{self._name}: {text}"

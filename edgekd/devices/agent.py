@@ -174,10 +174,10 @@ class Agent:
 
     def _put(self, request: Request) -> Mapping[str, Any]:
         """Keep the bytes that follow, if they have the hash they are named by."""
-        path, part = self._object(request["name"]), self._folder / f"{os.getpid()}.part"
+        part = self._folder / f"{os.getpid()}.part"
         left = iter(self._payload(request["size"]))
         try:
-            digest = hashlib.sha256()
+            path, digest = self._object(request["name"]), hashlib.sha256()
             with part.open("wb", buffering=0) as file:
                 for block in left:
                     digest.update(block)
@@ -379,7 +379,7 @@ def _why_not_writable(folder: Path) -> str | None:
         folder.mkdir(parents=True, exist_ok=True)
         probe_file = folder / f"{os.getpid()}.part"
         probe_file.write_bytes(b"x")
-        probe_file.unlink()
+        probe_file.unlink(missing_ok=True)  # another session may have tidied up
     except OSError as error:
         return None if error.errno == errno.ENOSPC else error.strerror or str(error)
     return None

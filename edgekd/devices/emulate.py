@@ -1,8 +1,8 @@
 """An Arm board for those who have none: Debian arm64 under QEMU, behind SSH on loopback.
 
 What it is good for: a model runs on Arm, gives the right answers and fits the memory. Its times
-mean nothing. It needs root and Linux, for it registers an interpreter with the kernel and changes roots;
-what runs inside does so as an ordinary user.
+mean nothing. It needs root and Linux, for it registers an interpreter with the kernel and changes
+roots; what runs inside does so as an ordinary user.
 """
 
 import os
@@ -35,6 +35,10 @@ _ENTER: Final = """\
 exec unshare --mount /bin/sh -c 'mount -t proc proc "$0/proc" && exec chroot --userspec=1000:1000 \\
     "$0" /usr/bin/env -i HOME=/home/edgekd PATH=/usr/bin:/bin LANG=C.UTF-8 /bin/sh -c "$1"' \\
     {root} "$SSH_ORIGINAL_COMMAND"
+"""
+_SSH: Final = """\
+UserKnownHostsFile "{folder}/known_hosts"
+GlobalKnownHostsFile /dev/null
 """
 _SSHD: Final = """\
 Port {port}
@@ -171,7 +175,7 @@ def _start(folder: Path) -> int:
     kind, key, *_ = (folder / "host_key.pub").read_text(encoding="utf-8").split()
     for name, content in {
         "known_hosts": f"[127.0.0.1]:{port} {kind} {key}\n",
-        "ssh_config": f'UserKnownHostsFile "{folder}/known_hosts"\nGlobalKnownHostsFile /dev/null\n',
+        "ssh_config": _SSH.format(folder=folder),
         "sshd_config": _SSHD.format(port=port, folder=folder, enter=shlex.quote(f"{folder}/enter")),
         "enter": _ENTER.format(root=shlex.quote(f"{folder}/root")),
         "port": str(port),
