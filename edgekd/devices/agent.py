@@ -178,10 +178,11 @@ class Agent:
         left = iter(self._payload(request["size"]))
         try:
             path, digest = self._object(request["name"]), hashlib.sha256()
-            with part.open("wb", buffering=0) as file:
+            with part.open("wb") as file:
                 for block in left:
                     digest.update(block)
                     file.write(block)
+                file.flush()
                 os.fsync(file.fileno())
             if digest.hexdigest() != request["name"].partition(".")[0]:
                 raise RefusalError("hash", f"{request['name']} arrived as {digest.hexdigest()}")
