@@ -169,6 +169,7 @@ def advice(board_name: str, folder: str, refusal: RefusedError) -> DeviceError:
         "full": f"the disk is full ({refusal}); free space in {folder}",
         "locked": f"it is being used by {refusal}; wait until that is over, or stop it",
         "hash": f"{refusal}: it was damaged on its way or on the disk; run the command again",
+        "wheel": f"{refusal}; take the wheel from its publisher",
         "imports": f"{refusal}; the system there may be too old for it: install a newer one",
     }.get(refusal.kind, f"{refusal}; check {folder} on the board")
     return DeviceError(f"{board_name}: {what}")

@@ -30,7 +30,7 @@ _ANSWER_SECONDS: Final = 300.0
 _TAIL: Final = 16_384  # of what ssh and the board's login write on standard error
 _LONGEST_LINE: Final = 256 << 20
 _BLOCK: Final = 1 << 18
-_MODULES: Final = ("probe", "unpack", "agent")
+_MODULES: Final = ("probe", "facts", "unpack", "shelf", "agent")  # each after what it imports
 
 # Old interpreters have to understand this much, to say how old they are. It reads the modules,
 # puts them in place and runs the last one's main.
