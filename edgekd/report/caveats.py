@@ -57,6 +57,8 @@ def _timing_caveats(network: Network) -> Iterator[str]:
                 f"{measured.record.spread * 100:.0f} %, above {MAX_SPREAD * 100:.0f} %: the "
                 "machine was not quiet; measure again"
             )
+        for doubt in measured.record.doubts:
+            yield f"{label} ({measured.setting.label}): {doubt}"
     for file in network.files:
         yield from _slow_int8(file, network)
 
