@@ -15,7 +15,7 @@ from edgekd.devices.drive import IDLE_SECONDS, Watch, drive, runner_environment
 from edgekd.devices.job import Job, Outcome
 from edgekd.devices.program import runner_program
 from edgekd.devices.provision import Board, advice, ensure_site, look_at, require
-from edgekd.devices.session import RefusedError, Session, runner_lines
+from edgekd.devices.session import ANSWER_SECONDS, RefusedError, Session
 from edgekd.errors import BundleError, DataError, DeviceError, ModelError
 from edgekd.records import DeviceInfo
 from edgekd.runtimes.session import format_of
@@ -194,7 +194,12 @@ class _Process:
         self._ended: list[Mapping[str, Any]] = []
 
     def lines(self) -> Iterator[bytes]:
-        return runner_lines(self._session, self._ended)
+        while not self._ended:
+            event = self._session.next_event(ANSWER_SECONDS)
+            if event["event"] == "line":
+                yield event["line"].encode()
+            elif event["event"] == "ended":
+                self._ended.append(event)
 
     def kill(self) -> None:
         self._session.kill_runner()

@@ -10,7 +10,10 @@ _MODULES: Final = (
     "errors",
     *(
         f"devices/{name}"
-        for name in ("__init__", "energy", "job", "memory", "probe", "runner", "sustain")
+        for name in (
+            "__init__", "calls", "energy", "job", "memory", "other_load", "probe", "runner",
+            "sustain",
+        )
     ),
     *(
         f"runtimes/{name}"

@@ -27,11 +27,10 @@ import numpy as np
 import numpy.random  # NumPy loads it on first use, and its memory is no model's
 from numpy.typing import NDArray
 
-from edgekd.devices.energy import find_meter, measure_energy
+from edgekd.devices.calls import Emit, call_model, time_calls
 from edgekd.devices.job import Job, Outcome
-from edgekd.devices.memory import peak_resident_bytes, reset_peak, resident_bytes
-from edgekd.devices.probe import busy_seconds, state
-from edgekd.devices.sustain import sustain
+from edgekd.devices.memory import reset_peak, resident_bytes
+from edgekd.devices.probe import state
 from edgekd.errors import EdgekdError
 from edgekd.runtimes.encoding import InputEncoding, random_feeds, random_samples
 from edgekd.runtimes.session import (
@@ -44,12 +43,9 @@ from edgekd.runtimes.session import (
 )
 
 Array = NDArray[Any]
-Emit = Callable[..., None]
 
 _NUM_CODEC_CALLS: Final = 30  # encode and decode are measured for their median only
-_BEAT_SECONDS: Final = 5.0  # how often a long phase shows that it is alive
 _PROGRESS_SECONDS: Final = 0.2
-_LEAST_LOAD_SECONDS: Final = 0.5  # work of cores is counted in ticks of 10 ms
 _ORPHANED: Final = 3  # exit status when whoever started the runner is gone
 
 
@@ -89,48 +85,28 @@ def run_job(job: Job, emit: Emit) -> Outcome:
         feeds = session.encode(decoded)
     else:
         feeds = random_feeds(session.inputs, batch=batch, seed=job.seed)
-    call = partial(session.invoke, feeds)
     with reporting_runtime_errors(model, RUNTIMES[model_format].name, "run"):
-        emit("phase", name="first inference")
-        start = time.perf_counter_ns()
-        outputs = call()
-        first_invoke_ns = time.perf_counter_ns() - start
-        emit("phase", name="warm-up")
-        for _ in range(job.num_warmup):
-            call()
-        emit("phase", name="timing")
-        others = _OtherLoad()
-        latencies = time_calls(
-            call,
-            num_calls=job.num_calls,
-            min_seconds=job.min_seconds,
-            beat=lambda: emit("phase", name="timing"),
-        )
-        other_load = others.cores()
-        peak = peak_resident_bytes()
-        after = state()
-        energy, energy_unknown = _energy(job, call, emit)
-        sustained = _sustained(job, call, emit)
+        calls = call_model(job, partial(session.invoke, feeds), emit)
     outcome = Outcome(
         runtime=RUNTIMES[model_format].name,
         runtime_version=runtime.version(),
         batch_size=batch,
         num_warmup=job.num_warmup,
         load_ns=load_ns,
-        first_invoke_ns=first_invoke_ns,
-        latencies_ns=tuple(latencies),
+        first_invoke_ns=calls.first_ns,
+        latencies_ns=calls.latencies_ns,
         encode_ns=_median_ns(lambda: session.encode(decoded)) if decoded else None,
-        decode_ns=_median_ns(lambda: session.decode(outputs)),
+        decode_ns=_median_ns(lambda: session.decode(calls.outputs)),
         baseline_rss_bytes=baseline,
-        peak_rss_bytes=max(peak - baseline, 0),
+        peak_rss_bytes=max(calls.peak_bytes - baseline, 0),
         peak_was_reset=was_reset,
         precision=session.precision(),
         before=before,
-        after=after,
-        other_load=other_load,
-        energy=energy,
-        energy_unknown=energy_unknown,
-        sustained=sustained,
+        after=calls.after,
+        other_load=calls.other_load,
+        energy=calls.energy,
+        energy_unknown=calls.energy_unknown,
+        sustained=calls.sustained,
     )
     if job.logits is not None:
         gc.enable()
@@ -142,34 +118,6 @@ def batch_size(session: Session) -> int:
     """Samples per call: the file's own fixed batch, 1 where it is dynamic."""
     shape = session.inputs[0].shape
     return (shape[0] if shape else None) or 1
-
-
-def time_calls(
-    call: Callable[[], Any],
-    *,
-    num_calls: int,
-    min_seconds: float,
-    beat: Callable[[], None] = lambda: None,
-) -> list[int]:
-    """Time of each call in ns, until both ``num_calls`` and ``min_seconds`` have passed.
-
-    ``beat`` is called between two calls every few seconds, never while the clock runs.
-    """
-    clock = time.perf_counter_ns
-    latencies: list[int] = []
-    begin = clock()
-    enough = begin + int(min_seconds * 1e9)
-    interval = int(_BEAT_SECONDS * 1e9)
-    next_beat = begin + interval
-    while len(latencies) < num_calls or clock() < enough:
-        start = clock()
-        call()
-        stop = clock()
-        latencies.append(stop - start)
-        if stop > next_beat:
-            beat()
-            next_beat = clock() + interval
-    return latencies
 
 
 def predict(
@@ -211,47 +159,6 @@ def main(arguments: Sequence[str]) -> int:
         return 1
     emit("result", **asdict(outcome))
     return 0
-
-
-class _OtherLoad:
-    """Work of all cores since it was made, minus this process's own."""
-
-    def __init__(self) -> None:
-        self._at_start = self._now()
-
-    def cores(self) -> float | None:
-        """Cores that others kept busy; unknown over spans too short for the kernel's clock."""
-        now = self._now()
-        if now is None or self._at_start is None:
-            return None
-        wall, busy, own = (b - a for a, b in zip(self._at_start, now, strict=True))
-        return max(0.0, (busy - own) / wall) if wall >= _LEAST_LOAD_SECONDS else None
-
-    @staticmethod
-    def _now() -> tuple[float, float, float] | None:
-        busy = busy_seconds()
-        return None if busy is None else (time.monotonic(), busy, time.process_time())
-
-
-def _energy(
-    job: Job, call: Callable[[], Any], emit: Emit
-) -> tuple[dict[str, Any] | None, str | None]:
-    if not job.energy_seconds:
-        return None, None
-    meter, why_not = find_meter()
-    if meter is None:
-        return None, why_not
-    emit("phase", name="energy")
-    beat = partial(emit, "phase", name="energy")
-    return measure_energy(meter, call, seconds=job.energy_seconds, beat=beat), None
-
-
-def _sustained(job: Job, call: Callable[[], Any], emit: Emit) -> dict[str, Any] | None:
-    if not job.sustain_seconds:
-        return None
-    beat = partial(emit, "phase", name="sustained run")
-    beat()
-    return sustain(call, seconds=job.sustain_seconds, beat=beat)
 
 
 def _latency_samples(

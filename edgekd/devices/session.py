@@ -15,39 +15,22 @@ import queue
 import secrets
 import subprocess
 import threading
-import time
-from collections.abc import Iterator, Mapping
-from importlib import resources
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any, Final
 
 from edgekd.devices.address import CONNECT_SECONDS, Address
+from edgekd.devices.bootstrap import agent_source, bootstrap_command
 from edgekd.errors import DeviceError
 
 _PING_SECONDS: Final = 10.0
 _HELLO_SECONDS: Final = CONNECT_SECONDS + 50.0  # a login may be slow; an emulated one is
-_ANSWER_SECONDS: Final = 300.0
+ANSWER_SECONDS: Final = 300.0
+"""The agent says something more often than that while it works."""
+
 _TAIL: Final = 16_384  # of what ssh and the board's login write on standard error
 _LONGEST_LINE: Final = 256 << 20
 _BLOCK: Final = 1 << 18
-_MODULES: Final = ("probe", "facts", "unpack", "shelf", "agent")  # each after what it imports
-
-# Old interpreters have to understand this much, to say how old they are. It reads the modules,
-# puts them in place and runs the last one's main.
-_BOOTSTRAP: Final = """
-import sys,json,types
-word=sys.argv[1]
-if sys.version_info<(3,11):
- print("\\n"+word+" "+json.dumps({"event":"old","version":sys.version.split()[0]}))
- sys.exit(0)
-i=sys.stdin.buffer
-for n in ("edgekd","edgekd.devices"):
- sys.modules[n]=types.ModuleType(n)
-for n,s in json.loads(i.read(int(i.readline()))):
- m=sys.modules[n]=types.ModuleType(n)
- exec(compile(s,n,"exec"),m.__dict__)
-m.main(word)
-"""
 
 
 class RefusedError(DeviceError):
@@ -76,10 +59,7 @@ class Session:
 
     def __enter__(self) -> "Session":
         entry = self._address.entry
-        # In base64 there is nothing that any login shell, csh included, could misread.
-        encoded = base64.b64encode(_BOOTSTRAP.encode()).decode()
-        program = f"import base64;exec(base64.b64decode('{encoded}'))"
-        command = [entry.python, "-I", "-S", "-B", "-c", program, self._word]
+        command = bootstrap_command(entry.python, self._word)
         try:
             self._process = subprocess.Popen(
                 self._address.command(command),
@@ -164,7 +144,7 @@ class Session:
         """
         number, blocks = self._send("get", name=name), []
         while True:
-            event = self.next_event(_ANSWER_SECONDS)
+            event = self.next_event(ANSWER_SECONDS)
             if event["event"] == "bytes":
                 blocks.append(base64.b64decode(event["base64"]))
             elif event.get("id") == number:
@@ -199,13 +179,8 @@ class Session:
         return event
 
     def _greet(self) -> None:
-        modules = []
-        for name in _MODULES:
-            source = resources.files("edgekd.devices").joinpath(f"{name}.py")
-            modules.append((f"edgekd.devices.{name}", source.read_text(encoding="utf-8")))
-        content = json.dumps(modules).encode()
         with contextlib.suppress(DeviceError):  # a broken pipe: what came before it says why
-            self._write(str(len(content)).encode() + b"\n" + content)
+            self._write(agent_source())
             self._send("ping")
         event = self.next_event(_HELLO_SECONDS)
         if event["event"] == "old":
@@ -264,7 +239,7 @@ class Session:
 
     def _answer(self, number: int) -> Mapping[str, Any]:
         while True:
-            event = self.next_event(_ANSWER_SECONDS)
+            event = self.next_event(ANSWER_SECONDS)
             if event.get("id") != number:
                 continue  # of a ping, of a runner that was killed, or a sign of life
             if event["event"] == "refused":
@@ -289,18 +264,3 @@ class Session:
         while not self._closing.wait(_PING_SECONDS):
             with contextlib.suppress(DeviceError):
                 self._send("ping")
-
-
-def runner_lines(session: Session, ended: list[Mapping[str, Any]]) -> Iterator[bytes]:
-    """What the runner writes until it ends; its end is put into ``ended``."""
-    waited_since = time.monotonic()
-    while True:
-        event = session.next_event(_ANSWER_SECONDS)
-        if event["event"] == "line":
-            waited_since = time.monotonic()
-            yield event["line"].encode()
-        elif event["event"] == "ended":
-            ended.append(event)
-            return
-        elif time.monotonic() - waited_since > 2 * _ANSWER_SECONDS:
-            raise DeviceError("the runner is silent and its watchdog did not end it")

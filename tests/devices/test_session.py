@@ -1,5 +1,7 @@
 import pytest
 
+from edgekd.devices import bootstrap
+from edgekd.devices.bootstrap import source_of
 from edgekd.devices.session import RefusedError, Session
 from edgekd.errors import DeviceError
 
@@ -58,20 +60,10 @@ def test_the_folder_is_the_users_cache_unless_another_is_named(fake_ssh, devices
 
 
 def test_an_agent_that_hears_nothing_ends_itself(fake_ssh, monkeypatch):
-    # Its source is sent as it is; only how long it waits is another.
-    read = type(module_source("agent")).read_text
-    monkeypatch.setattr(
-        type(module_source("agent")),
-        "read_text",
-        lambda self, **options: read(self, **options).replace(
-            "_SILENCE_SECONDS: Final = 60.0", "_SILENCE_SECONDS: Final = 0.1"
-        ),
-    )
+    def impatient(name):
+        patient, quick = "_SILENCE_SECONDS: Final = 60.0", "_SILENCE_SECONDS: Final = 0.1"
+        return source_of(name).replace(patient, quick)
+
+    monkeypatch.setattr(bootstrap, "source_of", impatient)
     with Session(fake_ssh()) as session, pytest.raises(DeviceError, match="ended"):
         session.next_event(20)
-
-
-def module_source(name):
-    from importlib import resources
-
-    return resources.files("edgekd.devices").joinpath(f"{name}.py")
