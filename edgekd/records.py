@@ -377,7 +377,7 @@ class Measurement(Record):
 
     @property
     def doubts(self) -> tuple[str, ...]:
-        """What of the device's state makes the times worse than it can do; none if emulated."""
+        """What of the device's state makes its times worse than they can be; none if emulated."""
         if self.device_info.emulated or self.before is None or self.after is None:
             return ()
         found = []
@@ -390,9 +390,14 @@ class Measurement(Record):
             found.append(f"its supply is weak ({throttled})")
         if self.after.governor not in (None, "performance"):
             found.append(f"its governor is {self.after.governor}, not performance")
-        if self.other_load is not None and self.other_load > BUSY_CORES:
-            found.append(f"other work kept {self.other_load:.1f} cores busy")
         return tuple(found)
+
+    @property
+    def busy_cores(self) -> float:
+        """Cores that other work took away; 0 where it is unknown, little, or of an emulation."""
+        if self.device_info.emulated or self.other_load is None or self.other_load <= BUSY_CORES:
+            return 0.0
+        return self.other_load
 
 
 def _percentile(ordered: Sequence[int], q: float) -> float:

@@ -1,6 +1,7 @@
 """Finding the processes that a test started, to see them end or to end them."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -25,13 +26,13 @@ def parent_of(pid: int) -> int:
     return int(_stat(str(pid))[1])
 
 
-def wait_until(condition) -> None:
+def wait_until(condition: Callable[[], bool], *, seconds: float = 30) -> None:
     """Wait for something that happens soon."""
-    for _ in range(200):
-        if condition():
-            return
+    give_up = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > give_up:
+            pytest.fail(f"it did not happen within {seconds:g} s")
         time.sleep(0.05)
-    pytest.fail("it did not happen within 10 s")
 
 
 def _lives(number: str) -> bool:

@@ -28,13 +28,14 @@ def warn_about(measurement: Measurement, outcome: Outcome, console: Console) -> 
 
 def warn_about_devices(measurements: Sequence[Measurement], console: Console) -> None:
     """Say once per device what was wrong with its state; right before the table."""
-    doubts: dict[str, dict[str, None]] = {}
-    for measurement in measurements:
-        doubts.setdefault(measurement.device, {}).update(dict.fromkeys(measurement.doubts))
-        if measurement.device_info.emulated:
-            told = "is emulated: its times mean nothing and are not shown; metric and memory are"
-            doubts[measurement.device][told] = None
-    for device, found in doubts.items():
+    for device in dict.fromkeys(m.device for m in measurements):
+        taken = [m for m in measurements if m.device == device]
+        found = list(dict.fromkeys(doubt for m in taken for doubt in m.doubts))
+        busy = max(m.busy_cores for m in taken)
+        if busy:
+            found.append(f"other work kept up to {busy:.1f} cores busy")
+        if any(m.device_info.emulated for m in taken):
+            found.append("it is emulated: its times mean nothing and are not shown, its metric is")
         if found:
             console.warn(f"{device}: {'; '.join(found)}")
 

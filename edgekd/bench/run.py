@@ -131,6 +131,7 @@ def rows(measurements: Sequence[Measurement]) -> list[dict[str, Any]]:
             "energy": None if m.energy is None else m.energy.model_dump(mode="json"),
             "energy_unknown": m.energy_unknown,
             "doubts": list(m.doubts),
+            "other_load": m.other_load,
             "board": m.device_info.board,
             "before": None if m.before is None else m.before.model_dump(mode="json"),
             "after": None if m.after is None else m.after.model_dump(mode="json"),

@@ -76,13 +76,13 @@ def remove_command(*, terminal: Terminal, name: str) -> None:
 @command.command("check", epilog=example("edgekd devices check rpi --install"))
 @click.argument("name")
 @click.option("--install", is_flag=True, help="Also send the runtimes and try them there.")
-@click.option("--wheels", type=click.Path(path_type=Path), help="Folder of wheels to choose from.")
+@click.option("--wheels", type=click.Path(path_type=Path), help="Install from a folder of wheels.")
 @takes_terminal
 def check_command(*, terminal: Terminal, name: str, install: bool, wheels: Path | None) -> None:
     """Connect to NAME and say what is there and what is missing."""
     from edgekd.devices.check import check
 
-    findings = check(name, terminal, install=install, wheels=wheels)
+    findings = check(name, terminal, install=install or wheels is not None, wheels=wheels)
     terminal.show(findings.to_json(), _findings_sheet(findings))
     findings.complain()
 

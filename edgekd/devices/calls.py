@@ -51,12 +51,13 @@ def call_model(job: Job, call: Callable[[], list[Array]], emit: Emit) -> Calls:
     emit("phase", name="warm-up")
     for _ in range(job.num_warmup):
         call()
+    peak_bytes = peak_resident_bytes()  # before our own list of times grows
     beat = partial(emit, "phase", name="timing")
     beat()
     others = OtherLoad()
     latencies = time_calls(call, num_calls=job.num_calls, min_seconds=job.min_seconds, beat=beat)
     other_load = others.cores()
-    peak_bytes, after = peak_resident_bytes(), state()
+    after = state()
     energy, energy_unknown = _energy(job, call, emit)
     return Calls(
         outputs=outputs,

@@ -89,7 +89,8 @@ class Outcome:
     baseline_rss_bytes: int
     """Resident memory with numpy and the runtime imported, just before the model is loaded."""
     peak_rss_bytes: int
-    """Highest resident memory up to the last timed call, minus the baseline."""
+    """Highest resident memory until the model is warm, minus the baseline; so the list of times,
+    which grows afterwards, is not in it."""
     peak_was_reset: bool
     """Whether the kernel let the runner forget the memory that imports used and gave back;
     if not, ``peak_rss_bytes`` is an upper bound."""

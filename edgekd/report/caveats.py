@@ -59,6 +59,11 @@ def _timing_caveats(network: Network) -> Iterator[str]:
             )
         for doubt in measured.record.doubts:
             yield f"{label} ({measured.setting.label}): {doubt}"
+        if measured.record.busy_cores:
+            yield (
+                f"{label} ({measured.setting.label}): other work kept "
+                f"{measured.record.busy_cores:.1f} cores busy; measure again"
+            )
     for file in network.files:
         yield from _slow_int8(file, network)
 

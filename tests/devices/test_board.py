@@ -1,6 +1,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -181,3 +183,32 @@ def test_a_model_with_an_environment_cut_short_gets_a_new_one(
     site.write_text(json.dumps({})[:1])
     with board() as device:
         assert len(device.measure(job).latencies_ns) == 5
+
+
+HOST = """
+import sys
+from pathlib import Path
+from edgekd.config.devices import DeviceEntry
+from edgekd.console import SilentConsole
+from edgekd.devices.address import Address
+from edgekd.devices.board import open_board
+from edgekd.devices.job import Job
+
+model, folder, wheels = sys.argv[1:]
+address = Address("board", DeviceEntry(address="me@host", python=sys.executable, folder=folder))
+with open_board(address, SilentConsole(), wheels=Path(wheels)) as board:
+    board.measure(
+        Job(model=model, num_threads=1, num_warmup=1, num_calls=1, min_seconds=120.0)
+    )
+"""
+
+
+def test_a_host_that_is_killed_leaves_nothing_running(fake_ssh, wheels, devices_home, tmp_path):
+    fake_ssh()
+    model, folder = write_tflite(tmp_path / "m.tflite"), devices_home / "board"
+    command = [sys.executable, "-c", HOST, str(model), str(folder), str(wheels)]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as host:
+        wait_until(lambda: find_runner(devices_home) is not None, seconds=120)
+        host.kill()
+    wait_until(lambda: find_runner(devices_home) is None)
+    wait_until(lambda: not (folder / "job").exists())
