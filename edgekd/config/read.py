@@ -100,7 +100,8 @@ def build_recipe(
     try:
         return kind.model_validate(merged)
     except ValidationError as error:
-        raise ConfigError(_describe(error, str(recipe) if recipe else "command line")) from error
+        source = str(recipe) if recipe else "command line"
+        raise ConfigError(_describe(error, merged, source)) from error
 
 
 def _merge(base: dict[str, Any], extra: Mapping[str, Any]) -> None:
@@ -126,8 +127,7 @@ def _toml_table(table: Mapping[str, Any], path: tuple[str, ...]) -> str:
     lines = [f"\n[{'.'.join(path)}]\n"] if path else []
     for key, value in table.items():
         if value is not None and not isinstance(value, Mapping):
-            # JSON's spelling of numbers, booleans, strings and arrays is also TOML's.
-            lines.append(f"{_toml_key(key)} = {json.dumps(value, ensure_ascii=False)}\n")
+            lines.append(f"{_toml_key(key)} = {_toml_text(value)}\n")
     for key, value in table.items():
         if isinstance(value, Mapping) and value:
             lines.append(_toml_table(value, (*path, _toml_key(key))))
@@ -136,19 +136,44 @@ def _toml_table(table: Mapping[str, Any], path: tuple[str, ...]) -> str:
 
 def _toml_key(key: str) -> str:
     bare = key.isascii() and key.replace("-", "_").isidentifier()
-    return key if bare else json.dumps(key, ensure_ascii=False)
+    return key if bare else _toml_text(key)
 
 
-def _describe(error: ValidationError, source: str) -> str:
-    problems = []
+def _toml_text(value: Any) -> str:
+    # JSON's spelling of numbers, booleans, strings and arrays is TOML's too, but for DEL, which
+    # TOML wants escaped; ASCII output will not do, its surrogate pairs are no TOML.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _describe(error: ValidationError, values: Mapping[str, Any], source: str) -> str:
+    problems: dict[str, str] = {}
     for item in error.errors(include_url=False):
-        key = ".".join(str(part) for part in item["loc"]) or "(recipe)"
+        key = ".".join(str(part) for part in _given(item["loc"], values)) or "(recipe)"
+        message = f"{item['msg'][0].lower()}{item['msg'][1:]}"
         if item["type"] == "missing":
-            problems.append(f"{key}: missing; give it in the recipe or as a flag")
+            problems[key] = f"{key}: missing; give it in the recipe or as a flag"
         elif item["type"] == "extra_forbidden":
-            problems.append(f"{key} = {item['input']!r}: no such key; check the spelling")
+            problems[key] = f"{key} = {item['input']!r}: no such key; check the spelling"
         elif isinstance(item["input"], Mapping):  # values that do not fit together
-            problems.append(f"{key}: {item['msg'].removeprefix('Value error, ')}")
+            problems[key] = f"{key}: {item['msg'].removeprefix('Value error, ')}"
+        elif key in problems:  # one value, refused by each of several types
+            problems[key] += f", or {message.removeprefix('input should be ')}"
         else:
-            problems.append(f"{key} = {item['input']!r}: {item['msg'][0].lower()}{item['msg'][1:]}")
-    return f"{source}: {len(problems)} problem(s) in the recipe\n  " + "\n  ".join(problems)
+            problems[key] = f"{key} = {item['input']!r}: {message}"
+    lines = "\n  ".join(problems.values())
+    return f"{source}: {len(problems)} problem(s) in the recipe\n  {lines}"
+
+
+def _given(loc: Sequence[int | str], values: Mapping[str, Any]) -> Sequence[int | str]:
+    """The part of an error's place that the user wrote; a union adds the type it tried to it."""
+    found: Any = values
+    for depth, part in enumerate(loc):
+        if isinstance(found, Mapping):
+            if part not in found:  # what is missing, or another spelling of it
+                return loc
+            found = found[str(part)]
+        elif isinstance(found, list | tuple) and isinstance(part, int):
+            found = found[part] if part < len(found) else None
+        else:
+            return loc[:depth]
+    return loc

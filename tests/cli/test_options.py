@@ -92,7 +92,7 @@ def test_every_problem_is_reported_at_once(capsys):
         "  student: missing; give it in the recipe or as a flag",
         "  epochs = '0': input should be greater than or equal to 1",
         "  batch_size = 'many': input should be a valid integer, unable to parse string as an "
-        "integer",
+        "integer, or 'auto'",
         "  learning_rate = 1: no such key; check the spelling",
     ]
 

@@ -64,7 +64,7 @@ def test_a_folder_is_opened(make_folder, class_files, recipe, console):
     assert contents.labels.tolist() == [0, 0, 1, 1]
     assert contents.skipped == ("cat/broken.png",)
     assert contents.given_splits is None
-    assert console.infos == [f"{root}: 1 file(s) that are no images left out"]
+    assert console.infos == [f"{root}: 1 file(s) that are no images left out: README.md"]
 
 
 def test_given_splits_follow_their_files_past_a_bad_one(make_zip, class_files, recipe, console):
