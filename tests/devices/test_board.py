@@ -102,6 +102,16 @@ def test_the_baseline_is_for_this_machine(board, quick_job, tmp_path):
         device.measure(quick_job(tmp_path))
 
 
+def test_an_emulated_board_is_not_timed_in_earnest(board, quick_job, tmp_path):
+    job = quick_job(write_tflite(tmp_path / "m.tflite"), sustain_seconds=60.0, num_calls=1000)
+    with board() as device:
+        device._board.device["emulated"] = True
+        outcome = device.measure(job)
+    assert len(outcome.latencies_ns) == 1
+    assert (outcome.sustained, outcome.energy) == (None, None)
+    assert outcome.peak_rss_bytes > 0
+
+
 def test_two_hosts_do_not_measure_at_once(board):
     said = "it is being used by .* on .*; wait until that is over"
     with board(), pytest.raises(DeviceError, match=said), board():
