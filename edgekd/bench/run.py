@@ -14,6 +14,7 @@ from edgekd.bench.side_by_side import measure_side_by_side
 from edgekd.bench.unfinished import Unfinished
 from edgekd.config import BenchRecipe
 from edgekd.console import Console
+from edgekd.devices.table import require_known
 from edgekd.errors import EdgekdError, InterruptedRun, UsageError
 from edgekd.records import Measurement, Task
 
@@ -45,6 +46,8 @@ def bench(paths: Sequence[Path], recipe: BenchRecipe, console: Console) -> tuple
         MissingExtraError: If a runtime is not installed.
         OutputError: If the measurements cannot be written.
     """
+    for name in recipe.device:
+        require_known(name)
     candidates = select(paths, baseline=recipe.baseline)
     threads = ", ".join(str(n) for n in recipe.num_threads)
     console.info(

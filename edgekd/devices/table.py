@@ -24,6 +24,17 @@ class Device(Protocol):
         """Run one job in a fresh process on the device; its paths are of this machine."""
 
 
+def require_known(name: str) -> None:
+    """Refuse a name that is no device's; nothing is connected to.
+
+    Raises:
+        ConfigError: If a devices file is damaged.
+        DeviceError: If the device is unknown.
+    """
+    if name != LOCAL:
+        find_entry(name)
+
+
 @contextmanager
 def open_device(name: str, console: Console, *, wheels: Path | None = None) -> Iterator[Device]:
     """The device of a name, ready to measure; a board stays connected meanwhile.
