@@ -100,7 +100,7 @@ class Agent:
 
     def _facts(self, request: Request) -> Mapping[str, Any]:
         wanted = request["folder"]
-        folder = default_folder() if wanted is None else Path(wanted).expanduser()
+        folder = default_folder() if wanted is None else Path(wanted).expanduser().absolute()
         self._shelf = Shelf(folder)
         return facts(folder)
 

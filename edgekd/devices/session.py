@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import io
 import json
+import os
 import queue
 import secrets
 import subprocess
@@ -67,6 +68,7 @@ class Session:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 start_new_session=True,  # Ctrl-C is ours; what follows from it we say in order
+                env={**os.environ, "SSH_ASKPASS_REQUIRE": "never"},  # of a jump host, for example
             )
         except FileNotFoundError as error:
             raise DeviceError(

@@ -65,5 +65,5 @@ def test_an_agent_that_hears_nothing_ends_itself(fake_ssh, monkeypatch):
         return source_of(name).replace(patient, quick)
 
     monkeypatch.setattr(bootstrap, "source_of", impatient)
-    with Session(fake_ssh()) as session, pytest.raises(DeviceError, match="ended"):
+    with pytest.raises(DeviceError, match="ended"), Session(fake_ssh()) as session:
         session.next_event(20)
