@@ -52,6 +52,7 @@ class Agent:
         self._shelf = Shelf(default_folder())
         self._lock: IO[str] | None = None
         self._runner: subprocess.Popen[bytes] | None = None
+        self._answered = threading.Event()  # a runner's words come after the answer that names it
         self._operations: Mapping[str, Callable[[Request], Mapping[str, Any]]] = {
             "facts": self._facts,
             "lock": self._take_lock,
@@ -87,6 +88,7 @@ class Agent:
             return
         try:
             self._say("done", id=request["id"], **self._operations[request["op"]](request))
+            self._answered.set()
         except (RefusalError, OSError) as error:
             refusal = refusal_of(error) if isinstance(error, OSError) else error
             self._say("refused", id=request["id"], kind=refusal.kind, message=str(refusal))
@@ -184,19 +186,22 @@ class Agent:
             env={**kept, **request["environment"]},
             start_new_session=True,
         )
-        arguments = (self._runner, stderr)
+        self._answered.clear()
+        arguments = (self._runner, stderr, request["id"])
         threading.Thread(target=self._follow, args=arguments, daemon=True).start()
-        return {"pid": self._runner.pid}
+        return {"run": request["id"]}
 
-    def _follow(self, process: "subprocess.Popen[bytes]", stderr: IO[bytes]) -> None:
+    def _follow(self, process: "subprocess.Popen[bytes]", stderr: IO[bytes], run: int) -> None:
+        self._answered.wait()
         if process.stdout is not None:
             for line in process.stdout:
-                self._say("line", line=line.decode(errors="replace"))
+                self._say("line", run=run, line=line.decode(errors="replace"))
         status = process.wait()
         with stderr:
             size = stderr.seek(0, os.SEEK_END)
             stderr.seek(max(0, size - _STDERR_TAIL))
-            self._say("ended", status=status, stderr=stderr.read().decode(errors="replace"))
+            last = stderr.read().decode(errors="replace")
+        self._say("ended", run=run, status=status, stderr=last)
 
     def _kill_runner(self) -> None:
         process = self._runner

@@ -102,14 +102,15 @@ class RemoteDevice:
         try:
             program, site = self._provide(model_format)
             sent = self._send(job, model_format)
-            self._session.ask(
+            started = self._session.ask(
                 "run",
                 program=program,
                 site=site,
                 job=sent.to_json(),
                 environment=runner_environment(job.num_threads),
             )
-            outcome = self._follow(job, sent, watch, idle_seconds)
+            process = _Process(self._session, started["run"])
+            outcome = self._follow(process, job, sent, watch, idle_seconds)
             if job.logits is not None:
                 Path(job.logits).write_bytes(self._session.get(_LOGITS))
         except RefusedError as refusal:
@@ -184,8 +185,9 @@ class RemoteDevice:
             self._session.put_bytes(name, content)
         return name
 
-    def _follow(self, job: Job, sent: Job, watch: Watch, idle_seconds: float) -> Outcome:
-        process = _Process(self._session)
+    def _follow(
+        self, process: "_Process", job: Job, sent: Job, watch: Watch, idle_seconds: float
+    ) -> Outcome:
         try:
             return drive(job, process, watch=watch, idle_seconds=idle_seconds)
         except (BundleError, DataError, DeviceError, ModelError) as error:
@@ -196,15 +198,18 @@ class RemoteDevice:
 
 
 class _Process:
-    """A runner on the board."""
+    """A runner on the board; what an earlier one still says is not taken for its words."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, run: int) -> None:
         self._session = session
+        self._run = run
         self._ended: list[Mapping[str, Any]] = []
 
     def lines(self) -> Iterator[bytes]:
         while not self._ended:
             event = self._session.next_event(ANSWER_SECONDS)
+            if event.get("run") != self._run:
+                continue
             if event["event"] == "line":
                 yield event["line"].encode()
             elif event["event"] == "ended":

@@ -97,6 +97,16 @@ def test_a_damaged_model_is_named_as_the_user_knows_it(board, quick_job, tmp_pat
     assert str(caught.value).startswith(f"board: {path}: onnxruntime cannot load it")
 
 
+def test_after_a_damaged_model_the_next_is_measured(board, quick_job, tmp_path):
+    (tmp_path / "bad.tflite").write_bytes(b"no model")
+    good = write_tflite(tmp_path / "good.tflite")
+    with board() as device:
+        for _ in range(5):  # the end of the refused one may still be on its way
+            with pytest.raises(BundleError):
+                device.measure(quick_job(tmp_path / "bad.tflite"))
+            assert len(device.measure(quick_job(good)).latencies_ns) == 5
+
+
 def test_the_baseline_is_for_this_machine(board, quick_job, tmp_path):
     with board() as device, pytest.raises(DeviceError, match="--baseline runs torch"):
         device.measure(quick_job(tmp_path))
