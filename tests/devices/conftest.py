@@ -129,6 +129,15 @@ class Sshd:
         return [int(number) for number in children.read_text().split()]
 
 
+def require_login(server):
+    """Skip where plain ssh cannot log in either, as with a locked account."""
+    command = ["ssh", "-F", str(server.folder / "ssh_config"), "-i", str(server.folder / "key")]
+    command += ["-p", str(server.port), "-o", "BatchMode=yes", server.entry().address, "true"]
+    if subprocess.run(command, capture_output=True, timeout=60).returncode:
+        last = (server.folder / "log").read_text(errors="replace").strip().splitlines()[-1:]
+        pytest.skip(f"the OpenSSH server lets this account not in ({''.join(last)})")
+
+
 @pytest.fixture(scope="session")
 def sshd(tmp_path_factory):
     """Skipped where there is no OpenSSH server."""
@@ -163,6 +172,7 @@ def sshd(tmp_path_factory):
                     if probe.connect_ex(("127.0.0.1", port)) == 0:
                         break
                 time.sleep(0.1)
+            require_login(server)
             yield server
         finally:
             server.process.terminate()
