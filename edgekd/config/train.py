@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import AliasChoices, Field, model_validator
 
 from edgekd.config.data import DataRecipe
-from edgekd.config.methods import CddRecipe, KdRecipe, MethodName, RetrievalRecipe
+from edgekd.config.methods import READERS, CddRecipe, KdRecipe, MethodName, RetrievalRecipe
 from edgekd.config.section import Section
 from edgekd.records import Task
 
@@ -81,6 +81,21 @@ class TrainRecipe(DataRecipe):
     kd: KdRecipe = KdRecipe()
     retrieval: RetrievalRecipe = RetrievalRecipe()
     cdd: CddRecipe = CddRecipe()
+
+    def unread(self) -> dict[str, str]:
+        """What the recipe's method, and its task, do not look at."""
+        found = {}
+        if self.task != "retrieval":
+            found["retrieval"] = (
+                f"task {self.task} does not read it; take it out, or use task retrieval"
+            )
+        for key, readers in READERS.items():
+            if self.method not in readers:
+                found[key] = (
+                    f"method {self.method} does not read it; take it out, or use method "
+                    f"{' or '.join(readers)}"
+                )
+        return found
 
     @model_validator(mode="before")
     @classmethod
