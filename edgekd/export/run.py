@@ -17,7 +17,7 @@ import edgekd
 from edgekd.bundle import reporting_write_errors
 from edgekd.config import ExportRecipe
 from edgekd.console import Console, SilentConsole
-from edgekd.export.formats import FORMATS, Source
+from edgekd.export.formats import Source, write_files
 from edgekd.export.prepare import input_shape, prepare_for_export
 from edgekd.export.publish import publish
 from edgekd.export.samples import ExportSamples, gather_samples
@@ -50,7 +50,8 @@ def export(
     Args:
         bundle_folder: What ``teach`` or ``distill`` wrote.
         output: Created if missing; gets ``student.onnx``, ``student.int8.onnx``,
-            ``student.tflite``, ``student.int8.tflite`` as the recipe asks, and ``FILE.json``.
+            ``student.tflite``, ``student.int8.tflite`` as the recipe asks, ``FILE.json``, and
+            beside an int8 file ``FILE.recipe.json``.
         recipe: Formats, int8 and the limits of the gate.
         console: Hears about progress.
 
@@ -96,7 +97,7 @@ def _make_all(source: Source, samples: ExportSamples, console: Console) -> list[
     with console.track("exporting", total=2 * len(source.recipe.formats)) as progress:
         for name in source.recipe.formats:
             progress.describe(f"writing {name}")
-            candidates = FORMATS[name].write(source, samples.calibration)
+            candidates = write_files(name, source, samples, console)
             progress.advance()
             progress.describe(f"comparing {name} with the student")
             for candidate in candidates:
@@ -114,6 +115,7 @@ def rows(models: Sequence[ExportedModel]) -> list[dict[str, Any]]:
             "precision": model.precision,
             "size_bytes": model.size_bytes,
             "int8_macs_share": model.int8_macs_share,
+            "int8_weight_bytes_share": model.int8_weight_bytes_share,
             "parity": model.parity.model_dump(mode="json"),
             "audit": model.audit.model_dump(mode="json"),
             "num_params": model.num_params,

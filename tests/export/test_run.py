@@ -62,7 +62,8 @@ def file_logits(path, pixels, batch):
 
 
 def test_every_file_lies_beside_its_record(exported):
-    expected = sorted(FILES + [f"{name}.json" for name in FILES])
+    recipes = [f"{name}.recipe.json" for name in INT8]
+    expected = sorted(FILES + recipes + [f"{name}.json" for name in FILES])
     assert sorted(path.name for path in exported.folder.iterdir()) == expected
     for name in FILES:
         record = read_record(ExportedModel, exported.folder / f"{name}.json")
@@ -149,7 +150,7 @@ def test_rows_have_the_names_that_are_promised(exported):
 
 def test_the_same_export_twice_gives_the_same_bytes(exported, student, tmp_path):
     recipe = ExportRecipe(
-        data="builtin:digits", int8=True, formats=("onnx",), num_calibration=64,
+        data="builtin:digits", int8="full", formats=("onnx",), num_calibration=64,
         num_parity=40, min_agreement=0.5, max_drop=1.0,
     )  # fmt: skip
     for model in export(student.folder, tmp_path, recipe):
