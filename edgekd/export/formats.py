@@ -11,7 +11,12 @@ from torch import nn
 from edgekd.config import ExportRecipe
 from edgekd.console import Console
 from edgekd.export.int8 import SEARCH_STEPS, Int8Job, write_int8
-from edgekd.export.metadata import EmbeddedMetadata, embed_in_onnx, embed_in_tflite
+from edgekd.export.metadata import (
+    EmbeddedMetadata,
+    embed_in_onnx,
+    embed_in_tflite,
+    named_by_signature,
+)
 from edgekd.export.onnx_file import export_onnx
 from edgekd.export.parity import compare, problems, run_session
 from edgekd.export.prepare import Deployed, sample_input
@@ -102,6 +107,7 @@ def _write_tflite(source: Source) -> Candidate:
         encoding=recipe.input_encoding,
         channel_last=recipe.channel_last,
     )
+    fp32.path.write_bytes(named_by_signature(fp32.path.read_bytes()))
     return fp32
 
 

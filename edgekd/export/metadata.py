@@ -37,8 +37,17 @@ def embed_in_onnx(model: Any, metadata: EmbeddedMetadata) -> None:
     model.metadata_props.add(key=KEY, value=to_json(metadata).decode())
 
 
+def named_by_signature(content: bytes) -> bytes:
+    """A TFLite file whose inputs and outputs are named as its signature names them."""
+    from edgekd.export.tflite_schema import pack_tflite, parse_tflite
+
+    model = parse_tflite(content, source="the converter's file")
+    _name_tensors(model)
+    return pack_tflite(model)
+
+
 def embed_in_tflite(content: bytes, metadata: EmbeddedMetadata) -> bytes:
-    """A TFLite file with the record in it, and its tensors named as the signature names them."""
+    """A TFLite file with the record in it."""
     from edgekd.export.tflite_schema import (
         AlignedBuffer,
         metadata_entry,
@@ -47,7 +56,6 @@ def embed_in_tflite(content: bytes, metadata: EmbeddedMetadata) -> bytes:
     )
 
     model = parse_tflite(content, source="the converter's file")
-    _name_tensors(model)
     model.buffers.append(AlignedBuffer(data=list(to_json(metadata))))
     entry = metadata_entry(KEY, len(model.buffers) - 1)
     model.metadata = [*(model.metadata or []), entry]
