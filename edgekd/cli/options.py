@@ -171,7 +171,9 @@ def _option(kind: type[Section], flag: Flag) -> Decorator:
         return click.option(*names, _parameter(flag.key), default=None, help=text)
     words = tuple(str(word) for word in scalars if isinstance(word, str))
     metavar = next((_METAVARS[scalar] for scalar in scalars if scalar in _METAVARS), "TEXT")
-    optional = {} if flag.bare is None else {"is_flag": False, "flag_value": flag.bare}
+    optional: dict[str, Any] = (
+        {} if flag.bare is None else {"is_flag": False, "flag_value": flag.bare}
+    )
     return click.option(
         *flag.names,
         _parameter(flag.key),

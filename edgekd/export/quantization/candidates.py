@@ -22,9 +22,17 @@ _EQUAL_DB: Final = 200.0  # what an answer without any error counts as
 class Quantizer(Protocol):
     """Writes int8 forms of one fp32 file."""
 
-    format: str
-    units: tuple[Unit, ...]
-    notes: tuple[str, ...]
+    @property
+    def format(self) -> str:
+        """``onnx`` or ``tflite``."""
+
+    @property
+    def units(self) -> tuple[Unit, ...]:
+        """What can be decided, in the order of execution."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know about its files."""
 
     def calibrate(self, feeds: Arrays, collector: RangeCollector) -> None:
         """Show every activation of every sample to a collector."""

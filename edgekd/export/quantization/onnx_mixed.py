@@ -167,7 +167,7 @@ class _Writer:
                 name=part,
             )
         )
-        self._store_constant(f"{name}/beta", np.float32(beta))
+        self._store_constant(f"{name}/beta", np.array(beta, np.float32))
         gate = helper.make_node("Add", [part, f"{name}/beta"], [name], name=node.name)
         if node.op_type == "HardSigmoid":
             self._finish(node, gate)
@@ -208,7 +208,7 @@ class _Writer:
         if bias:
             steps.append(("Add", [product, bias], node.output[0]))
         for operator, inputs, output in steps:
-            more = {"to": TensorProto.FLOAT} if operator == "Cast" else {}
+            more: dict[str, Any] = {"to": TensorProto.FLOAT} if operator == "Cast" else {}
             self._nodes.append(helper.make_node(operator, inputs, [output], name=output, **more))
 
     def _weights(self, node: onnx.NodeProto) -> None:

@@ -74,7 +74,7 @@ def best_range(values: Values, extremes: Range) -> Range:
         return extremes
     candidates = [method(propose, extremes) for method in METHODS.values()]
     # the extremes are in the sample's judgement only by luck: add them
-    judge = np.concatenate([judge, np.float32(extremes)])
+    judge = np.concatenate([judge, np.array(extremes, np.float32)])
     return min(candidates, key=lambda found: rounding_error(judge, found))
 
 
