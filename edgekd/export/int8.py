@@ -28,7 +28,7 @@ Arrays = Mapping[str, NDArray[Any]]
 SEARCH_STEPS: Final = PASSES + 1
 """How often :func:`write_int8` advances its progress at most."""
 
-_ERROR_SAMPLES: Final = 32
+_ERROR_SAMPLES: Final = 24
 _SAFETY_DB: Final = 0.5  # other samples than those of the search may err more
 _CALIBRATION_VALUES: Final = 20_000  # kept per tensor, over all samples
 
@@ -109,7 +109,9 @@ def _searched(quantizer: Quantizer, job: Int8Job, progress: Tracker) -> Int8Reci
     )
     won = search.run()
     figures = _figures(won, bench, time.monotonic() - start)
-    found = _recipe(quantizer, job, "fast", won.candidate.choices, bench.ranges, figures)
+    found = _recipe(quantizer, job, "fast", won.candidate.choices, bench.ranges).model_copy(
+        update={"figures": figures, "sensitivity": won.sensitivity}
+    )
     if job.recipe.cache:
         remember(key, found)
     return found
@@ -118,7 +120,7 @@ def _searched(quantizer: Quantizer, job: Int8Job, progress: Tracker) -> Int8Reci
 def _figures(won: Found, bench: Workbench, seconds: float) -> Figures:
     return Figures(
         speedup=won.speedup,
-        sqnr_db=won.candidate.sqnr_db,
+        sqnr_db=bench.sqnr_db(won.candidate),
         seconds=seconds,
         candidates=len(bench.made),
         fallback=won.fallback,
@@ -147,7 +149,7 @@ def _workbench(quantizer: Quantizer, job: Int8Job, feeds: Arrays) -> Workbench:
             )
         )
     static = prefer(quantizer.units, "static")
-    return max(benches, key=lambda bench: bench.make(static, "all static").sqnr_db)
+    return max(benches, key=lambda bench: bench.sqnr_db(bench.make(static, "all static")))
 
 
 def _collect(quantizer: Quantizer, feeds: Arrays) -> RangeCollector:
@@ -163,7 +165,6 @@ def _recipe(
     mode: Mode,
     choices: Choices,
     ranges: Mapping[str, Range],
-    figures: Figures | None = None,
 ) -> Int8Recipe:
     return Int8Recipe(
         format="onnx" if quantizer.format == "onnx" else "tflite",
@@ -173,7 +174,6 @@ def _recipe(
         versions=quantizer.versions(),
         operators=dict(choices),
         ranges=dict(ranges),
-        figures=figures,
     )
 
 

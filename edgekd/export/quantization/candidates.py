@@ -8,7 +8,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekd.errors import EdgekdError
+from edgekd.errors import BundleError, EdgekdError
 from edgekd.export.quantization.ranges import RangeCollector
 from edgekd.export.quantization.recipe import Range
 from edgekd.export.quantization.units import Choices, Unit
@@ -50,14 +50,12 @@ class Candidate:
 
     Attributes:
         label: Why it was tried, for people.
-        path: ``None`` where it could not be written or run.
-        sqnr_db: Of its answers against the fp32 file's.
+        path: ``None`` where it could not be written.
     """
 
     label: str
     choices: Choices
     path: Path | None
-    sqnr_db: float
 
 
 @dataclass(kw_only=True, eq=False)
@@ -79,6 +77,7 @@ class Workbench:
     batch: int
     folder: Path
     _made: dict[tuple[str, ...], Candidate] = field(default_factory=dict)
+    _errors: dict[Candidate, float] = field(default_factory=dict)
 
     @property
     def made(self) -> tuple[Candidate, ...]:
@@ -86,22 +85,29 @@ class Workbench:
         return tuple(self._made.values())
 
     def make(self, choices: Choices, label: str) -> Candidate:
-        """The candidate of these choices; one that fails has no path."""
+        """The candidate of these choices; one that a tool chain cannot write has no path."""
         key = tuple(choices[unit.name] for unit in self.quantizer.units)
         if key not in self._made:
+            path: Path | None
             path = self.folder / f"candidate{len(self._made)}.{self.quantizer.format}"
             try:
                 self.quantizer.write(choices, self.ranges, path)
-                found = answers(path, self.feeds, batch=self.batch)
-                error = signal_to_noise(self.answers, found)
-                self._made[key] = Candidate(
-                    label=label, choices=dict(choices), path=path, sqnr_db=error
-                )
             except EdgekdError:  # some mixtures are beyond a tool chain: not this one, then
-                self._made[key] = Candidate(
-                    label=label, choices=dict(choices), path=None, sqnr_db=-_EQUAL_DB
-                )
+                path = None
+            self._made[key] = Candidate(label=label, choices=dict(choices), path=path)
         return self._made[key]
+
+    def sqnr_db(self, candidate: Candidate) -> float:
+        """Of a candidate's answers against the fp32 file's; measured when first asked for."""
+        if candidate not in self._errors:
+            try:
+                if candidate.path is None:
+                    raise BundleError("never written")
+                found = answers(candidate.path, self.feeds, batch=self.batch)
+                self._errors[candidate] = signal_to_noise(self.answers, found)
+            except BundleError:
+                self._errors[candidate] = -_EQUAL_DB
+        return self._errors[candidate]
 
 
 def answers(path: Path, feeds: Arrays, *, batch: int) -> NDArray[np.float32]:

@@ -34,11 +34,11 @@ class Figures(Record):
 
 
 class OperatorError(Record):
-    """How much one operator, alone in int8, disturbs the answer."""
+    """How much a stretch of operators, alone in int8, disturbs the answer."""
 
-    operator: str
-    sqnr_db: float | None
-    """Signal to noise of the file's answers; ``None`` where nothing changed."""
+    operators: tuple[str, ...]
+    sqnr_db: float
+    """Signal to noise of the file's answers, within +-200."""
 
 
 class Int8Recipe(Record):
