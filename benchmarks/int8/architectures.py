@@ -111,4 +111,8 @@ def settle(network: nn.Module, size: int, *, seed: int) -> None:
             pixels = torch.from_numpy(make_images(8, size, seed=100 + step)).permute(0, 3, 1, 2)
             mean, std = (torch.tensor(x).view(-1, 1, 1) for x in (MEAN, STD))
             network((pixels / 255 - mean) / std)
+        for module in network.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                # a channel that happened to be silent must not shout on the next image
+                module.running_var.clamp_(min=0.05 * float(module.running_var.mean()))
     network.eval()

@@ -49,6 +49,6 @@ def test_the_error_is_that_of_a_median():
 def test_turns_are_taken_and_the_first_call_of_a_turn_is_not_timed():
     calls, ticks = [], itertools.count()
     functions = [lambda: calls.append("a"), lambda: calls.append("b")]
-    times = run_rounds(functions, seconds=0.0, clock=lambda: next(ticks))
-    assert "".join(calls) == "aaabbb" * 7
-    assert times == [(1,) * 7, (1,) * 7]
+    times = run_rounds(functions, seconds=0.0, clock=lambda: next(ticks) * 6_000_000)
+    assert "".join(calls) == "aaabbb" * 7  # each turn ends when its time is up
+    assert times == [(6_000_000,) * 7, (6_000_000,) * 7]
