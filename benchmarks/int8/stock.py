@@ -14,6 +14,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from edgekd.export.quantization.onnx_quantizer import batches
 from edgekd.export.quantization.onnx_types import TYPES, this_processor
+from edgekd.export.quiet import quiet_converter, quiet_stderr
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -54,12 +55,17 @@ def quantize_onnx(fp32: Path, target: Path, feeds: Arrays) -> None:
 
 
 def quantize_tflite(fp32: Path, target: Path, feeds: Arrays) -> None:
-    """ai-edge-quantizer's ``static_wi8_ai8``."""
-    from ai_edge_quantizer import quantizer, recipe
+    """ai-edge-quantizer's ``static_wi8_ai8``, with float ends as the fp32 file has them."""
+    from ai_edge_quantizer import algorithm_manager, qtyping, quantizer, recipe
 
     tool = quantizer.Quantizer(str(fp32), recipe.static_wi8_ai8())
+    for end in (qtyping.TFLOperationName.INPUT, qtyping.TFLOperationName.OUTPUT):
+        tool.update_quantization_recipe(
+            ".*", end, algorithm_key=algorithm_manager.AlgorithmName.NO_QUANTIZE
+        )
     rows = len(next(iter(feeds.values())))
     samples = [{name: values[i : i + 1] for name, values in feeds.items()} for i in range(rows)]
     signature = "serving_default"
-    ranges = tool.calibrate({signature: samples}, num_threads=1)
-    target.write_bytes(tool.quantize(ranges, enable_progress_report=False).quantized_model)
+    with quiet_stderr(), quiet_converter():
+        ranges = tool.calibrate({signature: samples}, num_threads=1)
+        target.write_bytes(tool.quantize(ranges, enable_progress_report=False).quantized_model)

@@ -25,6 +25,7 @@ _FLAGS: Final = (
     Flag("search_seconds", ("--search-seconds",), "Longest int8 search, per format."),
     Flag("num_threads", ("--num-threads",), "Threads with which the int8 search measures."),
     Flag("cache", ("--cache",), "Ask earlier int8 searches on this machine."),
+    Flag("input_size", ("--input-size",), "Size that a timm:NAME@FILE was trained at, in pixels."),
     Flag("input_encoding", ("--input",), "uint8 puts the normalisation inside the file."),
     Flag("channel_last", ("--channel-last",), "Layout of the TFLite input."),
     Flag("simplify", ("--simplify",), "Simplify the ONNX graph, if its outputs stay the same."),
@@ -54,6 +55,8 @@ _FLAGS: Final = (
 @takes_terminal
 def command(*, recipe: ExportRecipe, terminal: Terminal, bundle: Path, output: Path) -> None:
     """Write verified ONNX and TFLite files from BUNDLE, a folder of teach or distill.
+
+    BUNDLE may also be timm:NAME@weights.safetensors, a finished network of your own.
 
     Every file is compared with the network it was made from; one that answers differently is
     refused (exit code 6).

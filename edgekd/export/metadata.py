@@ -47,7 +47,7 @@ def named_by_signature(content: bytes) -> bytes:
 
 
 def embed_in_tflite(content: bytes, metadata: EmbeddedMetadata) -> bytes:
-    """A TFLite file with the record in it."""
+    """A TFLite file with the record in it, and its tensors named as the signature names them."""
     from edgekd.export.tflite_schema import (
         AlignedBuffer,
         metadata_entry,
@@ -56,6 +56,7 @@ def embed_in_tflite(content: bytes, metadata: EmbeddedMetadata) -> bytes:
     )
 
     model = parse_tflite(content, source="the converter's file")
+    _name_tensors(model)  # a quantizer puts tensors of other names at the ends
     model.buffers.append(AlignedBuffer(data=list(to_json(metadata))))
     entry = metadata_entry(KEY, len(model.buffers) - 1)
     model.metadata = [*(model.metadata or []), entry]

@@ -21,6 +21,7 @@ from edgekd.export.formats import Source, write_files
 from edgekd.export.prepare import input_shape, prepare_for_export
 from edgekd.export.publish import publish
 from edgekd.export.samples import ExportSamples, gather_samples
+from edgekd.export.sources import bundle_of
 from edgekd.export.tflite_file import require_litert
 from edgekd.export.verify import Verdict, verify
 from edgekd.records import ExportedModel
@@ -48,7 +49,7 @@ def export(
     """Write the student of a bundle as verified files, with a record beside each.
 
     Args:
-        bundle_folder: What ``teach`` or ``distill`` wrote.
+        bundle_folder: What ``teach`` or ``distill`` wrote, or ``timm:NAME@weights.safetensors``.
         output: Created if missing; gets ``student.onnx``, ``student.int8.onnx``,
             ``student.tflite``, ``student.int8.tflite`` as the recipe asks, ``FILE.json``, and
             beside an int8 file ``FILE.recipe.json``.
@@ -71,6 +72,7 @@ def export(
     if "tflite" in recipe.formats:
         require_litert()
     with _scratch_folder(output) as work:
+        bundle_folder = bundle_of(bundle_folder, recipe, work, console)
         record, student = load_student(bundle_folder)
         samples = gather_samples(record, student, recipe, console)
         source = Source(

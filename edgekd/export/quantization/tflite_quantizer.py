@@ -1,6 +1,5 @@
 """TFLite: ranges of its activations and int8 files of it, through LiteRT's quantizer."""
 
-import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -87,7 +86,7 @@ class TfliteQuantizer:
             feeds: Input name to ``(n, ...)`` samples in the file's own encoding.
             collector: Gets each float activation, sample by sample.
         """
-        with quiet_stderr():
+        with quiet_stderr(), quiet_converter():  # it warns of the memory that this is meant to take
             interpreter = Interpreter(
                 model_content=self._content, num_threads=1, experimental_preserve_all_tensors=True
             )
@@ -106,7 +105,6 @@ class TfliteQuantizer:
         Raises:
             ExportError: If LiteRT's quantizer fails.
         """
-        level = logging.root.manager.disable
         try:
             with quiet_converter(), quiet_stderr():
                 path.write_bytes(self._quantized(choices, ranges))
@@ -114,8 +112,6 @@ class TfliteQuantizer:
             raise ExportError(
                 f"LiteRT's quantizer cannot write {path.name}: {error or type(error).__name__}"
             ) from error
-        finally:
-            logging.disable(level)
 
     @staticmethod
     def versions() -> dict[str, str]:
@@ -137,6 +133,12 @@ class TfliteQuantizer:
             quantizer.add_dynamic_config(_any_of(scopes["dynamic"]), everything, 8)
         if scopes["weights"]:
             quantizer.add_weight_only_config(_any_of(scopes["weights"]), everything, 8)
+        for end in ("INPUT", "OUTPUT"):  # float32 (or raw uint8) in, float32 out, as the fp32 file
+            quantizer.update_quantization_recipe(
+                ".*",
+                _tool("qtyping").TFLOperationName(end),
+                algorithm_key=_tool("algorithm_manager").AlgorithmName.NO_QUANTIZE,
+            )
         statistics = {
             name: {
                 key: np.full((1,) * self._ranks[name], limit, np.float32)
