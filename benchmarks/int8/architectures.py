@@ -102,17 +102,20 @@ def settle(network: nn.Module, size: int, *, seed: int) -> None:
             gamma = getattr(module, "gamma", None)  # LayerScale, which starts near zero
             if isinstance(gamma, nn.Parameter):
                 gamma.copy_(0.3 + 0.4 * torch.rand(gamma.shape, generator=generator))
-        network.train()
-        for module in network.modules():
-            if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                module.momentum = None  # a plain mean over the passes
-                module.reset_running_stats()
-        for step in range(2):
-            pixels = torch.from_numpy(make_images(8, size, seed=100 + step)).permute(0, 3, 1, 2)
-            mean, std = (torch.tensor(x).view(-1, 1, 1) for x in (MEAN, STD))
-            network((pixels / 255 - mean) / std)
-        for module in network.modules():
-            if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                # a channel that happened to be silent must not shout on the next image
-                module.running_var.clamp_(min=0.05 * float(module.running_var.mean()))
+        norms = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+        gather_statistics(network.train(), norms, size)
     network.eval()
+
+
+def gather_statistics(network: nn.Module, norms: list[nn.Module], size: int) -> None:
+    """Let every BatchNorm see two batches of images."""
+    for norm in norms:
+        norm.momentum = None  # a plain mean over the passes
+        norm.reset_running_stats()
+    for step in range(2):
+        pixels = torch.from_numpy(make_images(8, size, seed=100 + step)).permute(0, 3, 1, 2)
+        mean, std = (torch.tensor(x).view(-1, 1, 1) for x in (MEAN, STD))
+        network((pixels / 255 - mean) / std)
+    for norm in norms:
+        # a channel that happened to be silent must not shout on the next image
+        norm.running_var.clamp_(min=0.05 * float(norm.running_var.mean()))

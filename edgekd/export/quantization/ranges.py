@@ -20,6 +20,7 @@ _KEPT: Final = 16384  # values per tensor
 _PERCENTILE: Final = 99.99
 _SHRINKS: Final = np.linspace(0.4, 1.0, 25)  # of the extremes, tried by MSE and entropy
 _BINS: Final = 512
+_LARGEST: Final = 1e30
 
 
 class RangeCollector:
@@ -37,7 +38,12 @@ class RangeCollector:
         self._samples: dict[str, list[Values]] = {}
 
     def add(self, name: str, values: NDArray[Any]) -> None:
-        """Take one batch of a tensor's values."""
+        """Take one batch of a tensor's values.
+
+        Infinities and their stand-ins, with which a pooling is padded, are no values.
+        """
+        if values.size and not (values.min() > -_LARGEST and values.max() < _LARGEST):
+            values = values[np.abs(values) < _LARGEST]
         if not values.size:
             return
         low, high = float(values.min()), float(values.max())

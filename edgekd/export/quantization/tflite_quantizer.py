@@ -22,7 +22,17 @@ from edgekd.export.tflite_schema import operator_name, parse_tflite, type_name
 Arrays = Mapping[str, NDArray[Any]]
 
 PASSING: Final = frozenset(
-    {"RESHAPE", "TRANSPOSE", "SLICE", "STRIDED_SLICE", "SPLIT", "PAD", "MAX_POOL_2D", "GATHER_ND"}
+    {
+        "RESHAPE",
+        "TRANSPOSE",
+        "SLICE",
+        "STRIDED_SLICE",
+        "SPLIT",
+        "PAD",
+        "PADV2",
+        "MAX_POOL_2D",
+        "GATHER_ND",
+    }
 )
 """Operators that only move values: they follow their producer and keep its scale."""
 _WITH_WEIGHTS: Final = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"})

@@ -24,6 +24,13 @@ def test_extremes_are_exact_over_all_batches():
     assert collector.extremes() == {"x": (-3.0, 7.0)}
 
 
+def test_the_padding_of_a_pooling_is_no_value():
+    collector = RangeCollector(seed=0, per_batch=10)
+    collector.add("x", np.float32([1.0, -np.inf, 2.0, -3.3e38, np.nan]))
+    collector.add("all", np.float32([np.inf]))
+    assert collector.extremes() == {"x": (1.0, 2.0)}
+
+
 def test_a_few_values_keep_their_extremes():
     collector = RangeCollector(seed=0, per_batch=10)
     collector.add("x", np.float32([-1.0, 4.0]))
