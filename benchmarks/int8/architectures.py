@@ -113,7 +113,7 @@ def gather_statistics(network: nn.Module, norms: list[nn.Module], size: int) -> 
         norm.momentum = None  # a plain mean over the passes
         norm.reset_running_stats()
     for step in range(2):
-        pixels = torch.from_numpy(make_images(8, size, seed=100 + step)).permute(0, 3, 1, 2)
+        pixels = torch.from_numpy(make_images(24, size, seed=100 + step)).permute(0, 3, 1, 2)
         mean, std = (torch.tensor(x).view(-1, 1, 1) for x in (MEAN, STD))
         network((pixels / 255 - mean) / std)
     for norm in norms:

@@ -24,6 +24,11 @@ _FLAGS: Final = (
     Flag("int8_recipe", ("--int8-recipe",), "Make the int8 file of this FILE.recipe.json again."),
     Flag("search_seconds", ("--search-seconds",), "Longest int8 search, per format."),
     Flag("num_threads", ("--num-threads",), "Threads with which the int8 search measures."),
+    Flag(
+        "reference_kernels",
+        ("--reference-kernels",),
+        "Compare int8 TFLite files with LiteRT's slow reference kernels as well.",
+    ),
     Flag("cache", ("--cache",), "Ask earlier int8 searches on this machine."),
     Flag("input_size", ("--input-size",), "Size that a timm:NAME@FILE was trained at, in pixels."),
     Flag("input_encoding", ("--input",), "uint8 puts the normalisation inside the file."),

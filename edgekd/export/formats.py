@@ -170,7 +170,9 @@ def write_files(
         console.warn(
             f"{path.name}: {figures.fallback}; its weights are int8, its arithmetic is not"
         )
-    int8 = Candidate(path=path, format=name, int8=True, notes=quantizer.notes, int8_recipe=found)
+    int8 = Candidate(
+        path=path, format=name, int8=True, notes=(*quantizer.notes, *found.notes), int8_recipe=found
+    )
     return fp32, int8
 
 

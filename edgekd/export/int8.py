@@ -30,6 +30,7 @@ SEARCH_STEPS: Final = PASSES + 1
 
 _ERROR_SAMPLES: Final = 24
 _SAFETY_DB: Final = 0.5  # other samples than those of the search may err more
+_SATURATED: Final = 0.001  # of a tensor's values: from here on it is worth a note
 _CALIBRATION_VALUES: Final = 20_000  # kept per tensor, over all samples
 
 
@@ -79,8 +80,11 @@ def write_int8(quantizer: Quantizer, job: Int8Job, target: Path, progress: Track
             "weights": prefer(quantizer.units),
             "dynamic": prefer(quantizer.units, "dynamic"),
         }
-        ranges = {} if job.feeds is None else _collect(quantizer, job.feeds).best()
+        collector = None if job.feeds is None else _collect(quantizer, job.feeds)
+        ranges = {} if collector is None else collector.best()
         found = _recipe(quantizer, job, mode, wanted[mode], ranges)
+        if collector is not None:
+            found = found.model_copy(update={"notes": _notes(collector, ranges)})
     quantizer.write(found.operators, found.ranges, target)
     return found
 
@@ -96,7 +100,8 @@ def _searched(quantizer: Quantizer, job: Int8Job, progress: Tracker) -> Int8Reci
     if known is not None:
         return known
     progress.describe(f"calibrating {quantizer.format}")
-    bench = _workbench(quantizer, job, job.feeds)
+    collector = _collect(quantizer, job.feeds)
+    bench = _workbench(quantizer, job, job.feeds, collector)
     progress.advance()
     progress.describe(f"searching int8 for {quantizer.format}")
     budget = Budget(
@@ -110,7 +115,11 @@ def _searched(quantizer: Quantizer, job: Int8Job, progress: Tracker) -> Int8Reci
     won = search.run()
     figures = _figures(won, bench, time.monotonic() - start)
     found = _recipe(quantizer, job, "fast", won.candidate.choices, bench.ranges).model_copy(
-        update={"figures": figures, "sensitivity": won.sensitivity}
+        update={
+            "figures": figures,
+            "sensitivity": won.sensitivity,
+            "notes": _notes(collector, bench.ranges),
+        }
     )
     if job.recipe.cache:
         remember(key, found)
@@ -127,9 +136,10 @@ def _figures(won: Found, bench: Workbench, seconds: float) -> Figures:
     )
 
 
-def _workbench(quantizer: Quantizer, job: Int8Job, feeds: Arrays) -> Workbench:
+def _workbench(
+    quantizer: Quantizer, job: Int8Job, feeds: Arrays, collector: RangeCollector
+) -> Workbench:
     """With the ranges, of min-max and the best of all methods, that answer better."""
-    collector = _collect(quantizer, feeds)
     rows = len(next(iter(feeds.values())))
     picks = np.unique(np.linspace(0, rows - 1, min(rows, _ERROR_SAMPLES)).round().astype(int))
     few = {name: np.ascontiguousarray(values[picks]) for name, values in feeds.items()}
@@ -150,6 +160,25 @@ def _workbench(quantizer: Quantizer, job: Int8Job, feeds: Arrays) -> Workbench:
         )
     static = prefer(quantizer.units, "static")
     return max(benches, key=lambda bench: bench.sqnr_db(bench.make(static, "all static")))
+
+
+def _notes(collector: RangeCollector, ranges: Mapping[str, Range]) -> tuple[str, ...]:
+    """What calibration saw that a user should know."""
+    clipped = {n: share for n, share in collector.clipped(ranges).items() if share > _SATURATED}
+    constant = collector.constant()
+    notes = []
+    if clipped:
+        worst = max(clipped, key=lambda name: clipped[name])
+        notes.append(
+            f"{len(clipped)} of {len(ranges)} activations clip more than {_SATURATED:.1%} of what "
+            f"calibration saw, most of all {worst} ({clipped[worst]:.1%})"
+        )
+    if constant:
+        notes.append(
+            f"{len(constant)} of {len(ranges)} activations never changed in calibration, "
+            f"for example {constant[0]}"
+        )
+    return tuple(notes)
 
 
 def _collect(quantizer: Quantizer, feeds: Arrays) -> RangeCollector:

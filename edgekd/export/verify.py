@@ -16,6 +16,7 @@ from edgekd.export.parity import Logits, Reference, compare, problems, run_sessi
 from edgekd.export.quantization.calibration import input_encoding
 from edgekd.export.quantization.recipe import Mode
 from edgekd.export.quiet import quiet_stderr
+from edgekd.export.reference_kernels import compare_kernels
 from edgekd.records import ExportedModel, TensorSpec
 from edgekd.runtimes.encoding import InputEncoding
 from edgekd.runtimes.session import open_session
@@ -92,7 +93,7 @@ def verify(
         metrics=reference.metrics(next(iter(answers.values()))),
         versions=versions,
         provenance=source.record.provenance,
-        notes=candidate.notes,
+        notes=(*candidate.notes, *_kernel_notes(candidate, source, reference, facts, encodings)),
     )
     found = problems(parity, facts.precision, reference.logits, source.recipe, task=reference.task)
     return Verdict(candidate=candidate, model=model, problems=tuple(found))
@@ -140,6 +141,22 @@ def _answers(
             batch: run_session(session, reference.samples, batch=batch)
             for batch in FORMATS[candidate.format].batch_sizes
         }
+
+
+def _kernel_notes(
+    candidate: Candidate,
+    source: Source,
+    reference: Reference,
+    facts: FileFacts,
+    encodings: Sequence[InputEncoding],
+) -> tuple[str, ...]:
+    """What the comparison with reference kernels says, where it is asked for."""
+    wanted = source.recipe.reference_kernels and candidate.int8 and candidate.format == "tflite"
+    if not wanted:
+        return ()
+    with quiet_stderr():
+        session = open_session(candidate.path, num_threads=1, encodings=encodings)
+    return (compare_kernels(candidate.path, session, reference.samples, facts.precision),)
 
 
 def _check_finite(candidate: Candidate, answers: Mapping[int, Logits]) -> None:

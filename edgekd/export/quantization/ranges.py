@@ -59,6 +59,18 @@ class RangeCollector:
         """Smallest and largest value of every tensor: calibration by min-max."""
         return dict(self._extremes)
 
+    def clipped(self, ranges: Mapping[str, Range]) -> dict[str, float]:
+        """Of every tensor the share of its sample that lies outside a range, so saturates."""
+        found = {}
+        for name, (low, high) in ranges.items():
+            values = np.concatenate(self._samples[name])
+            found[name] = float(((values < min(low, 0.0)) | (values > max(high, 0.0))).mean())
+        return found
+
+    def constant(self) -> list[str]:
+        """Tensors that never changed: dead, or computed for nothing."""
+        return [name for name, (low, high) in self._extremes.items() if low == high]
+
     def best(self) -> dict[str, Range]:
         """Of every tensor the range, of all methods, that errs least on values held out."""
         return {

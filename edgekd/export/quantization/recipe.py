@@ -62,6 +62,8 @@ class Int8Recipe(Record):
     figures: Figures | None = None
     sensitivity: tuple[OperatorError, ...] = ()
     """Worst first."""
+    notes: tuple[str, ...] = ()
+    """Activations that saturate or never change, where there are some."""
 
 
 def read_int8_recipe(path: Path) -> Int8Recipe:

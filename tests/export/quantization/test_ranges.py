@@ -31,6 +31,16 @@ def test_the_padding_of_a_pooling_is_no_value():
     assert collector.extremes() == {"x": (1.0, 2.0)}
 
 
+def test_what_saturates_and_what_never_changes_is_known():
+    collector = RangeCollector(seed=0, per_batch=1000)
+    collector.add("ramp", np.arange(1000, dtype=np.float32))
+    collector.add("dead", np.zeros(10, np.float32))
+    shares = collector.clipped({"ramp": (0.0, 899.0), "dead": (0.0, 0.0)})
+    assert shares["ramp"] == pytest.approx(0.1, abs=0.03)  # a sample of the values
+    assert shares["dead"] == 0.0
+    assert collector.constant() == ["dead"]
+
+
 def test_a_few_values_keep_their_extremes():
     collector = RangeCollector(seed=0, per_batch=10)
     collector.add("x", np.float32([-1.0, 4.0]))
