@@ -10,9 +10,11 @@ driver can be killed and started again. Tuning looks at the validation split tha
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -40,16 +42,25 @@ def test_top1(record: dict) -> float:
     return next(m["value"] for m in record["metrics"] if m["split"] == "test")
 
 
-def train(data: Path, runs: Path, seeds: list[int]) -> None:
-    """Everything that is trained; finished runs return at once."""
+def train(data: Path, runs: Path, seeds: list[int], jobs: int) -> None:
+    """Everything that is trained; finished runs return at once.
+
+    The teacher has all cores; students train ``jobs`` at a time with an equal share of them.
+    """
     common = ("--data", data, "--resume")
     edgekd("teach", "--recipe", TEACHER_RECIPE, *common, "-o", runs / "teacher")
-    for seed in seeds:
-        for method in METHODS:
-            teacher = ("--teacher", runs / "teacher") if method == "kd" else ()
-            output = runs / f"{method}-seed{seed}"
-            what = ("--recipe", STUDENT_RECIPE, "--method", method, "--seed", seed)
-            edgekd("distill", *what, *teacher, *common, "-o", output)
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+
+    def student(method: str, seed: int) -> object:
+        teacher = ("--teacher", runs / "teacher") if method == "kd" else ()
+        output = runs / f"{method}-seed{seed}"
+        what = ("--recipe", STUDENT_RECIPE, "--method", method, "--seed", seed)
+        return edgekd("distill", *what, *teacher, "--threads", threads, *common, "-o", output)
+
+    with ThreadPoolExecutor(jobs) as pool:
+        started = [pool.submit(student, method, seed) for seed in seeds for method in METHODS]
+        for run in started:
+            run.result()
 
 
 def export_and_bench(data: Path, runs: Path, seeds: list[int]) -> list[dict]:
@@ -85,7 +96,8 @@ def table(runs: Path, seeds: list[int], rows: list[dict]) -> str:
     lines = [
         f"CIFAR-10 (JPEG copy), test split of {teacher['metrics'][1]['num_samples']:,} images, "
         f"last epoch, {len(seeds)} seeds (mean ± standard deviation), "
-        f"{provenance['num_threads']} training threads, {provenance['machine']}.",
+        f"training threads: teacher {provenance['num_threads']}, students "
+        f"{students['kd'][0]['provenance']['num_threads']} each; {provenance['machine']}.",
         "",
         "| network | top-1 % | parameters | MACs | training minutes |",
         "|---|---|---|---|---|",
@@ -128,9 +140,10 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--runs", type=Path, default=Path("runs/cifar10_kd"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--jobs", type=int, default=1, help="students trained at a time")
     arguments = parser.parse_args()
     data, runs, seeds = arguments.data, arguments.runs, arguments.seeds
-    train(data, runs, seeds)
+    train(data, runs, seeds, arguments.jobs)
     rows = export_and_bench(data, runs, seeds)
     with (HERE / "results.jsonl").open("a") as file:
         for name in ("teacher", *(f"{m}-seed{s}" for s in seeds for m in METHODS)):

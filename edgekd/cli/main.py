@@ -92,7 +92,7 @@ def main_inner(arguments: Sequence[str]) -> int:
     except click.ClickException as error:
         return _complain(f"error: {_one_line(error)}", error.exit_code)
     except (KeyboardInterrupt, click.Abort):
-        return _complain("stopped", InterruptedRun.exit_code)
+        return _complain("stopped; every file that was finished is whole", InterruptedRun.exit_code)
     return status if isinstance(status, int) else 0  # click returns the code of ctx.exit()
 
 

@@ -6,7 +6,7 @@ from edgekd.config.export import ExportRecipe
 from edgekd.config.methods import CddRecipe, KdRecipe, MethodName, RetrievalRecipe
 from edgekd.config.read import build_recipe, parse_assignments, read_recipe, to_toml
 from edgekd.config.section import Section
-from edgekd.config.train import AugmentRecipe, PrecisionChoice, TrainRecipe
+from edgekd.config.train import AugmentRecipe, PrecisionChoice, SettledRecipe, TrainRecipe
 
 __all__ = [
     "AugmentRecipe",
@@ -19,6 +19,7 @@ __all__ = [
     "PrecisionChoice",
     "RetrievalRecipe",
     "Section",
+    "SettledRecipe",
     "TrainRecipe",
     "build_recipe",
     "parse_assignments",

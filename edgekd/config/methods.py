@@ -1,12 +1,22 @@
 """Tables of single methods: what the published systems leave to be set."""
 
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
 from edgekd.config.section import Section
 
 MethodName = Literal["none", "kd", "cdd"]
+
+READERS: Final[Mapping[str, tuple[MethodName, ...]]] = {
+    "kd": ("kd", "cdd"),
+    "cdd": ("cdd",),
+    "retrieval.temperature": ("kd", "cdd"),
+    "retrieval.kl_weight": ("kd", "cdd"),
+    "retrieval.fit_weight": ("kd",),  # cdd has one of its own
+}
+"""Tables and fields that not every method reads, and the methods that do."""
 
 
 class KdRecipe(Section):

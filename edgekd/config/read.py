@@ -5,7 +5,7 @@ Every problem is reported together, with the file, the key, the value found and 
 
 import json
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -92,15 +92,38 @@ def build_recipe(
         flags: Values of the command line; ``None`` means the flag was not given.
 
     Raises:
-        ConfigError: With one line per problem: where, what was found, what is allowed.
+        ConfigError: With one line per problem: where, what was found, what is allowed. Also for
+            what was typed and would not be read; a file may hold such values for other runs.
     """
     merged = read_recipe(recipe) if recipe is not None else {}
-    _merge(merged, parse_assignments(assignments))
-    _merge(merged, {key: value for key, value in (flags or {}).items() if value is not None})
+    typed = parse_assignments(assignments)
+    _merge(typed, {key: value for key, value in (flags or {}).items() if value is not None})
+    _merge(merged, typed)
     try:
-        return kind.model_validate(merged)
+        built = kind.model_validate(merged)
     except ValidationError as error:
-        raise ConfigError(_describe(error, str(recipe) if recipe else "command line")) from error
+        source = str(recipe) if recipe else "command line"
+        raise ConfigError(_describe(error, merged, source)) from error
+    _refuse_unread(built.unread(), typed)
+    return built
+
+
+def _refuse_unread(unread: Mapping[str, str], typed: Mapping[str, Any]) -> None:
+    problems = []
+    for key, value in _leaves(typed):
+        reasons = (why for table, why in unread.items() if f"{key}.".startswith(f"{table}."))
+        if reason := next(reasons, None):
+            problems.append(f"{key} = {value!r}: {reason}")
+    if problems:
+        raise ConfigError(_listed("command line", problems))
+
+
+def _leaves(table: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{path}{key}.")
+        else:
+            yield f"{path}{key}", value
 
 
 def _merge(base: dict[str, Any], extra: Mapping[str, Any]) -> None:
@@ -126,8 +149,7 @@ def _toml_table(table: Mapping[str, Any], path: tuple[str, ...]) -> str:
     lines = [f"\n[{'.'.join(path)}]\n"] if path else []
     for key, value in table.items():
         if value is not None and not isinstance(value, Mapping):
-            # JSON's spelling of numbers, booleans, strings and arrays is also TOML's.
-            lines.append(f"{_toml_key(key)} = {json.dumps(value, ensure_ascii=False)}\n")
+            lines.append(f"{_toml_key(key)} = {_toml_text(value)}\n")
     for key, value in table.items():
         if isinstance(value, Mapping) and value:
             lines.append(_toml_table(value, (*path, _toml_key(key))))
@@ -136,19 +158,47 @@ def _toml_table(table: Mapping[str, Any], path: tuple[str, ...]) -> str:
 
 def _toml_key(key: str) -> str:
     bare = key.isascii() and key.replace("-", "_").isidentifier()
-    return key if bare else json.dumps(key, ensure_ascii=False)
+    return key if bare else _toml_text(key)
 
 
-def _describe(error: ValidationError, source: str) -> str:
-    problems = []
+def _toml_text(value: Any) -> str:
+    # JSON's spelling of numbers, booleans, strings and arrays is TOML's too, but for DEL, which
+    # TOML wants escaped; ASCII output will not do, its surrogate pairs are no TOML.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _describe(error: ValidationError, values: Mapping[str, Any], source: str) -> str:
+    problems: dict[str, str] = {}
     for item in error.errors(include_url=False):
-        key = ".".join(str(part) for part in item["loc"]) or "(recipe)"
+        key = ".".join(str(part) for part in _given(item["loc"], values)) or "(recipe)"
+        message = f"{item['msg'][0].lower()}{item['msg'][1:]}"
         if item["type"] == "missing":
-            problems.append(f"{key}: missing; give it in the recipe or as a flag")
+            problems[key] = f"{key}: missing; give it in the recipe or as a flag"
         elif item["type"] == "extra_forbidden":
-            problems.append(f"{key} = {item['input']!r}: no such key; check the spelling")
+            problems[key] = f"{key} = {item['input']!r}: no such key; check the spelling"
         elif isinstance(item["input"], Mapping):  # values that do not fit together
-            problems.append(f"{key}: {item['msg'].removeprefix('Value error, ')}")
+            problems[key] = f"{key}: {item['msg'].removeprefix('Value error, ')}"
+        elif key in problems:  # one value, refused by each of several types
+            problems[key] += f", or {message.removeprefix('input should be ')}"
         else:
-            problems.append(f"{key} = {item['input']!r}: {item['msg'][0].lower()}{item['msg'][1:]}")
+            problems[key] = f"{key} = {item['input']!r}: {message}"
+    return _listed(source, problems.values())
+
+
+def _listed(source: str, problems: Collection[str]) -> str:
     return f"{source}: {len(problems)} problem(s) in the recipe\n  " + "\n  ".join(problems)
+
+
+def _given(loc: Sequence[int | str], values: Mapping[str, Any]) -> Sequence[int | str]:
+    """The part of an error's place that the user wrote; a union adds the type it tried to it."""
+    found: Any = values
+    for depth, part in enumerate(loc):
+        if isinstance(found, Mapping):
+            if part not in found:  # what is missing, or another spelling of it
+                return loc
+            found = found[str(part)]
+        elif isinstance(found, list | tuple) and isinstance(part, int):
+            found = found[part] if part < len(found) else None
+        else:
+            return loc[:depth]
+    return loc

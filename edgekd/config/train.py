@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AliasChoices, Field, ValidationError, model_validator
+from pydantic import AliasChoices, Field, model_validator
 
 from edgekd.config.data import DataRecipe
-from edgekd.config.methods import CddRecipe, KdRecipe, MethodName, RetrievalRecipe
+from edgekd.config.methods import READERS, CddRecipe, KdRecipe, MethodName, RetrievalRecipe
 from edgekd.config.section import Section
 from edgekd.records import Task
 
@@ -32,6 +32,12 @@ class AugmentRecipe(Section):
     """Beta parameter of CutMix (0 is off); arXiv:1905.04899."""
 
 
+_LARGEST_BATCH: Final = 128
+_SMALLEST_BATCH: Final = 16  # below, BatchNorm's statistics are mostly noise
+_STEPS_PER_EPOCH: Final = 50  # few steps an epoch and few epochs teach nothing
+_SGD_LR: Final = 0.1
+_ADAMW_LR: Final = 1e-3
+
 _RETRIEVAL_DEFAULTS: Final = {"label_smoothing": 0.1}  # arXiv:2303.09230; others as ever
 
 
@@ -52,9 +58,11 @@ class TrainRecipe(DataRecipe):
     fit: Literal["crop", "squash", "pad"] = "crop"
 
     epochs: Annotated[int, Field(ge=1, le=100_000)] = 30
-    batch_size: Annotated[int, Field(ge=1, le=65_536)] = 128
+    batch_size: Annotated[int, Field(ge=1, le=65_536)] | Literal["auto"] = "auto"
+    """Samples per step; auto is 128, or less where an epoch would have few steps."""
     optimizer: Literal["sgd", "adamw"] = "sgd"
-    lr: Annotated[float, Field(gt=0, le=100)] = 0.1
+    lr: Annotated[float, Field(gt=0, le=100)] | Literal["auto"] = "auto"
+    """Highest learning rate; auto is 0.1 per 128 samples for SGD and 0.001 for AdamW."""
     min_lr: Annotated[float, Field(ge=0)] = 0.0
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     weight_decay: Annotated[float, Field(ge=0, le=1)] = 5e-4
@@ -74,22 +82,33 @@ class TrainRecipe(DataRecipe):
     retrieval: RetrievalRecipe = RetrievalRecipe()
     cdd: CddRecipe = CddRecipe()
 
+    def unread(self) -> dict[str, str]:
+        """What the recipe's method, and its task, do not look at."""
+        found = {}
+        if self.task != "retrieval":
+            found["retrieval"] = (
+                f"task {self.task} does not read it; take it out, or use task retrieval"
+            )
+        for key, readers in READERS.items():
+            if self.method not in readers:
+                found[key] = (
+                    f"method {self.method} does not read it; take it out, or use method "
+                    f"{' or '.join(readers)}"
+                )
+        return found
+
     @model_validator(mode="before")
     @classmethod
     def _defaults_of_retrieval(cls, values: Any) -> Any:
         if not isinstance(values, Mapping) or values.get("task") != "retrieval":
             return values
-        try:
-            table = RetrievalRecipe.model_validate(values.get("retrieval", {}))
-        except ValidationError:  # reported where the table itself is validated
-            return values
-        return {**_RETRIEVAL_DEFAULTS, "batch_size": table.batch_size, **values}
+        return {**_RETRIEVAL_DEFAULTS, **values}
 
     @model_validator(mode="after")
     def _fits_retrieval(self) -> Self:
         if self.task != "retrieval":
             return self
-        if self.batch_size != self.retrieval.batch_size:
+        if self.batch_size not in ("auto", self.retrieval.batch_size):
             raise ValueError(
                 f"batch_size {self.batch_size}: for retrieval it is identities_per_batch times "
                 f"images_per_identity, here {self.retrieval.batch_size}; leave it out"
@@ -99,3 +118,35 @@ class TrainRecipe(DataRecipe):
         if self.kd != KdRecipe():
             raise ValueError("kd is for classification; set temperature and weights in retrieval")
         return self
+
+    def settled(self, num_samples: int, *, num_processes: int = 1) -> "SettledRecipe":
+        """The recipe with batch size and learning rate as numbers.
+
+        Args:
+            num_samples: Of the training split; a smaller split takes smaller batches.
+            num_processes: Share a batch evenly.
+
+        Source:
+            The learning rate of SGD is proportional to the batch: Goyal et al. (2017),
+            arXiv:1706.02677, section 2.1.
+        """
+        batch_size, lr = self.batch_size, self.lr
+        if self.task == "retrieval":
+            batch_size = self.retrieval.batch_size
+        elif batch_size == "auto":
+            batch_size = _LARGEST_BATCH
+            while batch_size > _SMALLEST_BATCH and num_samples < batch_size * _STEPS_PER_EPOCH:
+                batch_size //= 2
+            batch_size += -batch_size % num_processes
+        if lr == "auto":
+            lr = _SGD_LR * batch_size / _LARGEST_BATCH if self.optimizer == "sgd" else _ADAMW_LR
+        return SettledRecipe.model_validate(
+            {**self.model_dump(), "batch_size": batch_size, "lr": lr}
+        )
+
+
+class SettledRecipe(TrainRecipe):
+    """A recipe in which no number waits for the data."""
+
+    batch_size: Annotated[int, Field(ge=1, le=65_536)]
+    lr: Annotated[float, Field(gt=0, le=100)]

@@ -15,7 +15,7 @@ otherwise a class and a folder of classes could not be told apart.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -27,6 +27,8 @@ from edgekd.data.splits import SPLIT_SPELLINGS
 from edgekd.data.store import FileStore, FolderStore, ZipStore, walk_images
 from edgekd.errors import DataError
 from edgekd.records import SplitName
+
+_NUM_NAMED: Final = 3  # of files that are left out
 
 
 class Layout(NamedTuple):
@@ -42,8 +44,8 @@ def open_folder(path: Path, recipe: DataRecipe, console: Console) -> Contents:
     Raises:
         DataError: If it holds no images, its layout is ambiguous, or too many files are unreadable.
     """
-    names, num_ignored = walk_images(path)
-    return _open(FolderStore(path, names), num_ignored, path, recipe, console)
+    names, ignored = walk_images(path)
+    return _open(FolderStore(path, names), ignored, path, recipe, console)
 
 
 def open_zip(path: Path, recipe: DataRecipe, console: Console) -> Contents:
@@ -53,7 +55,7 @@ def open_zip(path: Path, recipe: DataRecipe, console: Console) -> Contents:
         DataError: As :func:`open_folder`, or if :class:`ZipStore` refuses the zip.
     """
     store = ZipStore(path)
-    return _open(store, store.num_ignored, path, recipe, console)
+    return _open(store, store.ignored, path, recipe, console)
 
 
 def infer_layout(names: Sequence[str], source: str) -> Layout:
@@ -85,10 +87,10 @@ def infer_layout(names: Sequence[str], source: str) -> Layout:
 
 
 def _open(
-    store: FileStore, num_ignored: int, path: Path, recipe: DataRecipe, console: Console
+    store: FileStore, ignored: Sequence[str], path: Path, recipe: DataRecipe, console: Console
 ) -> Contents:
     if not store.names:
-        found = f"{num_ignored} other file(s)" if num_ignored else "nothing"
+        found = f"{len(ignored)} other file(s)" if ignored else "nothing"
         raise DataError(
             f"{path}: no images found, {found}; expected <class>/image or train/<class>"
         )
@@ -97,7 +99,7 @@ def _open(
             f"{path}: group = {recipe.group!r}, but folders have no columns; use a CSV manifest"
         )
     names, layout = _layout(store.names, recipe, str(path), console)
-    _tell(layout, num_ignored, path, console)
+    _tell(layout, ignored, path, console)
     files = check_files(store, names, max_bad_files=recipe.max_bad_files, console=console)
     class_names, labels = np.unique(np.array(layout.labels, dtype=object), return_inverse=True)
     return Contents(
@@ -205,11 +207,25 @@ def _refuse_uneven(names: Sequence[str], classes: Sequence[Sequence[str]], sourc
         )
 
 
-def _tell(layout: Layout, num_ignored: int, path: Path, console: Console) -> None:
-    if num_ignored:
-        console.info(f"{path}: {num_ignored} file(s) that are no images left out")
+def _tell(layout: Layout, ignored: Sequence[str], path: Path, console: Console) -> None:
+    if ignored:
+        more = ", …" if len(ignored) > _NUM_NAMED else ""
+        named = ", ".join(printable(name) for name in ignored[:_NUM_NAMED])
+        console.info(f"{path}: {len(ignored)} file(s) that are no images left out: {named}{more}")
     if "/" in layout.labels[0]:
         console.warn(
             f"{path}: nested class folders, so a class is a whole path such as "
-            f"{printable(layout.labels[0])!r}"
+            f"{printable(layout.labels[0])!r}{_split_hint(layout)}"
         )
+
+
+def _split_hint(layout: Layout) -> str:
+    """Two outermost folders may well be a split of other names."""
+    tops = sorted({label.split("/")[0] for label in layout.labels})
+    if layout.splits is not None or len(tops) != 2:
+        return ""
+    first, second = map(printable, tops)
+    return (
+        f"; if {first} and {second} are a split, say which is which: --train-folder and "
+        "--test-folder"
+    )

@@ -90,17 +90,18 @@ class ZipStore:
         self._path = path
         infos = [info for info in _central_directory(path) if not info.filename.endswith("/")]
         self._members: dict[str, _Member] = {}
-        self.num_ignored = 0
+        ignored = []
         for info in infos:
             name = _safe_name(info.filename, path)
             if not is_image_name(name):
-                self.num_ignored += 1
+                ignored.append(name)
             elif name in self._members:
                 raise DataError(f"{path}: holds {name!r} twice; make the zip again")
             else:
                 self._members[name] = _member(info, name, path)
         refuse_bomb(sum(member.size for member in self._members.values()), path)
         self.names = tuple(sorted(self._members))
+        self.ignored = tuple(sorted(ignored))
 
     def read(self, name: str) -> bytes:
         """The content of one member, its checksum compared.
@@ -133,23 +134,21 @@ class ZipStore:
         )
 
 
-def walk_images(root: Path) -> tuple[tuple[str, ...], int]:
-    """Relative names of the image files below a folder, and how many other files there are.
+def walk_images(root: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Relative names of the image files below a folder, and those of all other files.
 
     Linked folders are followed, each real folder once.
 
     Raises:
         DataError: If a folder cannot be listed.
     """
-    names, num_ignored = [], 0
+    names: list[str] = []
+    ignored: list[str] = []
     for folder, files in _walk(root):
         for file in files:
             name = (folder / file).relative_to(root).as_posix()
-            if is_image_name(name):
-                names.append(name)
-            else:
-                num_ignored += 1
-    return tuple(sorted(names)), num_ignored
+            (names if is_image_name(name) else ignored).append(name)
+    return tuple(sorted(names)), tuple(sorted(ignored))
 
 
 def is_image_name(name: str) -> bool:

@@ -8,7 +8,7 @@ from typing import Any, Self
 from lightning_fabric import Fabric
 from torch import nn
 
-from edgekd.config import TrainRecipe
+from edgekd.config import SettledRecipe
 from edgekd.console import Console
 from edgekd.distill.batches import Batches
 from edgekd.distill.checkpoint import Checkpoint
@@ -21,7 +21,7 @@ from edgekd.teachers.protocol import Teacher
 class Job:
     """What is trained, on what, and by whom; nothing in it changes while it runs."""
 
-    recipe: TrainRecipe
+    recipe: SettledRecipe
     fabric: Fabric
     method: Method
     teacher: Teacher | None

@@ -41,7 +41,7 @@ def launch(recipe: TrainRecipe) -> Fabric:
 
 
 def _check_shares(recipe: TrainRecipe, num_processes: int) -> None:
-    if recipe.batch_size % num_processes:
+    if recipe.batch_size != "auto" and recipe.batch_size % num_processes:
         raise UsageError(
             f"batch_size {recipe.batch_size} is shared by {num_processes} processes and must be a "
             "multiple of their number"

@@ -7,7 +7,7 @@ from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import nn
 
-from edgekd.config import TrainRecipe
+from edgekd.config import SettledRecipe, TrainRecipe
 from edgekd.console import Console
 from edgekd.data.cache import PixelSource
 from edgekd.data.dataset import Dataset
@@ -71,7 +71,7 @@ def open_material(recipe: TrainRecipe, console: Console) -> Material:
 
 
 def make_batches(
-    recipe: TrainRecipe, material: Material, fabric: Fabric, console: Console
+    recipe: SettledRecipe, material: Material, fabric: Fabric, console: Console
 ) -> Batches:
     """The training split as this process will see it.
 
@@ -84,7 +84,10 @@ def make_batches(
         material.preprocess.image,
         num_classes=len(material.dataset.train_class_names),
     )
-    console.info(f"{len(train):,} training samples; {augment.describe()}")
+    console.info(
+        f"{len(train):,} training samples, {recipe.batch_size} a step, learning rate "
+        f"{recipe.lr:g}; {augment.describe()}"
+    )
     batches = Batches(
         pixels=material.pixels["train"],
         labels=train.labels,
@@ -102,7 +105,7 @@ def make_batches(
 
 
 def _identity_balanced(
-    recipe: TrainRecipe, labels: NDArray[np.int64], fabric: Fabric, console: Console
+    recipe: SettledRecipe, labels: NDArray[np.int64], fabric: Fabric, console: Console
 ) -> IdentityBalanced:
     plan, found = recipe.retrieval, len(np.unique(labels))
     share = min(plan.identities_per_batch, found) // fabric.world_size

@@ -8,11 +8,11 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from edgekd.config import TrainRecipe
+from edgekd.config import SettledRecipe
 
 
 def make_optimizer(
-    module: nn.Module, recipe: TrainRecipe, own_groups: Sequence[dict[str, Any]] = ()
+    module: nn.Module, recipe: SettledRecipe, own_groups: Sequence[dict[str, Any]] = ()
 ) -> torch.optim.Optimizer:
     """SGD with Nesterov momentum, or AdamW; weight decay on matrices and kernels only.
 
@@ -52,7 +52,7 @@ def decay_groups(
     return [group for group in groups if group["params"]]
 
 
-def learning_rate(recipe: TrainRecipe, step: int, *, steps_per_epoch: int) -> float:
+def learning_rate(recipe: SettledRecipe, step: int, *, steps_per_epoch: int) -> float:
     """Linear warm-up to ``lr``, then half a cosine to ``min_lr``; a function of the step alone.
 
     Args:

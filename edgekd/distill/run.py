@@ -75,17 +75,18 @@ def distill(
 
     material = open_material(recipe, console)
     _check_same_data(checkpoint, material)
-    method = guest or make_method(recipe)
-    teacher = _open_teacher(recipe, material, method, fabric, console)
-    torch.manual_seed(recipe.seed)
-    student, arch = _build(recipe, material, fabric, console)
+    settled = recipe.settled(len(material.dataset.splits["train"]), num_processes=fabric.world_size)
+    method = guest or make_method(settled)
+    teacher = _open_teacher(settled, material, method, fabric, console)
+    torch.manual_seed(settled.seed)
+    student, arch = _build(settled, material, fabric, console)
 
     job = Job(
-        recipe=recipe,
+        recipe=settled,
         fabric=fabric,
         method=method,
         teacher=teacher,
-        batches=make_batches(recipe, material, fabric, console),
+        batches=make_batches(settled, material, fabric, console),
         spec=material.preprocess.image,
         validate=material.validate,
         folder=output,
@@ -110,7 +111,7 @@ def distill(
         macs=cost.macs,
         uncounted_operators=cost.uncounted_operators,
         metrics=(*material.score(trained, "val"), *material.score(trained, "test")),
-        provenance=_provenance(recipe, material, teacher, loop),
+        provenance=_provenance(settled, material, teacher, loop),
     )
     if fabric.is_global_zero:
         write_bundle(output, record, weights, training_head=head)

@@ -29,8 +29,8 @@ _IMAGENET_LAYOUTS: Final[dict[int, tuple[str, tuple[int, ...]]]] = {
 }
 _STEM_STRIDES: Final = {"cifar": 1, "imagenet": 2}
 _MAX_WIDTH: Final = 4096
-_OPTIONS: Final = {"width": (1, _MAX_WIDTH), "stem_stride": (1, 2), "last_stride": (1, 2)}
-"""Option -> smallest and largest value."""
+_OPTIONS: Final = ("blocks", "last_stride", "stem_stride", "style", "width")
+"""What of a network's arguments a name leaves to the user."""
 
 
 class BasicBlock(nn.Module):
@@ -159,6 +159,9 @@ def parse(
 ) -> ArchSpec | None:
     """The ArchSpec of ``resnet<depth>``, or ``None`` if the name is not of this family.
 
+    Options replace what the name stands for: ``{"style": "cifar"}`` gives a deep network the stem
+    of small images, ``{"blocks": [1, 1, 1, 1]}`` a number of stages and blocks of its own.
+
     >>> parse("resnet20", {"width": 32}, num_classes=10, in_channels=3).arguments["blocks"]
     [3, 3, 3]
 
@@ -181,9 +184,14 @@ def parse(
             f"{name}: no such depth; CIFAR style has {sorted(_CIFAR_BLOCKS)}, "
             f"ImageNet style {sorted(_IMAGENET_LAYOUTS)}, and timm:{name} may exist"
         )
+    for option in options:
+        if option not in _OPTIONS:
+            raise ModelError(f"{name}: no option {option!r}; it has {list(_OPTIONS)}")
+    arguments |= options
+    _checked(arguments, what=f"{name}: option")
     return ArchSpec(
         family=FAMILY,
-        arguments=arguments | _checked_options(name, options),
+        arguments=arguments,
         num_classes=num_classes,
         in_channels=in_channels,
     )
@@ -197,12 +205,7 @@ def build(arch: ArchSpec) -> ResNet:
     Raises:
         ModelError: If the arguments are not those of a ResNet of sensible size.
     """
-    try:
-        arguments = _Arguments.model_validate(arch.arguments)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise ModelError(f"resnet: argument {where}: {first['msg']}") from error
+    arguments = _checked(arch.arguments, what="resnet: argument")
     return ResNet(
         **arguments.model_dump(),
         widths=arch.widths,
@@ -225,16 +228,14 @@ class _Arguments(Record):
     last_stride: Literal[1, 2] = 2
 
 
-def _checked_options(name: str, options: Mapping[str, Any]) -> dict[str, int]:
-    for key, value in options.items():
-        if key not in _OPTIONS:
-            raise ModelError(f"{name}: no option {key!r}; it has {sorted(_OPTIONS)}")
-        low, high = _OPTIONS[key]
-        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-            raise ModelError(
-                f"{name}: option {key} = {value!r}; expected a whole number from {low} to {high}"
-            )
-    return dict(options)
+def _checked(arguments: Mapping[str, Any], *, what: str) -> _Arguments:
+    try:
+        return _Arguments.model_validate(arguments)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key, *_ = first["loc"]
+        message = f"{first['msg'][0].lower()}{first['msg'][1:]}"
+        raise ModelError(f"{what} {key} = {arguments.get(str(key))!r}: {message}") from error
 
 
 def _inner_widths(blocks: Sequence[int], width: int, widths: Sequence[int] | None) -> list[int]:

@@ -105,7 +105,9 @@ def test_a_bug_keeps_its_traceback(fake_stage):
 def test_ctrl_c_is_130_without_a_traceback(interrupt, fake_stage, capsys):
     fake_stage("edgekd.bench.run", bench=_raising(interrupt), rows=list)
     assert main_inner(["bench", "somewhere"]) == 130
-    assert capsys.readouterr().err.strip() == "edgekd: stopped"
+    assert (
+        capsys.readouterr().err.strip() == "edgekd: stopped; every file that was finished is whole"
+    )
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ def test_a_folder_is_opened(make_folder, class_files, recipe, console):
     assert contents.labels.tolist() == [0, 0, 1, 1]
     assert contents.skipped == ("cat/broken.png",)
     assert contents.given_splits is None
-    assert console.infos == [f"{root}: 1 file(s) that are no images left out"]
+    assert console.infos == [f"{root}: 1 file(s) that are no images left out: README.md"]
 
 
 def test_given_splits_follow_their_files_past_a_bad_one(make_zip, class_files, recipe, console):
@@ -85,6 +85,19 @@ def test_nested_classes_are_said(make_folder, class_files, recipe, console):
     root = make_folder({**class_files(1, "Latin/"), **class_files(1, "Greek/")})
     assert open_folder(root, recipe(root), console).class_names[0] == "Greek/cat"
     assert "a class is a whole path such as 'Greek/cat'" in console.warnings[0]
+
+
+def test_two_outer_folders_that_may_be_a_split_are_named(make_folder, class_files, recipe, console):
+    two = {**class_files(1, "background/a/"), **class_files(1, "evaluation/b/")}
+    root = make_folder(two, "two")
+    open_folder(root, recipe(root), console)
+    assert console.warnings[0].endswith(
+        "; if background and evaluation are a split, say which is which: --train-folder and "
+        "--test-folder"
+    )
+    root = make_folder({**two, **class_files(1, "more/c/")}, "three")
+    open_folder(root, recipe(root), console)
+    assert "are a split" not in console.warnings[1]
 
 
 @pytest.mark.parametrize(

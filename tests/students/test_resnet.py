@@ -57,7 +57,11 @@ def test_no_branch_starts_at_zero():
     [
         ("resnet21", {}, "no such depth"),
         ("resnet20", {"wide": 2}, "no option 'wide'"),
-        ("resnet20", {"width": 0}, "width = 0"),
+        ("resnet20", {"width": 0}, "option width = 0"),
+        ("resnet20", {"width": "32"}, "option width = '32': input should be a valid integer"),
+        ("resnet18", {"style": "tiny"}, "option style = 'tiny': input should be 'cifar' or"),
+        ("resnet18", {"blocks": []}, r"option blocks = \[\]: list should have at least 1"),
+        ("resnet18", {"blocks": [1, 0]}, "greater than or equal to 1"),
     ],
 )
 def test_impossible_requests_are_named(name, options, found):
@@ -94,3 +98,17 @@ def test_the_imagenet_stem_halves_unless_told_otherwise():
         32,
         32,
     )
+
+
+def test_a_deep_network_takes_the_stem_of_small_images():
+    module = resnet.build(spec_of("resnet18", style="cifar"))
+    # The size by which ResNet-18 with a 3x3 stem is known on CIFAR-10.
+    assert sum(p.numel() for p in module.parameters()) == 11_173_962
+    maps = module.eval().forward_stages(torch.zeros(1, 3, 32, 32))
+    assert [x.shape[-1] for x in maps] == [32, 16, 8, 4]
+
+
+def test_a_layout_of_ones_own():
+    module = resnet.build(spec_of("resnet18", style="cifar", blocks=[1, 2], width=4))
+    assert [len(stage) for stage in module.stages] == [1, 2]
+    assert resnet.num_features(module) == 8

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from edgekd.config import TrainRecipe
+from edgekd.config import SettledRecipe
 from edgekd.distill.losses.features import feature_fit_loss
 from edgekd.distill.losses.logits import kd_loss
 from edgekd.distill.methods.labels import detached, label_losses
@@ -28,7 +28,7 @@ class EmbeddingDistillation(Method):
     has no ``fit_loss``.
     """
 
-    def __init__(self, recipe: TrainRecipe) -> None:
+    def __init__(self, recipe: SettledRecipe) -> None:
         if recipe.teacher is None:
             raise ModelError("method kd learns from a teacher and none was given: add --teacher")
         self.recipe = recipe

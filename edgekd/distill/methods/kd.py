@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from edgekd.config import TrainRecipe
+from edgekd.config import SettledRecipe
 from edgekd.distill.losses.logits import kd_loss, label_loss
 from edgekd.distill.methods.protocol import Batch, Losses, Method
 from edgekd.errors import ModelError
@@ -14,7 +14,7 @@ class LogitDistillation(Method):
 
     teacher_needs = frozenset[Capability]({"logits"})
 
-    def __init__(self, recipe: TrainRecipe) -> None:
+    def __init__(self, recipe: SettledRecipe) -> None:
         if recipe.teacher is None:
             raise ModelError("method kd learns from a teacher and none was given: add --teacher")
         self.label_smoothing = recipe.label_smoothing

@@ -2,14 +2,14 @@
 
 from torch import Tensor
 
-from edgekd.config import TrainRecipe
+from edgekd.config import SettledRecipe
 from edgekd.distill.losses.logits import label_loss
 from edgekd.distill.losses.triplet import triplet_loss
 from edgekd.students.head import EmbeddingOutput
 
 
 def label_losses(
-    output: Tensor | EmbeddingOutput, targets: Tensor, recipe: TrainRecipe
+    output: Tensor | EmbeddingOutput, targets: Tensor, recipe: SettledRecipe
 ) -> dict[str, Tensor]:
     """The losses of the labels by name, each with weight 1.
 

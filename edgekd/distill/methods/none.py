@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from edgekd.config import TrainRecipe
+from edgekd.config import SettledRecipe
 from edgekd.distill.methods.labels import detached, label_losses
 from edgekd.distill.methods.protocol import Batch, Losses, Method
 
@@ -11,7 +11,7 @@ from edgekd.distill.methods.protocol import Batch, Losses, Method
 class LabelsOnly(Method):
     """Cross-entropy with the labels; for an embedding network also the triplet loss."""
 
-    def __init__(self, recipe: TrainRecipe) -> None:
+    def __init__(self, recipe: SettledRecipe) -> None:
         self.recipe = recipe
 
     def losses(self, module: nn.Module, batch: Batch) -> Losses:

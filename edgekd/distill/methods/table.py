@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Final
 
-from edgekd.config import MethodName, TrainRecipe
+from edgekd.config import MethodName, SettledRecipe
 from edgekd.distill.methods.cdd import CapacityDynamicDistillation
 from edgekd.distill.methods.embedding_kd import EmbeddingDistillation
 from edgekd.distill.methods.kd import LogitDistillation
@@ -11,20 +11,20 @@ from edgekd.distill.methods.none import LabelsOnly
 from edgekd.distill.methods.protocol import Method
 from edgekd.records import Task
 
-_DISTILLATION: Final[dict[Task, Callable[[TrainRecipe], Method]]] = {
+_DISTILLATION: Final[dict[Task, Callable[[SettledRecipe], Method]]] = {
     "classification": LogitDistillation,
     "retrieval": EmbeddingDistillation,
 }
 """What ``kd`` is for each task."""
 
-METHODS: Final[dict[MethodName, Callable[[TrainRecipe], Method]]] = {
+METHODS: Final[dict[MethodName, Callable[[SettledRecipe], Method]]] = {
     "none": LabelsOnly,
     "kd": lambda recipe: _DISTILLATION[recipe.task](recipe),
     "cdd": CapacityDynamicDistillation,
 }
 
 
-def make_method(recipe: TrainRecipe) -> Method:
+def make_method(recipe: SettledRecipe) -> Method:
     """The method a recipe names.
 
     Raises:

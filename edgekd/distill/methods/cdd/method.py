@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from edgekd.config import TrainRecipe
+from edgekd.config import SettledRecipe
 from edgekd.distill.losses.features import feature_fit_loss
 from edgekd.distill.methods.cdd.channels import Channels
 from edgekd.distill.methods.cdd.compression import Compression, Pooled, load_channels
@@ -46,7 +46,7 @@ class CapacityDynamicDistillation(Method):
 
     teacher_needs = frozenset[Capability]({"logits", "pooled"})
 
-    def __init__(self, recipe: TrainRecipe) -> None:
+    def __init__(self, recipe: SettledRecipe) -> None:
         _check(recipe)
         self._recipe = recipe
         self._objective = Objective(recipe)
@@ -253,7 +253,7 @@ class CapacityDynamicDistillation(Method):
         return self._compression.survivors(self._parts(module), self._followers(module))
 
 
-def _check(recipe: TrainRecipe) -> None:
+def _check(recipe: SettledRecipe) -> None:
     if recipe.teacher is None:
         raise ModelError("method cdd learns from a teacher and none was given: add --teacher")
     if recipe.optimizer != "sgd":

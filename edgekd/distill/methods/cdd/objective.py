@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from edgekd.config import TrainRecipe
+from edgekd.config import SettledRecipe
 from edgekd.distill.losses.logits import kd_loss
 from edgekd.distill.methods.labels import label_losses
 from edgekd.students.head import EmbeddingOutput
@@ -17,7 +17,7 @@ class Objective:
             for classification ``kd`` does, and labels have the rest of the weight.
     """
 
-    def __init__(self, recipe: TrainRecipe) -> None:
+    def __init__(self, recipe: SettledRecipe) -> None:
         self._recipe = recipe
         if recipe.task == "retrieval":
             self._label_weight = 1.0

@@ -1,0 +1,33 @@
+from typing import get_args
+
+import pytest
+from pydantic import ValidationError
+
+from edgekd.config import CddRecipe, MethodName, RetrievalRecipe, TrainRecipe
+from edgekd.config.methods import READERS
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"target_macs": 0.3, "target_params": 0.3}, "give one"),
+        ({"mask": "magnitude"}, "give a target too"),
+        ({"target_macs": 1.0}, "less than 1"),
+    ],
+)
+def test_targets_that_contradict_each_other(fields, words):
+    with pytest.raises(ValidationError, match=words):
+        CddRecipe(**fields)
+
+
+def test_a_batch_is_identities_times_images():
+    assert RetrievalRecipe(identities_per_batch=3, images_per_identity=7).batch_size == 21
+
+
+def test_every_entry_is_a_field_and_names_methods():
+    for key, readers in READERS.items():
+        kind = TrainRecipe
+        for name in key.split("."):
+            kind = kind.model_fields[name].annotation
+        assert readers
+        assert set(readers) < set(get_args(MethodName))
