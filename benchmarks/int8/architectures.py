@@ -108,12 +108,12 @@ def settle(network: nn.Module, size: int, *, seed: int) -> None:
 
 
 def gather_statistics(network: nn.Module, norms: list[nn.Module], size: int) -> None:
-    """Let every BatchNorm see two batches of images."""
+    """Let every BatchNorm see three batches of images."""
     for norm in norms:
         norm.momentum = None  # a plain mean over the passes
         norm.reset_running_stats()
-    for step in range(2):
-        pixels = torch.from_numpy(make_images(24, size, seed=100 + step)).permute(0, 3, 1, 2)
+    for step in range(3):
+        pixels = torch.from_numpy(make_images(32, size, seed=100 + step)).permute(0, 3, 1, 2)
         mean, std = (torch.tensor(x).view(-1, 1, 1) for x in (MEAN, STD))
         network((pixels / 255 - mean) / std)
     for norm in norms:

@@ -166,6 +166,11 @@ def write_files(
     with console.track(f"int8 for {name}", total=SEARCH_STEPS) as progress:
         found = write_int8(quantizer, job, path, progress)
     figures = found.figures
+    if figures is not None:
+        console.info(
+            f"{path.name}: {figures.speedup:.2f} times as fast as fp32 in the search "
+            f"({figures.candidates} candidates in {figures.seconds:.0f} s)"
+        )
     if figures is not None and figures.fallback is not None:
         console.warn(
             f"{path.name}: {figures.fallback}; its weights are int8, its arithmetic is not"
