@@ -17,7 +17,7 @@ class ExportRecipe(DataRecipe):
     stored in 8 bits, computed in float; ``dynamic``: activations are quantized while running."""
     int8_recipe: tuple[str, ...] = ()
     """Recipes of an earlier export, one per format: the same int8 files again, without data."""
-    search_seconds: Annotated[float, Field(ge=0)] = 75.0
+    search_seconds: Annotated[float, Field(ge=0)] = 60.0
     """Per format, after which the search for a fast int8 file begins nothing new."""
     num_threads: Annotated[int, Field(ge=1, le=256)] = 1
     """With which the search measures."""

@@ -10,7 +10,7 @@ ROW = {
     "size_bytes": 91_234, "int8_macs_share": 0.985,
     "parity": {
         "max_abs_err": 0.1234, "sqnr_db": 28.44, "top1_agreement": 0.992, "metric_drop": 0.004,
-        "num_samples": 250,
+        "num_samples": 250, "split": "val",
     },
 }  # fmt: skip
 EQUAL = {
@@ -74,6 +74,6 @@ def test_a_person_sees_a_table(calls, capsys):
     _, equal, quantized = (line.split() for line in capsys.readouterr().out.splitlines())
     assert quantized == [
         "student.int8.onnx", "int8-static", "91.2", "kB", "98.50", "%", "0.12", "28.4",
-        "99.20", "%", "0.40", "%",
+        "99.20", "%", "0.40", "%,", "250", "val",
     ]  # fmt: skip
     assert equal[-3:] == ["equal", "99.20", "%"]  # no metric was asked for: an empty cell
