@@ -251,6 +251,8 @@ class ExportedModel(Record):
     input_encoding: Literal["float32", "uint8"]
     """``uint8``: normalisation is inside the graph and the file takes raw pixels."""
     int8_macs_share: float = Field(ge=0, le=1)
+    int8_weight_bytes_share: float = Field(default=0.0, ge=0, le=1)
+    """Of all bytes of weights and biases, those that hold 8-bit weights."""
     audit: OperatorAudit
     parity: Parity
     preprocess: Preprocess
