@@ -33,6 +33,7 @@ _NOISE: Final = 2.0  # standard errors
 _STRETCHES: Final = (2, 4, 8)  # a network is cut into that many pieces
 _MOST_ROUNDS: Final = 3
 _PALETTE: Final = 3  # recipes that stretches are coloured with
+_QUIETED: Final = 2  # recipes of it that are tried without their loudest stretches
 _HEARD: Final = 12  # stretches whose noise is measured one by one
 _DB_PER_TENFOLD: Final = 10.0  # one dB short of the budget weighs as much as 26 % of time
 _FINALISTS: Final = 6
@@ -108,7 +109,7 @@ class Search:
         starts = [self._bench.make(c, label) for label, c in starting_points(self._units)]
         best, palette = self._start(starts)
         if palette:
-            best = self._pass(best, self._quieter(palette[0]))
+            best = self._pass(best, self._quieter(palette))
         for _ in range(_MOST_ROUNDS):
             before = best
             for pieces in _STRETCHES:
@@ -192,8 +193,9 @@ class Search:
         short = max(0.0, self._budget.min_sqnr_db - self._bench.sqnr_db(candidate))
         return float(10 ** (min(short, 300.0) / _DB_PER_TENFOLD))
 
-    def _quieter(self, fast: Move) -> Iterator[Move]:
-        """The fastest start without what disturbs the answer most, if it disturbs too much."""
+    def _quieter(self, palette: Sequence[Move]) -> Iterator[Move]:
+        """The fastest starts without what disturbs the answer most, where they disturb too much."""
+        fast = palette[0]
         changed = [u for u in self._units if fast[1][u.name] != self._stored[u.name]]
         noise: dict[tuple[str, ...], float] = {}
         errors = []
@@ -207,8 +209,10 @@ class Search:
             errors.append(OperatorError(operators=names, sqnr_db=level))
         self._sensitivity = tuple(sorted(errors, key=lambda found: found.sqnr_db))
         limit = 10 ** (-self._budget.min_sqnr_db / 10)
-        if sum(noise.values()) > limit:
-            yield from by_noise(fast, self._stored, noise, limit)
+        for move in palette[:_QUIETED] if noise else ():
+            made = self._bench.make(move[1], move[0])
+            if self._bench.sqnr_db(made) < self._budget.min_sqnr_db:
+                yield from by_noise(move, self._stored, noise, limit)
 
     def _is_late(self) -> bool:
         return time.monotonic() > self._end
