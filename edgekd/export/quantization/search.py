@@ -199,16 +199,18 @@ class Search:
         changed = [u for u in self._units if fast[1][u.name] != self._stored[u.name]]
         noise: dict[tuple[str, ...], float] = {}
         errors = []
+        quietest = self._bench.make(self._stored, "weights in 8 bits")
+        floor = 10 ** (-self._bench.sqnr_db(quietest) / 10)  # of the stored weights themselves
         for stretch in cut(changed, min(_HEARD, len(changed)) or 1):
             if self._is_late():
                 break
             names = tuple(unit.name for unit in stretch)
             alone = {**self._stored, **{name: fast[1][name] for name in names}}
             level = self._bench.sqnr_db(self._bench.make(alone, f"only {names[0]} to {names[-1]}"))
-            noise[names] = 10 ** (-level / 10)
+            noise[names] = max(0.0, 10 ** (-level / 10) - floor)
             errors.append(OperatorError(operators=names, sqnr_db=level))
         self._sensitivity = tuple(sorted(errors, key=lambda found: found.sqnr_db))
-        limit = 10 ** (-self._budget.min_sqnr_db / 10)
+        limit = 10 ** (-self._budget.min_sqnr_db / 10) - floor
         for move in palette[:_QUIETED] if noise else ():
             made = self._bench.make(move[1], move[0])
             if self._bench.sqnr_db(made) < self._budget.min_sqnr_db:
