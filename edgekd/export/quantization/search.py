@@ -37,6 +37,8 @@ _QUIETED: Final = 2  # recipes of it that are tried without their loudest stretc
 _HEARD: Final = 12  # stretches whose noise is measured one by one
 _DB_PER_TENFOLD: Final = 10.0  # one dB short of the budget weighs as much as 26 % of time
 _FINALISTS: Final = 6
+_LARGEST_SHARE: Final = 0.4  # of the fp32 file's bytes
+_OVERHEAD_BYTES: Final = 1 << 16  # that quantizers may add to a graph of any size
 PASSES: Final = 2 + 2 * _MOST_ROUNDS * len(_STRETCHES)
 """At most so many times a search advances its progress."""
 
@@ -238,7 +240,11 @@ class Search:
             if c not in winners and c is not stored and c.path is not None
         ]  # fmt: skip
         for group in (winners, others[:_FILES_PER_RACE]):
-            kept = [c for c in group if self._bench.sqnr_db(c) >= self._budget.min_sqnr_db]
+            kept = [
+                c
+                for c in group
+                if self._is_small(c, stored) and self._bench.sqnr_db(c) >= self._budget.min_sqnr_db
+            ]
             for candidate, speedup, error in self._against_fp32(kept[:_FINALISTS]):
                 faster = speedup - _NOISE * error > 1.0
                 if faster and candidate.path is not None and self._accept(candidate.path):
@@ -246,6 +252,14 @@ class Search:
         reason = "nothing within the error budget was measured to be faster than fp32"
         speedups = [speedup for _, speedup, _ in self._against_fp32([stored])]
         return self._found(stored, speedups[0] if speedups else 0.0, reason)
+
+    def _is_small(self, candidate: Candidate, stored: Candidate) -> bool:
+        """Whether a file keeps to the size floor, or hardly exceeds what storage alone gives."""
+        if candidate.path is None or stored.path is None:
+            return False
+        allowed = _LARGEST_SHARE * self._fp32.stat().st_size
+        bare = stored.path.stat().st_size + _OVERHEAD_BYTES
+        return candidate.path.stat().st_size <= max(allowed, bare)
 
     def _found(self, candidate: Candidate, speedup: float, fallback: str | None) -> Found:
         return Found(
