@@ -33,9 +33,12 @@ _NOISE: Final = 2.0  # standard errors
 _STRETCHES: Final = (2, 4, 8)  # a network is cut into that many pieces
 _MOST_ROUNDS: Final = 3
 _PALETTE: Final = 3  # recipes that stretches are coloured with
+_QUIETED: Final = 2  # recipes of it that are tried without their loudest stretches
 _HEARD: Final = 12  # stretches whose noise is measured one by one
 _DB_PER_TENFOLD: Final = 10.0  # one dB short of the budget weighs as much as 26 % of time
 _FINALISTS: Final = 6
+_LARGEST_SHARE: Final = 0.4  # of the fp32 file's bytes
+_OVERHEAD_BYTES: Final = 1 << 16  # that quantizers may add to a graph of any size
 PASSES: Final = 2 + 2 * _MOST_ROUNDS * len(_STRETCHES)
 """At most so many times a search advances its progress."""
 
@@ -108,7 +111,7 @@ class Search:
         starts = [self._bench.make(c, label) for label, c in starting_points(self._units)]
         best, palette = self._start(starts)
         if palette:
-            best = self._pass(best, self._quieter(palette[0]))
+            best = self._pass(best, self._quieter(palette))
         for _ in range(_MOST_ROUNDS):
             before = best
             for pieces in _STRETCHES:
@@ -192,23 +195,28 @@ class Search:
         short = max(0.0, self._budget.min_sqnr_db - self._bench.sqnr_db(candidate))
         return float(10 ** (min(short, 300.0) / _DB_PER_TENFOLD))
 
-    def _quieter(self, fast: Move) -> Iterator[Move]:
-        """The fastest start without what disturbs the answer most, if it disturbs too much."""
+    def _quieter(self, palette: Sequence[Move]) -> Iterator[Move]:
+        """The fastest starts without what disturbs the answer most, where they disturb too much."""
+        fast = palette[0]
         changed = [u for u in self._units if fast[1][u.name] != self._stored[u.name]]
         noise: dict[tuple[str, ...], float] = {}
         errors = []
+        quietest = self._bench.make(self._stored, "weights in 8 bits")
+        floor = 10 ** (-self._bench.sqnr_db(quietest) / 10)  # of the stored weights themselves
         for stretch in cut(changed, min(_HEARD, len(changed)) or 1):
             if self._is_late():
                 break
             names = tuple(unit.name for unit in stretch)
             alone = {**self._stored, **{name: fast[1][name] for name in names}}
             level = self._bench.sqnr_db(self._bench.make(alone, f"only {names[0]} to {names[-1]}"))
-            noise[names] = 10 ** (-level / 10)
+            noise[names] = max(0.0, 10 ** (-level / 10) - floor)
             errors.append(OperatorError(operators=names, sqnr_db=level))
         self._sensitivity = tuple(sorted(errors, key=lambda found: found.sqnr_db))
-        limit = 10 ** (-self._budget.min_sqnr_db / 10)
-        if sum(noise.values()) > limit:
-            yield from by_noise(fast, self._stored, noise, limit)
+        limit = 10 ** (-self._budget.min_sqnr_db / 10) - floor
+        for move in palette[:_QUIETED] if noise else ():
+            made = self._bench.make(move[1], move[0])
+            if self._bench.sqnr_db(made) < self._budget.min_sqnr_db:
+                yield from by_noise(move, self._stored, noise, limit)
 
     def _is_late(self) -> bool:
         return time.monotonic() > self._end
@@ -232,7 +240,11 @@ class Search:
             if c not in winners and c is not stored and c.path is not None
         ]  # fmt: skip
         for group in (winners, others[:_FILES_PER_RACE]):
-            kept = [c for c in group if self._bench.sqnr_db(c) >= self._budget.min_sqnr_db]
+            kept = [
+                c
+                for c in group
+                if self._is_small(c, stored) and self._bench.sqnr_db(c) >= self._budget.min_sqnr_db
+            ]
             for candidate, speedup, error in self._against_fp32(kept[:_FINALISTS]):
                 faster = speedup - _NOISE * error > 1.0
                 if faster and candidate.path is not None and self._accept(candidate.path):
@@ -240,6 +252,14 @@ class Search:
         reason = "nothing within the error budget was measured to be faster than fp32"
         speedups = [speedup for _, speedup, _ in self._against_fp32([stored])]
         return self._found(stored, speedups[0] if speedups else 0.0, reason)
+
+    def _is_small(self, candidate: Candidate, stored: Candidate) -> bool:
+        """Whether a file keeps to the size floor, or hardly exceeds what storage alone gives."""
+        if candidate.path is None or stored.path is None:
+            return False
+        allowed = _LARGEST_SHARE * self._fp32.stat().st_size
+        bare = stored.path.stat().st_size + _OVERHEAD_BYTES
+        return candidate.path.stat().st_size <= max(allowed, bare)
 
     def _found(self, candidate: Candidate, speedup: float, fallback: str | None) -> Found:
         return Found(

@@ -31,6 +31,7 @@ class FakeBench:
     folder: object
     time_of: object
     sqnr_of: object
+    extra_bytes: object = lambda choices: 0
     quantizer: object = None
     _made: dict = field(default_factory=dict)
 
@@ -46,6 +47,8 @@ class FakeBench:
         if key not in self._made:
             time = self.time_of(choices)
             path = None if time is None else self.folder / f"{len(self._made)}_{time}.onnx"
+            if path is not None:
+                path.write_bytes(b"x" * (10 + self.extra_bytes(choices)))
             self._made[key] = Candidate(label=label, choices=dict(choices), path=path)
         return self._made[key]
 
@@ -59,10 +62,18 @@ def fake_race(files, *, num_threads, seconds):
     return tuple(tuple(time * slow for slow in (1, 2, 5, 3, 9)) for time in times)
 
 
-def found(tmp_path, time_of, sqnr_of=lambda choices: 40.0, accept=lambda path: True, seconds=60):
+def found(
+    tmp_path,
+    time_of,
+    sqnr_of=lambda choices: 40.0,
+    accept=lambda path: True,
+    seconds=60,
+    extra_bytes=lambda choices: 0,
+):
+    (tmp_path / "fp32.onnx").write_bytes(b"x" * 100)
     with SilentConsole().track("", total=1) as progress:
         return Search(
-            FakeBench(tmp_path, time_of, sqnr_of),
+            FakeBench(tmp_path, time_of, sqnr_of, extra_bytes),
             tmp_path / "fp32.onnx",
             race=fake_race,
             budget=Budget(min_sqnr_db=20.0, seconds=seconds, num_threads=1),
@@ -141,3 +152,10 @@ def test_candidates_that_cannot_run_are_passed_over(tmp_path):
 
 def test_without_time_the_starting_points_still_compete(tmp_path):
     assert found(tmp_path, usual_time, seconds=0).candidate.path is not None
+
+
+def test_a_file_that_is_hardly_smaller_is_not_taken(tmp_path):
+    result = found(
+        tmp_path, usual_time, extra_bytes=lambda c: 100_000 if c["conv0"] == "static" else 0
+    )
+    assert result.candidate.choices["conv0"] == "weights"
