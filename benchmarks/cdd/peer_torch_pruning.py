@@ -6,9 +6,10 @@
 
 The dense student starts from the weights it is given, is pruned to the share of its MACs by
 torch-pruning's ``BasePruner`` with group magnitude importance (the high-level interface that its
-documentation begins with: global ranking, all layers but the last, in small steps until the MACs
-are there), and is then trained by edgekd's ``kd`` of the recipe's task. The folder holds history
-and metrics of a normal run; edgekd cannot build the network anew, whose layers have any width.
+documentation begins with; global ranking, all layers but the last, in small steps until the MACs
+are there, no layer below a tenth of its channels), and is then trained by edgekd's ``kd`` of the
+recipe's task. The folder holds history and metrics of a normal run; edgekd cannot build the network
+anew, whose layers have any width.
 """
 
 import argparse
@@ -16,8 +17,14 @@ import json
 from pathlib import Path
 
 import torch
-import torch_pruning
 from torch import nn
+
+try:
+    import torch_pruning
+except ImportError:
+    raise SystemExit(
+        "torch-pruning is not installed; only this row needs it: pip install torch-pruning==1.6.1"
+    ) from None
 
 from edgekd.config import TrainRecipe, build_recipe
 from edgekd.distill.methods.protocol import Batch, Losses, Method, Run
@@ -28,6 +35,7 @@ from edgekd.students.count import count_cost
 from edgekd.students.head import IdentityNetwork
 
 STEPS = 200  # small steps end near the wanted share
+MAX_RATIO = 0.9  # of one layer: without it, global ranking leaves single channels in many
 
 
 class PrunedFirst(Method):
@@ -72,6 +80,7 @@ def prune(network: nn.Module, shape: tuple[int, int, int], share: float) -> None
         importance=torch_pruning.importance.GroupMagnitudeImportance(p=2),
         global_pruning=True,
         pruning_ratio=0.95,
+        max_pruning_ratio=MAX_RATIO,
         iterative_steps=STEPS,
         ignored_layers=[last],
     )
@@ -85,21 +94,26 @@ def prune(network: nn.Module, shape: tuple[int, int, int], share: float) -> None
 def main() -> None:
     """Parse, prune, train, print the record."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    for name in ("recipe", "data", "teacher", "weights", "output"):
+    for name in ("recipe", "teacher", "weights"):
         parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    parser.add_argument("--data", required=True)
     parser.add_argument("--share", type=float, required=True)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int)
+    parser.add_argument("--set", dest="assignments", action="append", default=[])
     given = parser.parse_args()
     flags = {
-        "data": str(given.data),
+        "data": given.data,
         "teacher": str(given.teacher),
         "weights": str(given.weights),
         "method": "kd",
         "seed": given.seed,
         "num_threads": given.threads,
     }
-    recipe = build_recipe(TrainRecipe, recipe=given.recipe, flags=flags)
+    recipe = build_recipe(
+        TrainRecipe, recipe=given.recipe, assignments=given.assignments, flags=flags
+    )
     guest = PrunedFirst(recipe, given.share)
     record = distill(recipe, given.output, resume=True, guest=guest)
     print(json.dumps(record.model_dump(mode="json", by_alias=True)))

@@ -1,199 +1,185 @@
 """CDD beside its rivals, at the same final MACs and after the same number of epochs.
 
-    python benchmarks/cdd/run.py retrieval --data omniglot.zip
-    python benchmarks/cdd/run.py classification --data cifar10-jpeg.zip
+    python benchmarks/cdd/run.py retrieval --data omniglot.zip --jobs 2
+    python benchmarks/cdd/run.py classification --data cifar10-jpeg.zip --jobs 2
+    python benchmarks/cdd/run.py retrieval --data omniglot.zip --quick      # does all of it work?
+    python benchmarks/cdd/run.py retrieval --data omniglot.zip --phase latency
 
-Rows: the dense teacher; a uniformly narrow student from labels, and by ``kd``; torch-pruning's
-pruner followed by ``kd``; CDD with the mask replaced by magnitude (ResRep); CDD; CDD that shrinks
-while it trains. Every training is one ``edgekd`` command that resumes, so the driver can be killed
-and started again; finished runs return at once. Narrow widths are those on both sides of the
-target, because whole channels rarely hit it. ``test`` is read once, by the finished run.
+A finished teacher of the experiment's recipe can be copied to ``<runs>/teacher`` beforehand.
 
-Appends to ``results.jsonl`` and writes ``table-<experiment>.md`` beside itself.
+Rows: CDD; CDD with the mask replaced by magnitude (ResRep); a uniformly narrow student from labels,
+and by ``kd``; torch-pruning's pruner followed by ``kd``; CDD that shrinks while it trains. All are
+taught by, and compared with, one dense teacher.
+
+Every training is one command that resumes, so this can be killed and started again; what is
+finished is not started again. All rows of a seed come before the next seed. As soon as a run is
+finished its record is appended to ``results.jsonl`` and ``table-<experiment>.md`` is written anew
+from what there is. ``test`` is read once, by the finished run. At the end the dense network and the
+CDD students are exported and timed (``--phase latency`` repeats that on a quiet machine).
+``estimate.py`` says beforehand how long all of it takes.
 """
 
 import argparse
+import importlib.util
 import json
-import statistics
+import os
+import signal
 import subprocess
 import sys
-import tomllib
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
+from types import FrameType
 
-HERE = Path(__file__).parent
-ROOT = HERE.parent.parent
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """One table."""
-
-    teacher: Path
-    """Recipe of ``edgekd teach``."""
-    student: Path
-    """Recipe of ``edgekd distill --method cdd``; the other rows change what they must."""
-    narrow: tuple[int, ...]
-    """Widths of the uniformly narrow students."""
-    metric: str
-    seeds: tuple[int, ...]
+from experiments import EXPERIMENTS, HERE, PEER, Plan, Training
+from latency import latency_table
+from table import main_table
 
 
-EXPERIMENTS = {
-    "retrieval": Experiment(
-        teacher=ROOT / "models/cdd-resnet101w16-omniglot/teacher.toml",
-        student=ROOT / "models/cdd-resnet101w16-omniglot/recipe.toml",
-        narrow=(9, 10),
-        metric="mean_ap",
-        seeds=(0, 1),
-    ),
-    "classification": Experiment(
-        teacher=ROOT / "models/cifar10-resnet20w32-teacher/recipe.toml",
-        student=ROOT / "models/cdd-resnet20w32-cifar10/recipe.toml",
-        narrow=(19,),
-        metric="top1",
-        seeds=(0, 1, 2),
-    ),
-}
+class Crew:
+    """Runs trainings side by side; a signal stops them all, each with a checkpoint."""
+
+    def __init__(self, jobs: int, threads: int) -> None:
+        self._jobs = jobs
+        self._environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._is_stopping = False
+        signal.signal(signal.SIGTERM, self._stop)
+        signal.signal(signal.SIGINT, self._stop)
+
+    def work(
+        self, trainings: Iterable[Training], done: Callable[[Training], None]
+    ) -> list[Training]:
+        """Run those that are not finished, call ``done`` after each, and return what failed."""
+        failed = []
+        with ThreadPoolExecutor(self._jobs) as pool:
+            futures = {pool.submit(self._run, training): training for training in trainings}
+            for future in as_completed(futures):
+                if future.result():
+                    done(futures[future])
+                else:
+                    failed.append(futures[future])
+        return failed
+
+    def _run(self, training: Training) -> bool:
+        if training.is_finished:
+            return True
+        if self._is_stopping:
+            return False
+        training.folder.parent.mkdir(parents=True, exist_ok=True)
+        log = training.folder.parent / f"{training.folder.name}.log"
+        started = time.monotonic()
+        print(f"{training.folder.name}: started, log in {log}", flush=True)
+        with log.open("ab") as file:
+            process = subprocess.Popen(
+                training.command, stdout=file, stderr=file, env=self._environment
+            )
+            self._running.add(process)
+            code = process.wait()
+            self._running.discard(process)
+        minutes = (time.monotonic() - started) / 60
+        outcome = "finished" if code == 0 else f"FAILED with exit code {code}, see {log}"
+        print(f"{training.folder.name}: {outcome} after {minutes:.1f} minutes", flush=True)
+        return code == 0
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        self._is_stopping = True
+        for process in tuple(self._running):
+            process.send_signal(signal.SIGINT)
 
 
-def run(*command: object) -> None:
-    """Run one command to its end; its result is the folder it writes."""
-    print("$", *command, flush=True)
-    subprocess.run([str(part) for part in command], stdout=subprocess.DEVNULL, check=True)
+def record(plan: Plan, training: Training, results: Path) -> None:
+    """Append a finished run's record, once, and write the table anew."""
+    bundle = json.loads((training.folder / "bundle.json").read_text())
+    row = {"experiment": plan.experiment.name, "row": training.row, "seed": training.seed}
+    known = results.read_text().splitlines() if results.is_file() else []
+    digests = {json.loads(line).get("weights_sha256") for line in known}
+    if bundle["weights_sha256"] not in digests:
+        with results.open("a") as file:
+            file.write(json.dumps(row | bundle) + "\n")
+    write_table(plan, results.parent)
 
 
-def edgekd(*arguments: object) -> None:
-    """Run one edgekd command."""
-    run(sys.executable, "-m", "edgekd", *arguments)
+def write_table(plan: Plan, folder: Path) -> None:
+    """The table of what is finished, and of latencies where they were taken."""
+    text = main_table(plan)
+    latencies = folder / f"latency-{plan.experiment.name}.md"
+    if latencies.is_file():
+        text += "\n" + latencies.read_text()
+    (folder / f"table-{plan.experiment.name}.md").write_text(text)
 
 
-def bundle(folder: Path) -> dict:
-    """A finished run's record."""
-    return json.loads((folder / "bundle.json").read_text())
+def train(plan: Plan, crew: Crew, results: Path) -> list[Training]:
+    """The teacher, then everything that learns from it; what failed is returned."""
+
+    def done(training: Training) -> None:
+        record(plan, training, results)
+
+    return crew.work([plan.teacher], done) or crew.work(plan.trainings(), done)
 
 
-def rows_of(experiment: Experiment) -> dict[str, tuple[object, ...]]:
-    """Row -> what its ``edgekd distill`` command says besides data, teacher and seed."""
-    narrow = {
-        f"narrow {width}{suffix}": ("--set", f"student_options.width={width}", "--method", method)
-        for width in experiment.narrow
-        for method, suffix in (("none", ", labels"), ("kd", ", kd"))
-    }
-    return {
-        **narrow,
-        "CDD, magnitude mask": ("--method", "cdd", "--set", "cdd.mask=magnitude"),
-        "CDD": ("--method", "cdd"),
-        "CDD, shrinking while training": ("--method", "cdd", "--shrink-while-training"),
-    }
-
-
-def folder_of(runs: Path, row: str, seed: int) -> Path:
-    """Where one run lies."""
-    return runs / f"{row.replace(', ', '-').replace(' ', '-').lower()}-seed{seed}"
-
-
-def train(experiment: Experiment, data: Path, runs: Path, threads: int | None) -> None:
-    """Everything that is trained; finished runs return at once."""
-    common = ("--data", data, "--resume", *(("--threads", threads) if threads else ()))
-    teacher = runs / "teacher"
-    edgekd("teach", "--recipe", experiment.teacher, *common, "-o", teacher)
-    dense = ("--weights", teacher / "weights.safetensors")
-    share = tomllib.loads(experiment.student.read_text())["cdd"]["target_macs"]
-    for seed in experiment.seeds:
-        for row, what in rows_of(experiment).items():
-            taught = () if row.endswith("labels") else ("--teacher", teacher)
-            start = () if row.startswith("narrow") else dense
-            output = ("--seed", seed, "-o", folder_of(runs, row, seed))
-            recipe = ("--recipe", experiment.student)
-            edgekd("distill", *recipe, *what, *taught, *start, *common, *output)
-        prune(experiment, data, teacher, share, seed, runs, threads)
-
-
-def prune(
-    experiment: Experiment,
-    data: Path,
-    teacher: Path,
-    share: float,
-    seed: int,
-    runs: Path,
-    threads: int | None,
-) -> None:
-    """The row of torch-pruning."""
-    arguments = {
-        "recipe": experiment.student,
-        "data": data,
-        "teacher": teacher,
-        "weights": teacher / "weights.safetensors",
-        "share": share,
-        "seed": seed,
-        "output": folder_of(runs, "torch-pruning", seed),
-        **({"threads": threads} if threads else {}),
-    }
-    flags = [part for key, value in arguments.items() for part in (f"--{key}", value)]
-    run(sys.executable, HERE / "peer_torch_pruning.py", *flags)
-
-
-def test_value(record: dict, metric: str) -> float:
-    """The one test figure of a bundle."""
-    found = (m["value"] for m in record["metrics"] if m["split"] == "test" and m["name"] == metric)
-    return next(found)
-
-
-def summary(values: list[float]) -> str:
-    """Mean and sample standard deviation of fractions, in per cent."""
-    spread = statistics.stdev(values) if len(values) > 1 else 0.0
-    return f"{100 * statistics.mean(values):.2f} ± {100 * spread:.2f}"
-
-
-def table(name: str, experiment: Experiment, runs: Path) -> str:
-    """The Markdown table of one experiment."""
-    teacher = bundle(runs / "teacher")
-    provenance = teacher["provenance"]
-    epochs = tomllib.loads(experiment.student.read_text())["epochs"]
-    lines = [
-        f"{name}: test split, last epoch of {epochs}, {len(experiment.seeds)} seeds (mean ± "
-        f"standard deviation), {provenance['num_threads']} training threads, "
-        f"{provenance['machine']}.",
-        "",
-        f"| network | {experiment.metric} % | below the teacher, points | MACs left % | "
-        "parameters left % | training minutes |",
-        "|---|---|---|---|---|---|",
-        f"| teacher | {100 * test_value(teacher, experiment.metric):.2f} | 0 | 100 | 100 | "
-        f"{provenance['train_seconds'] / 60:.1f} |",
-    ]
-    for row in (*rows_of(experiment), "torch-pruning"):
-        group = [bundle(folder_of(runs, row, seed)) for seed in experiment.seeds]
-        values = [test_value(record, experiment.metric) for record in group]
-        drops = [test_value(teacher, experiment.metric) - value for value in values]
-        macs = statistics.mean(record["macs"] for record in group) / teacher["macs"]
-        params = statistics.mean(record["num_params"] for record in group) / teacher["num_params"]
-        minutes = statistics.mean(r["provenance"]["train_seconds"] for r in group) / 60
-        lines.append(
-            f"| {row} | {summary(values)} | {summary(drops)} | {100 * macs:.1f} | "
-            f"{100 * params:.1f} | {minutes:.1f} |"
+def require_peer(plan: Plan) -> None:
+    """Stop before hours are spent if a row cannot be trained."""
+    wanted = not plan.only or PEER in plan.only
+    if wanted and importlib.util.find_spec("torch_pruning") is None:
+        rows = " ".join(f'"{row}"' for row in plan.experiment.rows if row != PEER)
+        raise SystemExit(
+            "torch-pruning is not installed; only the row of that name needs it: "
+            f"pip install torch-pruning==1.6.1, or leave the row out: --rows {rows}"
         )
-    return "\n".join(lines) + "\n"
+
+
+def parse() -> tuple[Plan, argparse.Namespace]:
+    """What to do."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("experiment", choices=sorted(EXPERIMENTS))
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--runs", type=Path, help="runs/cdd-<experiment> if left out")
+    parser.add_argument("--jobs", type=int, default=1, help="trainings side by side")
+    parser.add_argument("--threads", type=int, default=1, help="of each training")
+    parser.add_argument(
+        "--precision", choices=("fp32", "bf16"), help="the experiment's if left out"
+    )
+    parser.add_argument("--rows", nargs="+", default=[], help="train these alone")
+    parser.add_argument("--phase", choices=("all", "train", "latency"), default="all")
+    parser.add_argument("--quick", action="store_true", help="one epoch on very little data")
+    given = parser.parse_args()
+    experiment = EXPERIMENTS[given.experiment]
+    unknown = set(given.rows) - set(experiment.rows)
+    if unknown:
+        parser.error(f"no such row: {', '.join(sorted(unknown))}; known: {list(experiment.rows)}")
+    suffix = "-quick" if given.quick else ""
+    plan = Plan(
+        experiment=experiment,
+        data=experiment.quick_data if given.quick and experiment.quick_data else given.data,
+        runs=given.runs or Path(f"runs/cdd-{given.experiment}{suffix}"),
+        threads=given.threads,
+        precision=given.precision or experiment.precision,
+        only=tuple(given.rows),
+        is_quick=given.quick,
+    )
+    return plan, given
 
 
 def main() -> None:
-    """Parse, train, write."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("experiment", choices=sorted(EXPERIMENTS))
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--runs", type=Path, help="runs/cdd-<experiment> if left out")
-    parser.add_argument("--threads", type=int)
-    given = parser.parse_args()
-    experiment = EXPERIMENTS[given.experiment]
-    runs = given.runs or Path(f"runs/cdd-{given.experiment}")
-    train(experiment, given.data, runs, given.threads)
-    with (HERE / "results.jsonl").open("a") as file:
-        for folder in sorted(path.parent for path in runs.glob("*/bundle.json")):
-            record = {"experiment": given.experiment, "run": folder.name, **bundle(folder)}
-            file.write(json.dumps(record) + "\n")
-    text = table(given.experiment, experiment, runs)
-    (HERE / f"table-{given.experiment}.md").write_text(text)
-    print(text)
+    """Train, export, measure, write; exit code 1 if a training failed or was stopped."""
+    plan, given = parse()
+    folder = plan.runs if plan.is_quick else HERE  # a trial leaves no trace among the results
+    failed: list[Training] = []
+    if given.phase != "latency":
+        require_peer(plan)
+        failed = train(plan, Crew(given.jobs, given.threads), folder / "results.jsonl")
+    if given.phase != "train" and not failed:
+        text = latency_table(plan, folder / "results.jsonl")
+        (folder / f"latency-{plan.experiment.name}.md").write_text(text)
+        write_table(plan, folder)
+    table = folder / f"table-{plan.experiment.name}.md"
+    if table.is_file():
+        print(table.read_text())
+    if failed:
+        names = ", ".join(training.folder.name for training in failed)
+        sys.exit(f"not finished: {names}; the same command goes on")
 
 
 if __name__ == "__main__":

@@ -90,7 +90,8 @@ class EvaluationSamples:
             logits: ``(N, K)``, or embeddings ``(N, D)``.
 
         Raises:
-            BundleError: If the model answers with NaN or with another number of classes.
+            BundleError: If the model answers with NaN, with infinity where embeddings are
+                compared, or with another number of classes.
         """
         size = len(candidate.labels) if self._task == "classification" else logits.shape[-1]
         expected = (len(self._split), size)
@@ -98,9 +99,11 @@ class EvaluationSamples:
             raise BundleError(
                 f"{candidate.path}: answers {logits.shape}, expected {expected}; export it again"
             )
-        if np.isnan(logits).any():
+        is_wrong = np.isnan(logits) if self._task == "classification" else ~np.isfinite(logits)
+        if is_wrong.any():
+            found = "NaN" if np.isnan(logits).any() else "infinity"
             raise BundleError(
-                f"{candidate.path}: answers NaN on {self._split.name} samples; export it again"
+                f"{candidate.path}: answers {found} on {self._split.name} samples; export it again"
             )
         split = self._split
         return metrics_of(self._task, logits, split.labels, split.cameras, split=split.name)[0]

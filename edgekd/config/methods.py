@@ -1,6 +1,7 @@
 """Tables of single methods: what the published systems leave to be set."""
 
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -8,6 +9,17 @@ from edgekd.config.section import Section
 
 MethodName = Literal["none", "kd", "cdd", "ps-kd", "lsskd"]
 TransformationName = Literal["rotate", "colour", "patches", "reverse", "negate", "permute", "scale"]
+
+READERS: Final[Mapping[str, tuple[MethodName, ...]]] = {
+    "kd": ("kd", "cdd", "lsskd"),
+    "cdd": ("cdd",),
+    "soft_labels": ("ps-kd", "lsskd"),
+    "lsskd": ("lsskd",),
+    "retrieval.temperature": ("kd", "cdd"),
+    "retrieval.kl_weight": ("kd", "cdd"),
+    "retrieval.fit_weight": ("kd",),  # cdd has one of its own
+}
+"""Tables and fields that not every method reads, and the methods that do."""
 
 
 class KdRecipe(Section):

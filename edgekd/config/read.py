@@ -5,7 +5,7 @@ Every problem is reported together, with the file, the key, the value found and 
 
 import json
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -92,16 +92,38 @@ def build_recipe(
         flags: Values of the command line; ``None`` means the flag was not given.
 
     Raises:
-        ConfigError: With one line per problem: where, what was found, what is allowed.
+        ConfigError: With one line per problem: where, what was found, what is allowed. Also for
+            what was typed and would not be read; a file may hold such values for other runs.
     """
     merged = read_recipe(recipe) if recipe is not None else {}
-    _merge(merged, parse_assignments(assignments))
-    _merge(merged, {key: value for key, value in (flags or {}).items() if value is not None})
+    typed = parse_assignments(assignments)
+    _merge(typed, {key: value for key, value in (flags or {}).items() if value is not None})
+    _merge(merged, typed)
     try:
-        return kind.model_validate(merged)
+        built = kind.model_validate(merged)
     except ValidationError as error:
         source = str(recipe) if recipe else "command line"
         raise ConfigError(_describe(error, merged, source)) from error
+    _refuse_unread(built.unread(), typed)
+    return built
+
+
+def _refuse_unread(unread: Mapping[str, str], typed: Mapping[str, Any]) -> None:
+    problems = []
+    for key, value in _leaves(typed):
+        reasons = (why for table, why in unread.items() if f"{key}.".startswith(f"{table}."))
+        if reason := next(reasons, None):
+            problems.append(f"{key} = {value!r}: {reason}")
+    if problems:
+        raise ConfigError(_listed("command line", problems))
+
+
+def _leaves(table: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{path}{key}.")
+        else:
+            yield f"{path}{key}", value
 
 
 def _merge(base: dict[str, Any], extra: Mapping[str, Any]) -> None:
@@ -160,8 +182,11 @@ def _describe(error: ValidationError, values: Mapping[str, Any], source: str) ->
             problems[key] += f", or {message.removeprefix('input should be ')}"
         else:
             problems[key] = f"{key} = {item['input']!r}: {message}"
-    lines = "\n  ".join(problems.values())
-    return f"{source}: {len(problems)} problem(s) in the recipe\n  {lines}"
+    return _listed(source, problems.values())
+
+
+def _listed(source: str, problems: Collection[str]) -> str:
+    return f"{source}: {len(problems)} problem(s) in the recipe\n  " + "\n  ".join(problems)
 
 
 def _given(loc: Sequence[int | str], values: Mapping[str, Any]) -> Sequence[int | str]:

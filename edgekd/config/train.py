@@ -8,6 +8,7 @@ from pydantic import AliasChoices, Field, model_validator
 
 from edgekd.config.data import DataRecipe
 from edgekd.config.methods import (
+    READERS,
     CddRecipe,
     KdRecipe,
     LsskdRecipe,
@@ -96,6 +97,21 @@ class TrainRecipe(DataRecipe):
     cdd: CddRecipe = CddRecipe()
     soft_labels: SoftLabelsRecipe = SoftLabelsRecipe()
     lsskd: LsskdRecipe = LsskdRecipe()
+
+    def unread(self) -> dict[str, str]:
+        """What the recipe's method, and its task, do not look at."""
+        found = {}
+        if self.task != "retrieval":
+            found["retrieval"] = (
+                f"task {self.task} does not read it; take it out, or use task retrieval"
+            )
+        for key, readers in READERS.items():
+            if self.method not in readers:
+                found[key] = (
+                    f"method {self.method} does not read it; take it out, or use method "
+                    f"{' or '.join(readers)}"
+                )
+        return found
 
     @model_validator(mode="before")
     @classmethod

@@ -215,5 +215,17 @@ def _tell(layout: Layout, ignored: Sequence[str], path: Path, console: Console) 
     if "/" in layout.labels[0]:
         console.warn(
             f"{path}: nested class folders, so a class is a whole path such as "
-            f"{printable(layout.labels[0])!r}"
+            f"{printable(layout.labels[0])!r}{_split_hint(layout)}"
         )
+
+
+def _split_hint(layout: Layout) -> str:
+    """Two outermost folders may well be a split of other names."""
+    tops = sorted({label.split("/")[0] for label in layout.labels})
+    if layout.splits is not None or len(tops) != 2:
+        return ""
+    first, second = map(printable, tops)
+    return (
+        f"; if {first} and {second} are a split, say which is which: --train-folder and "
+        "--test-folder"
+    )

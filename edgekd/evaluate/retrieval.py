@@ -137,17 +137,37 @@ def _members(identities: Indices) -> dict[int, Indices]:
 def _similarity_rows(
     embeddings: Embeddings, block_bytes: int
 ) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """Every sample with its cosine to all, ``(N,)``, which the caller may overwrite."""
-    if not np.isfinite(embeddings).all():
-        raise ValueError("embeddings contain NaN or infinity")
-    lengths = np.linalg.norm(embeddings.astype(np.float64), axis=1, keepdims=True)
-    unit = (embeddings / np.where(lengths == 0, 1, lengths)).astype(np.float32)
+    """Every sample with its cosine to all, ``(N,)``.
+
+    The caller may overwrite it; the next block does.
+    """
+    unit = _directions(embeddings, block_bytes)
     count = len(unit)
-    rows = max(1, block_bytes // (4 * count))
+    rows = min(count, max(1, block_bytes // (4 * count)))
+    room = np.empty((rows, count), np.float32)
     for start in range(0, count, rows):
-        block = unit[start : start + rows] @ unit.T
+        queries = unit[start : start + rows]
+        block = np.matmul(queries, unit.T, out=room[: len(queries)])
         for row in range(len(block)):
             yield start + row, block[row]
+
+
+def _directions(embeddings: Embeddings, block_bytes: int) -> NDArray[np.float32]:
+    """``(N, D)`` of unit length, rows of zeros as they are; block by block in double precision."""
+    unit = np.empty(embeddings.shape, np.float32)
+    rows = max(1, block_bytes // (8 * max(1, embeddings.shape[1])))
+    for start in range(0, len(unit), rows):
+        block = embeddings[start : start + rows].astype(np.float64)
+        if not np.isfinite(block).all():
+            raise ValueError("embeddings contain NaN or infinity")
+        block /= _or_one(np.abs(block).max(axis=1, keepdims=True, initial=0))  # squares stay finite
+        block /= _or_one(np.linalg.norm(block, axis=1, keepdims=True))
+        unit[start : start + rows] = block
+    return unit
+
+
+def _or_one(lengths: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.where(lengths == 0, 1, lengths)
 
 
 def _places(hits: NDArray[np.float32], others: NDArray[np.float32]) -> Indices:

@@ -16,6 +16,8 @@ class Cell:
     detail: str = ""
     bar: float | None = None
     """Length of a bar under the value, as a fraction of the column's largest."""
+    trace: tuple[float | None, ...] = ()
+    """A strip of fractions from left to right, beside or instead of the text; ``None`` is a gap."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,7 @@ from typing import Final
 from edgekd.errors import MissingExtraError
 from edgekd.report.document import Curves, Document
 from edgekd.report.plots import curve_drawings
+from edgekd.report.traces import strip_path
 from edgekd.report.units import clean, verbatim
 
 _TEMPLATE: Final = "page.html.jinja"
@@ -35,5 +36,6 @@ def render_html(document: Document) -> str:
         lstrip_blocks=True,
         finalize=lambda value: clean(value) if type(value) is str else value,
     )
+    environment.filters["strip_path"] = strip_path
     environment.filters["verbatim"] = lambda line: escape(verbatim(line))  # keeps its indent
     return environment.get_template(_TEMPLATE).render(document=document, draw=draw)

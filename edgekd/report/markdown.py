@@ -1,11 +1,12 @@
-"""A document as Markdown: the same tables and sentences, without the drawings."""
+"""A document as Markdown: the same tables and sentences; strips are text, curves are left out."""
 
 import re
 from collections.abc import Iterator
 from typing import Final
 
-from edgekd.report.document import Document, Listing, Section, Table
+from edgekd.report.document import Cell, Document, Listing, Section, Table
 from edgekd.report.tables import indented
+from edgekd.report.traces import strip_text
 from edgekd.report.units import clean, verbatim
 
 # What could open a tag, a link, a heading, emphasis, a table cell, a formula or a mention.
@@ -61,7 +62,7 @@ def _table(table: Table) -> Iterator[str]:
     rules = ["---:" if column.numeric else ":---" for column in table.columns]
     yield from (_row(heads), _row(rules))
     for line in table.lines:
-        cells = [_cell(cell.text, cell.detail) for cell in line.cells]
+        cells = [_body_cell(cell) for cell in line.cells]
         yield _row([indented(cells[0], line.depth), *cells[1:]])
     yield ""
     for note in table.notes:
@@ -70,6 +71,10 @@ def _table(table: Table) -> Iterator[str]:
 
 def _cell(text: str, detail: str) -> str:
     return f"{escape(text)} ({escape(detail)})" if detail else escape(text)
+
+
+def _body_cell(cell: Cell) -> str:
+    return " ".join(filter(None, (_cell(cell.text, cell.detail), strip_text(cell.trace))))
 
 
 def _row(cells: list[str]) -> str:

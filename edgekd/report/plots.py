@@ -36,7 +36,9 @@ _STYLE: Final[Any] = {  # its type names every key there is, and differs by vers
 
 
 def curve_drawings(curves: Curves, *, prefix: str) -> tuple[tuple[str, str], ...]:
-    """Loss, validation metric and learning rate over the epochs, those that were recorded.
+    """Loss, validation metric, learning rate and, where the network shrank, its cost by epoch.
+
+    What was not recorded is left out.
 
     Args:
         curves: One run.
@@ -51,8 +53,10 @@ def curve_drawings(curves: Curves, *, prefix: str) -> tuple[tuple[str, str], ...
     val_name = next((epoch.val_name for epoch in curves.epochs if epoch.val_name), "metric")
     panels: tuple[tuple[str, Callable[[Epoch], float | None]], ...] = (
         ("train loss", lambda epoch: epoch.train_loss),
-        (f"val {val_name} (%)", lambda e: None if e.val_value is None else 100 * e.val_value),
+        (f"val {val_name} (%)", lambda epoch: _percent(epoch.val_value)),
         ("learning rate", lambda epoch: epoch.lr),
+        ("MACs left (%)", lambda epoch: _percent(epoch.macs_share)),
+        ("parameters left (%)", lambda epoch: _percent(epoch.params_share)),
     )
     drawings = []
     for index, (caption, value) in enumerate(panels):
@@ -60,6 +64,10 @@ def curve_drawings(curves: Curves, *, prefix: str) -> tuple[tuple[str, str], ...
         if taken:
             drawings.append((caption, _curve(taken, prefix=f"{prefix}-{index}")))
     return tuple(drawings)
+
+
+def _percent(fraction: float | None) -> float | None:
+    return None if fraction is None else 100 * fraction
 
 
 def _curve(values: Sequence[tuple[int, float]], *, prefix: str) -> str:

@@ -13,6 +13,7 @@ from edgekd.bundle import write_atomically
 from edgekd.console import Console
 from edgekd.errors import UsageError
 from edgekd.report.caveats import caveats
+from edgekd.report.channels import channel_sections
 from edgekd.report.collect import collect
 from edgekd.report.details import detail_sections
 from edgekd.report.document import Document, Section
@@ -85,6 +86,7 @@ def compose(collection: Collection) -> Document:
         caveats=caveats(collection),
         sections=(
             *(_main_section(group, groups) for group in groups),
+            *channel_sections(collection.networks),
             *detail_sections(collection),
         ),
         footer=f"edgekd {__version__}, from {_count(collection)} found on disk",

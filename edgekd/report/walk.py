@@ -8,7 +8,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
@@ -19,6 +19,7 @@ from edgekd.records import ExportedModel, Measurement, Record, StudentBundle
 EXPORTED_SUFFIXES: Final = (".onnx.json", ".tflite.json")
 MEASUREMENTS_FILE: Final = "measurements.jsonl"
 HISTORY_FILE: Final = "history.jsonl"
+_KEPT: Final = "kept/"
 
 R = TypeVar("R", bound=Record)
 
@@ -45,6 +46,13 @@ class Epoch:
     """Name of the validation metric, for example ``top1``."""
     val_value: float | None
     """A fraction."""
+    kept: Mapping[str, float] = field(default_factory=dict)
+    """Channels left by block, of a run whose network shrank; in the order of the file."""
+    macs_share: float | None = None
+    """What those channels leave of the network's MACs, a fraction; the same for parameters."""
+    params_share: float | None = None
+    seconds_saved: float | None = None
+    """Training time saved so far because the network had shrunk."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,7 +176,16 @@ def _epoch(line: str, where: str) -> Epoch:
         seconds=_number(fields, "seconds", where),
         val_name=val_key.removeprefix("val_") if val_key else None,
         val_value=_number(fields, val_key, where) if val_key else None,
+        kept=_kept(fields, where),
+        macs_share=_number(fields, "macs_share", where),
+        params_share=_number(fields, "params_share", where),
+        seconds_saved=_number(fields, "seconds_saved", where),
     )
+
+
+def _kept(fields: Mapping[str, Any], where: str) -> dict[str, float]:
+    counts = {key: _number(fields, key, where) for key in fields if key.startswith(_KEPT)}
+    return {key.removeprefix(_KEPT): n for key, n in counts.items() if n is not None}
 
 
 def _val_key(fields: Mapping[str, Any]) -> str | None:

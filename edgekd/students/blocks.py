@@ -77,8 +77,8 @@ def require_sites(network: nn.Module, *, purpose: str) -> tuple[Site, ...]:
     if not sites:
         raise ModelError(
             f"{type(network).__name__} has nothing to {purpose}: no bottleneck, basic block or "
-            "inverted residual with BatchNorm was found; choose a ResNet, MobileNetV2 or "
-            "MobileNetV3"
+            "inverted residual with BatchNorm was found; choose a ResNet, MobileNetV2, MobileNetV3 "
+            "or EfficientNet, or use method kd"
         )
     return sites
 

@@ -75,6 +75,9 @@ def test_embeddings_of_any_width_are_scored_by_mean_ap(found, candidate):
     assert metric.num_samples == 12
     with pytest.raises(BundleError, match="expected "):
         found.metric(candidate, embeddings[1:])
+    embeddings[0, 0] = np.inf  # no direction: nothing can be compared with it
+    with pytest.raises(BundleError, match="answers infinity on test samples"):
+        found.metric(candidate, embeddings)
 
 
 def test_the_training_identities_must_be_the_models(found, candidate):

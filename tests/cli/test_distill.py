@@ -46,3 +46,10 @@ def test_an_unknown_method_is_named_with_the_known_ones(capsys):
     said = capsys.readouterr().err
     assert "method = 'magic': input should be" in said
     assert all(f"'{name}'" in said for name in get_args(MethodName))
+
+
+@pytest.mark.parametrize("flag", [["--target-macs", "0.3"], ["--shrink-while-training"]])
+def test_flags_of_another_method_are_refused(flag, calls, capsys):
+    assert main_inner(["distill", *ARGUMENTS, "--method", "kd", *flag]) == 3
+    assert "method kd does not read it; take it out, or use method cdd" in capsys.readouterr().err
+    assert calls == []

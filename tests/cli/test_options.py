@@ -51,7 +51,7 @@ def test_set_wins_over_the_file_and_flags_win_over_both(parse, tmp_path):
     result = parse(
         "--recipe", str(recipe),
         "--set", "epochs=2", "--set", "kd.temperature=2", "--set", "data=set",
-        "--epochs", "3", "--model", "flag",
+        "--epochs", "3", "--model", "flag", "--method", "kd",
     )  # fmt: skip
     assert result.lr == 0.5  # only in the file
     assert result.kd.kd_weight == 0.1  # its neighbour in the table was set, it was not
@@ -64,7 +64,7 @@ def test_set_wins_over_the_file_and_flags_win_over_both(parse, tmp_path):
 def test_values_are_what_the_recipe_says_not_text(parse):
     result = parse(
         "--data", "d", "--model", "m", "--split", "0.2,0.3", "--no-flip", "--download",
-        "--temperature", "2.5",
+        "--temperature", "2.5", "--method", "kd",
     )  # fmt: skip
     assert result.split == (0.2, 0.3)
     assert result.augment.flip is False

@@ -55,3 +55,10 @@ def test_a_recipe_with_a_teacher_is_for_distill(assignment, calls, capsys):
     assert main_inner(["teach", *arguments]) == 2
     assert "teach learns from labels alone" in capsys.readouterr().err
     assert calls == []
+
+
+def test_settings_of_a_method_are_not_for_teach(calls, capsys):
+    arguments = ["--data", "d", "--model", "m", "-o", "o", "--set", "kd.temperature=3"]
+    assert main_inner(["teach", *arguments]) == 3
+    assert "kd.temperature = 3: method none does not read it" in capsys.readouterr().err
+    assert calls == []

@@ -1,7 +1,10 @@
+from typing import get_args
+
 import pytest
 from pydantic import ValidationError
 
-from edgekd.config import CddRecipe, RetrievalRecipe
+from edgekd.config import CddRecipe, MethodName, RetrievalRecipe, TrainRecipe
+from edgekd.config.methods import READERS
 
 
 @pytest.mark.parametrize(
@@ -19,3 +22,12 @@ def test_targets_that_contradict_each_other(fields, words):
 
 def test_a_batch_is_identities_times_images():
     assert RetrievalRecipe(identities_per_batch=3, images_per_identity=7).batch_size == 21
+
+
+def test_every_entry_is_a_field_and_names_methods():
+    for key, readers in READERS.items():
+        kind = TrainRecipe
+        for name in key.split("."):
+            kind = kind.model_fields[name].annotation
+        assert readers
+        assert set(readers) < set(get_args(MethodName))

@@ -87,6 +87,19 @@ def test_nested_classes_are_said(make_folder, class_files, recipe, console):
     assert "a class is a whole path such as 'Greek/cat'" in console.warnings[0]
 
 
+def test_two_outer_folders_that_may_be_a_split_are_named(make_folder, class_files, recipe, console):
+    two = {**class_files(1, "background/a/"), **class_files(1, "evaluation/b/")}
+    root = make_folder(two, "two")
+    open_folder(root, recipe(root), console)
+    assert console.warnings[0].endswith(
+        "; if background and evaluation are a split, say which is which: --train-folder and "
+        "--test-folder"
+    )
+    root = make_folder({**two, **class_files(1, "more/c/")}, "three")
+    open_folder(root, recipe(root), console)
+    assert "are a split" not in console.warnings[1]
+
+
 @pytest.mark.parametrize(
     ("files", "found"), [({}, "nothing"), ({"a/readme.txt": b""}, r"1 other file\(s\)")]
 )

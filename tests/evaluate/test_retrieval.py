@@ -1,9 +1,13 @@
+import tracemalloc
+from contextlib import contextmanager
+from itertools import islice
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgekd.evaluate.retrieval import nearest_others, retrieval_scores
+from edgekd.evaluate.retrieval import _similarity_rows, nearest_others, retrieval_scores
 
 
 def on_circle(*degrees):
@@ -156,3 +160,53 @@ def test_the_nearest_other_sample():
     assert nearest_others(np.ones((3, 2))).tolist() == [1, 0, 0]  # of equals the first
     with pytest.raises(ValueError, match="at least two"):
         nearest_others(np.ones((1, 2)))
+
+
+@contextmanager
+def peak_bytes():
+    """The most that was allocated inside, as the last item of the list."""
+    found = []
+    tracemalloc.start()
+    try:
+        yield found
+    finally:
+        found.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+
+
+def test_a_hundred_thousand_are_searched_in_blocks():
+    # 32 MiB / (4 bytes * 100,000) = 83 queries at a time; all at once would be 40 GB.
+    embeddings = np.ones((100_000, 2), np.float32)
+    with peak_bytes() as peak:
+        rows = [(query, len(row)) for query, row in islice(_similarity_rows(embeddings, 2**25), 84)]
+    assert rows == [(query, 100_000) for query in range(84)]  # the last is in the second block
+    assert peak[-1] < 2**25 + 8e6
+
+
+def test_memory_grows_with_the_gallery_and_not_with_its_square():
+    peaks = []
+    for count in (1000, 4000):
+        embeddings = np.random.default_rng(0).normal(size=(count, 8)).astype(np.float32)
+        with peak_bytes() as peak:
+            retrieval_scores(embeddings, np.arange(count) % 50, block_bytes=2**16)
+        peaks.append(peak[-1])
+    assert peaks[1] < 5 * peaks[0]  # all similarities at once would be 16 times
+    assert peaks[1] < 2**16 + 4000 * 200  # and 64 MB
+
+
+def test_lengths_beyond_what_squares_hold_count_like_others():
+    rng = np.random.default_rng(0)
+    embeddings, identities = rng.normal(size=(20, 4)), np.arange(20) % 4
+    expected = retrieval_scores(embeddings, identities)
+    for factor in (1e300, 1e-300):
+        assert retrieval_scores(factor * embeddings, identities) == expected
+
+
+def test_ties_put_the_wrong_answer_first_however_many_there_are():
+    # Everything answers alike: the one right answer of a query is level with 78 wrong ones and
+    # stands behind them, at place 79.
+    identities = np.repeat(np.arange(40), 2)
+    embeddings = np.tile(np.random.default_rng(0).normal(size=(1, 96)), (80, 1))
+    scores = retrieval_scores(embeddings.astype(np.float32), identities)
+    assert scores.mean_ap == pytest.approx(1 / 79)
+    assert scores.recall_at[10] == 0.0

@@ -28,8 +28,18 @@ def indicated(name="resnet8", **options):
     ("name", "options"),
     [
         ("resnet14", {"width": 4}),
+        ("resnet18", {"width": 4}),
+        ("resnet34", {"width": 4, "stem_stride": 1}),
         ("resnet50", {"width": 4}),
+        ("resnet101", {"width": 4, "last_stride": 1}),
+        ("resnet152", {"width": 4}),
+        ("timm:resnet18", {"layers": [1, 1, 1, 1], "channels": [8, 8, 16, 16]}),
+        ("timm:resnet26", {"layers": [1, 1, 1, 1], "channels": [4, 4, 8, 8]}),
+        # a wide variant: the inner channels are twice as many
+        ("timm:resnet50", {"layers": [1] * 4, "channels": [4, 4, 8, 8], "base_width": 128}),
+        ("timm:mobilenetv2_050", {"drop_rate": 0.0}),
         ("timm:mobilenetv3_small_050", {"drop_rate": 0.0}),
+        ("timm:efficientnet_b0", {"drop_rate": 0.0}),
     ],
 )
 def test_the_merged_network_answers_like_the_pruned_one(name, options):

@@ -1,0 +1,106 @@
+"""How much of what fewer MACs promise arrives: dense and CDD networks, exported and timed."""
+
+import json
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from experiments import Plan
+from table import bundle_of
+
+ROUNDS = 3  # dense and pruned in turns, so that a machine that warms up favours neither
+
+Row = dict[str, Any]
+
+
+def latency_table(plan: Plan, results: Path) -> str:
+    """Export what is not exported yet, time everything anew, and compare per kind of file.
+
+    Args:
+        plan: Whose teacher and finished CDD students.
+        results: Raw rows are appended here.
+    """
+    students = [
+        plan.folder("CDD", seed).name
+        for seed in plan.experiment.seeds
+        if (plan.folder("CDD", seed) / "bundle.json").is_file()
+    ]
+    names = ["teacher", *students]
+    for name in names:
+        _export(plan, name)
+    rounds = 1 if plan.is_quick else ROUNDS
+    rows = [row for number in range(rounds) for name in names for row in _bench(plan, name, number)]
+    with results.open("a") as file:
+        for row in rows:
+            file.write(json.dumps({"experiment": plan.experiment.name, **row}) + "\n")
+    return _table(plan, rows, students)
+
+
+def _export(plan: Plan, name: str) -> None:
+    output = plan.runs / f"exported-{name}"
+    if not any(output.glob("*.int8.tflite.json")):
+        _edgekd(
+            *("export", plan.runs / name, "--int8", "-o", output, *_data(plan)),
+            # The test reads the files' own accuracy; a gate here would hide it.
+            *("--set", "max_drop=1", "--set", "min_agreement=0", "--set", "min_sqnr_db=-100"),
+        )
+
+
+def _bench(plan: Plan, name: str, number: int) -> list[Row]:
+    data = _data(plan) if number == 0 else ()  # the metric once
+    command = ("bench", plan.runs / f"exported-{name}", "--threads", 1, *data)
+    return [row | {"run": name, "round": number} for row in _edgekd(*command)]
+
+
+def _data(plan: Plan) -> tuple[object, ...]:
+    """Options that open the data as the training did."""
+    recipe = bundle_of(plan, "teacher")["provenance"]["recipe"]
+    folders = [
+        part
+        for key in ("train_folder", "test_folder")
+        if recipe[key] is not None
+        for part in (f"--{key.replace('_', '-')}", recipe[key])
+    ]
+    return ("--data", plan.data, *folders)
+
+
+def _edgekd(*arguments: object) -> list[Row]:
+    command = [sys.executable, "-m", "edgekd", *map(str, arguments), "--json", "--quiet"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
+    found: list[Row] = json.loads(done.stdout)
+    return found
+
+
+def _table(plan: Plan, rows: list[Row], students: list[str]) -> str:
+    macs = {name: bundle_of(plan, name)["macs"] for name in ("teacher", *students)}
+    rounds = 1 + max(row["round"] for row in rows)
+    promised = statistics.mean(macs["teacher"] / macs[name] for name in students)
+    lines = [
+        f"Batch 1, 1 thread, median of the medians of {rounds} round(s); the MACs promise "
+        f"{promised:.2f} times the speed. {len(students)} CDD student(s).",
+        "",
+        "| file | dense ms | CDD ms | speed-up | share of the promise % | dense "
+        f"{plan.experiment.metric} % | CDD {plan.experiment.metric} % |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for file in sorted({row["file"] for row in rows}):
+        group = [row for row in rows if row["file"] == file]
+        dense = _median_ms(group, "teacher")
+        pruned = statistics.mean(_median_ms(group, name) for name in students)
+        metrics = [_metric(group, names) for names in (["teacher"], students)]
+        lines.append(
+            f"| {file} | {dense:.3f} | {pruned:.3f} | {dense / pruned:.2f} | "
+            f"{100 * dense / pruned / promised:.0f} | {metrics[0]} | {metrics[1]} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _median_ms(rows: list[Row], name: str) -> float:
+    return statistics.median(row["p50_ms"] for row in rows if row["run"] == name)
+
+
+def _metric(rows: list[Row], names: list[str]) -> str:
+    taken = [r["metric"]["value"] for r in rows if r["run"] in names and r["metric"] is not None]
+    return f"{100 * statistics.mean(taken):.2f}" if taken else ""
