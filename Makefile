@@ -7,7 +7,7 @@ RECIPES := models/kd-resnet8-digits
 # One worker per core, one thread per worker; a file's tests share their fixtures.
 PYTEST_FLAGS ?= -n auto --dist loadfile
 
-.PHONY: install demo test test-light check fmt bench constraints clean
+.PHONY: install demo test test-light test-arm check fmt bench constraints clean
 
 install: .venv/.installed
 
@@ -28,6 +28,10 @@ test: install
 # Bench and report where torch is not installed, as on a device.
 test-light: install $(LIGHT)/.installed
 	.ci/test-light $(BIN) $(LIGHT)/bin
+
+# Bench on an emulated Arm board, over SSH; needs root on Linux, and says so where it is not.
+test-arm: install
+	.ci/test-arm $(BIN)
 
 check: install
 	$(BIN)/ruff format --check .

@@ -13,6 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 SCHEMA: Final = 1
 """Version of every JSON file edgekd writes; a reader refuses any other."""
 
+BUSY_CORES: Final = 0.2
+"""Other work than this, in cores, and a latency is not the device's own."""
+
 Task = Literal["classification", "retrieval"]
 Format = Literal["onnx", "tflite", "torch"]
 Precision = Literal["fp32", "fp16", "int8-static", "int8-mixed", "int8-weights", "int8-dynamic"]
@@ -248,6 +251,8 @@ class ExportedModel(Record):
     input_encoding: Literal["float32", "uint8"]
     """``uint8``: normalisation is inside the graph and the file takes raw pixels."""
     int8_macs_share: float = Field(ge=0, le=1)
+    int8_weight_bytes_share: float = Field(default=0.0, ge=0, le=1)
+    """Of all bytes of weights and biases, those that hold 8-bit weights."""
     audit: OperatorAudit
     parity: Parity
     preprocess: Preprocess
@@ -278,7 +283,53 @@ class DeviceInfo(Record):
     throttled: str | None
     load_average: float | None
     emulated: bool = False
+    """Whether another processor plays this one: then times mean nothing and are not shown."""
     runtime_versions: dict[str, str] = Field(default_factory=dict)
+    unknown: dict[str, str] = Field(default_factory=dict)
+    """Field that is ``None`` -> where it was looked for in vain."""
+
+
+class MachineState(Record):
+    """What changes on a device from one moment to the next; unknown is ``None``."""
+
+    governor: str | None
+    frequency_mhz: float | None
+    temperature_c: float | None
+    throttled: str | None
+    load_average: float | None
+
+
+class Energy(Record):
+    """Energy of one inference, over many of them in a row, idle consumption included."""
+
+    source: str
+    """Where it was read, and of what: a processor's package, a board's rails, a whole board."""
+    joules_per_inference: float = Field(ge=0)
+    idle_watts: float = Field(ge=0)
+    """Of the same source, while the process slept just before."""
+    num_inferences: int = Field(ge=1)
+
+
+class SustainedPoint(Record):
+    """One stretch of a sustained run."""
+
+    at_seconds: float
+    """Its end, since the run's first call."""
+    num_calls: int
+    p50_ns: int
+    temperature_c: float | None
+    frequency_mhz: float | None
+
+
+class Sustained(Record):
+    """Calls without a pause for a long time: what heat does to latency."""
+
+    seconds: float
+    first_p50_ns: int
+    """Median over the first tenth of the time."""
+    last_p50_ns: int
+    """Median over the last tenth of the time."""
+    points: tuple[SustainedPoint, ...]
 
 
 class Measurement(Record):
@@ -308,6 +359,14 @@ class Measurement(Record):
     """Highest resident memory minus ``baseline_rss_bytes``: what the model and runtime added."""
     size_bytes: int
     metric: Metric | None
+    before: MachineState | None = None
+    after: MachineState | None = None
+    other_load: float | None = None
+    """Cores that other processes kept busy while calls were timed."""
+    energy: Energy | None = None
+    energy_unknown: str | None = None
+    """Why there is no ``energy``."""
+    sustained: Sustained | None = None
     created: str
 
     def percentile_ms(self, q: float) -> float | None:
@@ -333,6 +392,30 @@ class Measurement(Record):
         ordered = sorted(self.latencies_ns)
         q1, median, q3 = (_percentile(ordered, q) for q in (25, 50, 75))
         return (q3 - q1) / median if median else 0.0
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """What of the device's state makes its times worse than they can be; none if emulated."""
+        if self.device_info.emulated or self.before is None or self.after is None:
+            return ()
+        found = []
+        throttled = self.after.throttled
+        if throttled not in (None, "no", self.before.throttled):
+            found.append(f"it throttled while it was measured ({throttled})")
+        elif throttled is not None and "now" in throttled:
+            found.append(f"it is throttled ({throttled}): look at its supply and its cooling")
+        elif throttled is not None and "under-voltage" in throttled:
+            found.append(f"its supply is weak ({throttled})")
+        if self.after.governor not in (None, "performance"):
+            found.append(f"its governor is {self.after.governor}, not performance")
+        return tuple(found)
+
+    @property
+    def busy_cores(self) -> float:
+        """Cores that other work took away; 0 where it is unknown, little, or of an emulation."""
+        if self.device_info.emulated or self.other_load is None or self.other_load <= BUSY_CORES:
+            return 0.0
+        return self.other_load
 
 
 def _percentile(ordered: Sequence[int], q: float) -> float:

@@ -13,7 +13,8 @@ _QUIET_SPREAD: Final = 0.1  # interquartile range over median; torch.utils.bench
 def warn_about(measurement: Measurement, outcome: Outcome, console: Console) -> None:
     """Warn where the machine was not quiet or the peak memory is only a bound."""
     where = f"{measurement.file}, {measurement.num_threads} thread(s)"
-    if measurement.spread > _QUIET_SPREAD:
+    emulated = measurement.device_info.emulated
+    if not emulated and measurement.spread > _QUIET_SPREAD:
         console.warn(
             f"{where}: half of the calls spread over {measurement.spread:.0%} of the median "
             "(quiet is at most 10%); other work was running: stop it and measure again"
@@ -25,11 +26,26 @@ def warn_about(measurement: Measurement, outcome: Outcome, console: Console) -> 
         )
 
 
+def warn_about_devices(measurements: Sequence[Measurement], console: Console) -> None:
+    """Say once per device what was wrong with its state; right before the table."""
+    for device in dict.fromkeys(m.device for m in measurements):
+        taken = [m for m in measurements if m.device == device]
+        found = list(dict.fromkeys(doubt for m in taken for doubt in m.doubts))
+        busy = max(m.busy_cores for m in taken)
+        if busy:
+            found.append(f"other work kept up to {busy:.1f} cores busy")
+        if any(m.device_info.emulated for m in taken):
+            found.append("it is emulated: its times mean nothing and are not shown, its metric is")
+        if found:
+            console.warn(f"{device}: {'; '.join(found)}")
+
+
 def warn_about_slow_int8(measurements: Sequence[Measurement], console: Console) -> None:
     """Say which int8 files are slower than the fp32 file made from the same weights.
 
     Only measurements of the same format, device and thread count are compared.
     """
+    measurements = [m for m in measurements if not m.device_info.emulated]
     floats = {_key(m): m for m in measurements if m.precision == "fp32"}
     for measurement in measurements:
         if not measurement.precision.startswith("int8") or measurement.source_sha256 is None:

@@ -11,7 +11,7 @@ from edgekd.config import BenchRecipe
 from edgekd.console import Console
 from edgekd.data.dataset import Samples
 from edgekd.data.open import open_dataset
-from edgekd.errors import BundleError, DataError, OutputError
+from edgekd.errors import BundleError, DataError, OutputError, UsageError
 from edgekd.evaluate.metrics import metrics_of
 from edgekd.records import InputSpec, Metric, Preprocess, Task
 
@@ -29,6 +29,7 @@ class EvaluationSamples:
 
     Raises:
         DataError: If the data cannot be opened.
+        UsageError: If a part of a split is asked for and the task needs all of it.
     """
 
     def __init__(
@@ -42,12 +43,18 @@ class EvaluationSamples:
         self._task = task
         self._dataset = open_dataset(recipe, console, task=task)
         self._split: Samples = self._dataset.splits[recipe.metric_split]
+        self._rows = _rows(len(self._split), recipe.num_samples, task)
         self._folder = folder
         self._console = console
         self._files: dict[Preprocess, tuple[str, ...]] = {}
 
     def __len__(self) -> int:
-        return len(self._split)
+        return len(self._rows)
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the whole data set."""
+        return self._dataset.fingerprint
 
     def check_labels(self, candidate: Candidate) -> None:
         """Make sure that class ``k`` of the model is class ``k`` of the data.
@@ -94,7 +101,7 @@ class EvaluationSamples:
                 compared, or with another number of classes.
         """
         size = len(candidate.labels) if self._task == "classification" else logits.shape[-1]
-        expected = (len(self._split), size)
+        expected = (len(self), size)
         if logits.shape != expected:
             raise BundleError(
                 f"{candidate.path}: answers {logits.shape}, expected {expected}; export it again"
@@ -106,18 +113,20 @@ class EvaluationSamples:
                 f"{candidate.path}: answers {found} on {self._split.name} samples; export it again"
             )
         split = self._split
-        return metrics_of(self._task, logits, split.labels, split.cameras, split=split.name)[0]
+        cameras = None if split.cameras is None else split.cameras[self._rows]
+        labels = split.labels[self._rows]
+        return metrics_of(self._task, logits, labels, cameras, split=split.name)[0]
 
     def _decode(self, spec: InputSpec) -> str:
         path = self._folder / f"samples-{len(list(self._folder.iterdir()))}.npy"
-        total = len(self._split)
+        total = len(self)
         try:
             with (
                 path.open("wb") as file,
                 self._console.track(f"decoding {self._split.name}", total) as tracker,
             ):
                 for start in range(0, total, _CHUNK):
-                    rows = np.arange(start, min(start + _CHUNK, total), dtype=np.int64)
+                    rows = self._rows[start : start + _CHUNK]
                     values = self._split.load(rows, spec)
                     if start == 0:
                         _write_header(file, values, total)
@@ -130,6 +139,18 @@ class EvaluationSamples:
                 "free space or set TMPDIR to a larger disk"
             ) from error
         return str(path)
+
+
+def _rows(total: int, wanted: int | None, task: Task) -> NDArray[np.int64]:
+    """All rows, or so many of them; more of them hold the same ones and others."""
+    if wanted is None or wanted >= total:
+        return np.arange(total, dtype=np.int64)
+    if task == "retrieval":
+        raise UsageError(
+            "--samples: in a part of a gallery everything is found more easily; "
+            "retrieval is measured on the whole split"
+        )
+    return np.sort(np.random.default_rng(0).permutation(total)[:wanted]).astype(np.int64)
 
 
 def _write_header(file: Any, values: NDArray[Any], total: int) -> None:

@@ -14,7 +14,23 @@ from edgekd.config import ExportRecipe
 
 _FLAGS: Final = (
     Flag("formats", ("--format",), "File format; repeatable."),
-    Flag("int8", ("--int8",), "Write int8 files beside the fp32 ones; needs --data."),
+    Flag(
+        "int8",
+        ("--int8",),
+        "Write int8 files too. fast (or no word): the fastest mixture that measuring finds; "
+        "full: every operator, or an error; both need --data.",
+        bare="fast",
+    ),
+    Flag("int8_recipe", ("--int8-recipe",), "Make the int8 file of this FILE.recipe.json again."),
+    Flag("search_seconds", ("--search-seconds",), "Longest int8 search, per format."),
+    Flag("num_threads", ("--num-threads",), "Threads with which the int8 search measures."),
+    Flag(
+        "reference_kernels",
+        ("--reference-kernels",),
+        "Compare int8 TFLite files with LiteRT's slow reference kernels as well.",
+    ),
+    Flag("cache", ("--cache",), "Ask earlier int8 searches on this machine."),
+    Flag("input_size", ("--input-size",), "Size that a timm:NAME@FILE was trained at, in pixels."),
     Flag("input_encoding", ("--input",), "uint8 puts the normalisation inside the file."),
     Flag("channel_last", ("--channel-last",), "Layout of the TFLite input."),
     Flag("simplify", ("--simplify",), "Simplify the ONNX graph, if its outputs stay the same."),
@@ -44,6 +60,8 @@ _FLAGS: Final = (
 @takes_terminal
 def command(*, recipe: ExportRecipe, terminal: Terminal, bundle: Path, output: Path) -> None:
     """Write verified ONNX and TFLite files from BUNDLE, a folder of teach or distill.
+
+    BUNDLE may also be timm:NAME@weights.safetensors, a finished network of your own.
 
     Every file is compared with the network it was made from; one that answers differently is
     refused (exit code 6).

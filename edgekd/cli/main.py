@@ -22,6 +22,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "distill": ("edgekd.cli.distill", "Train a small student, taught by a teacher."),
     "export": ("edgekd.cli.export", "Write verified ONNX and TFLite files, fp32 and int8."),
     "bench": ("edgekd.cli.bench", "Measure exported files: latency, memory, metric."),
+    "devices": ("edgekd.cli.devices", "Name boards to measure on over SSH, and check them."),
     "report": ("edgekd.cli.report", "Write tables and curves from the records of runs."),
     "inspect": ("edgekd.cli.inspect", "Say what a bundle, model file or record is."),
     "doctor": ("edgekd.cli.doctor", "Say what is installed, what is missing, what to type."),

@@ -38,12 +38,14 @@ class Flag:
         names: ``"--temperature"``, and a short form where there is one.
         help: What it does; the default is added from the recipe.
         required: Whether this command asks for it even where the recipe has a default.
+        bare: What the flag means without a value; ``None`` where it needs one.
     """
 
     key: str
     names: tuple[str, ...]
     help: str
     required: bool = False
+    bare: str | None = None
 
 
 def takes_recipe(kind: type[R], flags: Sequence[Flag]) -> Decorator:
@@ -169,9 +171,13 @@ def _option(kind: type[Section], flag: Flag) -> Decorator:
         return click.option(*names, _parameter(flag.key), default=None, help=text)
     words = tuple(str(word) for word in scalars if isinstance(word, str))
     metavar = next((_METAVARS[scalar] for scalar in scalars if scalar in _METAVARS), "TEXT")
+    optional: dict[str, Any] = (
+        {} if flag.bare is None else {"is_flag": False, "flag_value": flag.bare}
+    )
     return click.option(
         *flag.names,
         _parameter(flag.key),
+        **optional,
         type=_Words(words) if words and len(words) == len(scalars) else click.STRING,
         metavar=None if words and len(words) == len(scalars) else metavar,
         multiple=get_origin(field.annotation) is tuple,

@@ -1,8 +1,8 @@
 """What ``edgekd export`` can be told."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from edgekd.config.data import DataRecipe
 
@@ -12,7 +12,21 @@ class ExportRecipe(DataRecipe):
 
     data: str | None = None  # type: ignore[assignment]  # only int8 and the metric need samples
     formats: tuple[Literal["onnx", "tflite"], ...] = ("onnx", "tflite")
-    int8: bool = False
+    int8: Literal["fast", "full", "weights", "dynamic"] | None = None
+    """``fast``: what measuring finds fastest; ``full``: every operator, or an error; ``weights``:
+    stored in 8 bits, computed in float; ``dynamic``: activations are quantized while running."""
+    int8_recipe: tuple[str, ...] = ()
+    """Recipes of an earlier export, one per format: the same int8 files again, without data."""
+    search_seconds: Annotated[float, Field(ge=0)] = 60.0
+    """Per format, after which the search for a fast int8 file begins nothing new."""
+    num_threads: Annotated[int, Field(ge=1, le=256)] = 1
+    """With which the search measures."""
+    reference_kernels: bool = False
+    """Whether int8 TFLite files are also run with LiteRT's reference kernels, which are slow."""
+    cache: bool = True
+    """Whether a search is asked for that was made before on this machine."""
+    input_size: Annotated[int, Field(ge=8, le=8192)] | None = None
+    """Height and width that a ``timm:NAME@FILE`` was trained at; ``None`` for timm's own."""
     input_encoding: Literal["float32", "uint8"] = "float32"
     channel_last: bool = True
     """Layout of the TFLite input; ONNX keeps ``(B, C, H, W)``."""
@@ -23,7 +37,23 @@ class ExportRecipe(DataRecipe):
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     tolerance: Annotated[float, Field(gt=0)] = 1e-3
     """Largest difference of an fp32 logit from torch's, relative to max(1, largest logit)."""
-    min_sqnr_db: float = 10.0
+    min_sqnr_db: float = 20.0
     min_agreement: Annotated[float, Field(ge=0, le=1)] = 0.9
     max_drop: Annotated[float, Field(ge=0)] = 0.02
     """Largest loss of the task metric through int8, as a fraction (0.005 is half a point)."""
+
+    @field_validator("int8", mode="before")
+    @classmethod
+    def _word(cls, value: Any) -> Any:
+        """``true`` and ``false``, as recipes before the words had them."""
+        return {True: "fast", False: None}.get(value, value) if isinstance(value, bool) else value
+
+    @property
+    def wants_int8(self) -> bool:
+        """Whether int8 files are written beside the fp32 ones."""
+        return self.int8 is not None or bool(self.int8_recipe)
+
+    @property
+    def needs_calibration(self) -> bool:
+        """Whether ranges have to be set from samples."""
+        return self.int8 in ("fast", "full") and not self.int8_recipe

@@ -18,6 +18,8 @@ READERS: Final[Mapping[str, tuple[MethodName, ...]]] = {
     "retrieval.temperature": ("kd", "cdd"),
     "retrieval.kl_weight": ("kd", "cdd"),
     "retrieval.fit_weight": ("kd",),  # cdd has one of its own
+    "soft_labels": ("ps-kd", "lsskd"),
+    "lsskd": ("lsskd",),
 }
 """Tables and fields that not every method reads, and the methods that do."""
 

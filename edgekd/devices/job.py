@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from edgekd.errors import DeviceError
 
-PROTOCOL: Final = 1
+PROTOCOL: Final = 2
 """Version of jobs and events; host and runner must agree."""
 
 
@@ -38,6 +38,10 @@ class Job:
     """One ``.npy`` of decoded samples per encoding."""
     logits: str | None = None
     """Where float32 ``(N, K)`` logits of all samples go, as ``.npy``."""
+    sustain_seconds: float = 0.0
+    """How long calls go on without a pause, to see what heat does to them; 0 for not at all."""
+    energy_seconds: float = 0.0
+    """How long calls go on while power is read, where the device can tell; 0 for not at all."""
 
     def to_json(self) -> str:
         """The job as one JSON object."""
@@ -85,12 +89,23 @@ class Outcome:
     baseline_rss_bytes: int
     """Resident memory with numpy and the runtime imported, just before the model is loaded."""
     peak_rss_bytes: int
-    """Highest resident memory up to the last timed call, minus the baseline."""
+    """Highest resident memory until the model is warm, minus the baseline; so the list of times,
+    which grows afterwards, is not in it."""
     peak_was_reset: bool
     """Whether the kernel let the runner forget the memory that imports used and gave back;
     if not, ``peak_rss_bytes`` is an upper bound."""
     precision: str
     """What the file computes in, told from its operators."""
+    before: Mapping[str, Any]
+    """The device's state just before the model was loaded (:func:`~edgekd.devices.probe.state`)."""
+    after: Mapping[str, Any]
+    """The same just after the last timed call."""
+    other_load: float | None
+    """Cores that other processes kept busy while calls were timed."""
+    energy: Mapping[str, Any] | None = None
+    energy_unknown: str | None = None
+    """Why there is no ``energy``."""
+    sustained: Mapping[str, Any] | None = None
 
     @classmethod
     def from_fields(cls, fields: Mapping[str, Any]) -> "Outcome":

@@ -5,11 +5,13 @@ What cannot be read is ``None``, never guessed. Standard library only: it runs o
 
 import os
 import platform
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 _ROOT: Final = Path("/")
+_ARM: Final = ("aarch64", "arm")
 _CPU_KEYS: Final = ("model name", "Model")  # x86 and many Arm kernels; the board's name on others
 _RASPBERRY_FLAGS: Final = {
     # Raspberry Pi documentation, "vcgencmd get_throttled": bits of the present and of the past
@@ -24,6 +26,21 @@ _RASPBERRY_FLAGS: Final = {
 }
 
 
+_SOURCES: Final[Mapping[str, str]] = {
+    "board": "/proc/device-tree/model and /sys/class/dmi/id say nothing",
+    "cpu": "/proc/cpuinfo names no model",
+    "os": "there is no os-release file",
+    "kernel": "uname says nothing",
+    "memory_bytes": "/proc/meminfo has no MemTotal",
+    "governor": "no cpufreq of cpu0 in /sys",
+    "frequency_mhz": "neither cpufreq of cpu0 in /sys nor a frequency in /proc/cpuinfo",
+    "temperature_c": "no thermal zone in /sys",
+    "throttled": "neither vcgencmd nor a throttle counter in /sys",
+    "load_average": "/proc/loadavg cannot be read",
+}
+"""Field -> why it is ``None``."""
+
+
 def probe(root: Path = _ROOT) -> dict[str, Any]:
     """What a ``DeviceInfo`` holds but its name and runtime versions.
 
@@ -32,7 +49,7 @@ def probe(root: Path = _ROOT) -> dict[str, Any]:
     """
     cpuinfo = _cpuinfo(root)
     arch = platform.machine()
-    return {
+    found = {
         "board": _board(root),
         "cpu": next((cpuinfo[key] for key in _CPU_KEYS if key in cpuinfo), None),
         "arch": arch,
@@ -41,14 +58,68 @@ def probe(root: Path = _ROOT) -> dict[str, Any]:
         "python": platform.python_version(),
         "cpu_count": len(os.sched_getaffinity(0)),
         "memory_bytes": _memory_bytes(root),
-        "governor": _text(root / "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
-        "frequency_mhz": _frequency_mhz(root, cpuinfo),
-        "temperature_c": _temperature_c(root),
-        "throttled": _throttled(root),
-        "load_average": os.getloadavg()[0],
-        # An Arm system whose /proc/cpuinfo is an x86 one runs under user-mode emulation.
-        "emulated": arch in ("aarch64", "armv7l") and "vendor_id" in cpuinfo,
+        **state(root),
+        "emulated": _is_emulated(root, arch, cpuinfo),
     }
+    unknown = {key: why for key, why in _SOURCES.items() if found[key] is None}
+    return {**found, "unknown": unknown}
+
+
+def state(root: Path = _ROOT) -> dict[str, Any]:
+    """What changes from one moment to the next: a ``MachineState`` as plain values."""
+    return {
+        "governor": _text(root / "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+        "frequency_mhz": frequency_mhz(root),
+        "temperature_c": temperature_c(root),
+        "throttled": _throttled(root),
+        "load_average": _load_average(),
+    }
+
+
+def busy_seconds(root: Path = _ROOT) -> float | None:
+    """Time all cores together have worked since boot, in seconds; in steps of about 10 ms."""
+    first = (_text(root / "proc/stat") or "").partition("\n")[0].split()
+    if len(first) < 9 or first[0] != "cpu":
+        return None
+    # proc(5): user nice system idle iowait irq softirq steal; guest is part of user
+    user, nice, system, _, _, irq, softirq, _ = (int(ticks) for ticks in first[1:9])
+    return float(user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
+
+
+def frequency_mhz(root: Path = _ROOT) -> float | None:
+    """Of the first core, at this moment."""
+    khz = _number(root / "sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq")
+    if khz is not None:
+        return khz / 1000
+    try:
+        return float(_cpuinfo(root)["cpu MHz"])
+    except (KeyError, ValueError):
+        return None
+
+
+def temperature_c(root: Path = _ROOT) -> float | None:
+    """The hottest thermal zone."""
+    zones = sorted(root.glob("sys/class/thermal/thermal_zone*/temp"))
+    millidegrees = [value for zone in zones if (value := _number(zone)) is not None]
+    return max(millidegrees) / 1000 if millidegrees else None
+
+
+def _is_emulated(root: Path, arch: str, cpuinfo: Mapping[str, str]) -> bool:
+    """Whether an Arm system runs on another processor's kernel, as under QEMU's user mode.
+
+    Either the kernel says so itself (Linux 6.1 and later) or /proc/cpuinfo is an x86 one.
+    """
+    if not arch.startswith(_ARM):
+        return False
+    kernel = _text(root / "proc/sys/kernel/arch")
+    return "vendor_id" in cpuinfo or (kernel is not None and not kernel.startswith(_ARM))
+
+
+def _load_average() -> float | None:
+    try:
+        return os.getloadavg()[0]
+    except OSError:
+        return None
 
 
 def _text(path: Path) -> str | None:
@@ -100,33 +171,33 @@ def _memory_bytes(root: Path) -> int | None:
     return None
 
 
-def _frequency_mhz(root: Path, cpuinfo: Mapping[str, str]) -> float | None:
-    """Of the first core, at this moment."""
-    khz = _number(root / "sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq")
-    if khz is not None:
-        return khz / 1000
-    try:
-        return float(cpuinfo["cpu MHz"])
-    except (KeyError, ValueError):
-        return None
-
-
-def _temperature_c(root: Path) -> float | None:
-    """The hottest thermal zone."""
-    zones = sorted(root.glob("sys/class/thermal/thermal_zone*/temp"))
-    millidegrees = [value for zone in zones if (value := _number(zone)) is not None]
-    return max(millidegrees) / 1000 if millidegrees else None
-
-
 def _throttled(root: Path) -> str | None:
     """Plain words for the Raspberry Pi's firmware flags, or the x86 counter since boot."""
     flags = _text(root / "sys/devices/platform/soc/soc:firmware/get_throttled")
+    if flags is None and root == _ROOT:
+        flags = (vcgencmd("get_throttled") or "").strip().removeprefix("throttled=") or None
     if flags is not None:
         return _raspberry_flags(flags)
     count = _number(root / "sys/devices/system/cpu/cpu0/thermal_throttle/core_throttle_count")
     if count is None:
         return None
     return f"{count:.0f} times since boot" if count else "no"
+
+
+def vcgencmd(command: str) -> str | None:
+    """What the Raspberry Pi's firmware answers; ``None`` on other boards."""
+    try:
+        done = subprocess.run(  # one fixed program and no text of a user's
+            ["vcgencmd", command],  # noqa: S607 - it lies in different folders
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=5,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout
 
 
 def _raspberry_flags(text: str) -> str | None:

@@ -27,8 +27,10 @@ import numpy as np
 import numpy.random  # NumPy loads it on first use, and its memory is no model's
 from numpy.typing import NDArray
 
+from edgekd.devices.calls import Emit, call_model, time_calls
 from edgekd.devices.job import Job, Outcome
-from edgekd.devices.memory import peak_resident_bytes, reset_peak, resident_bytes
+from edgekd.devices.memory import reset_peak, resident_bytes
+from edgekd.devices.probe import state
 from edgekd.errors import EdgekdError
 from edgekd.runtimes.encoding import InputEncoding, random_feeds, random_samples
 from edgekd.runtimes.session import (
@@ -41,10 +43,8 @@ from edgekd.runtimes.session import (
 )
 
 Array = NDArray[Any]
-Emit = Callable[..., None]
 
 _NUM_CODEC_CALLS: Final = 30  # encode and decode are measured for their median only
-_BEAT_SECONDS: Final = 5.0  # how often a long phase shows that it is alive
 _PROGRESS_SECONDS: Final = 0.2
 _ORPHANED: Final = 3  # exit status when whoever started the runner is gone
 
@@ -68,6 +68,7 @@ def run_job(job: Job, emit: Emit) -> Outcome:
     runtime = load_runtime(model_format)
     encodings = [InputEncoding.from_json(fields) for fields in job.encodings]
     samples = [np.load(path, mmap_mode="r", allow_pickle=False) for path in job.samples]
+    before = state()
     gc.collect()
     gc.disable()
 
@@ -84,37 +85,28 @@ def run_job(job: Job, emit: Emit) -> Outcome:
         feeds = session.encode(decoded)
     else:
         feeds = random_feeds(session.inputs, batch=batch, seed=job.seed)
-    call = partial(session.invoke, feeds)
     with reporting_runtime_errors(model, RUNTIMES[model_format].name, "run"):
-        emit("phase", name="first inference")
-        start = time.perf_counter_ns()
-        outputs = call()
-        first_invoke_ns = time.perf_counter_ns() - start
-        emit("phase", name="warm-up")
-        for _ in range(job.num_warmup):
-            call()
-        emit("phase", name="timing")
-        latencies = time_calls(
-            call,
-            num_calls=job.num_calls,
-            min_seconds=job.min_seconds,
-            beat=lambda: emit("phase", name="timing"),
-        )
-    peak = peak_resident_bytes()
+        calls = call_model(job, partial(session.invoke, feeds), emit)
     outcome = Outcome(
         runtime=RUNTIMES[model_format].name,
         runtime_version=runtime.version(),
         batch_size=batch,
         num_warmup=job.num_warmup,
         load_ns=load_ns,
-        first_invoke_ns=first_invoke_ns,
-        latencies_ns=tuple(latencies),
+        first_invoke_ns=calls.first_ns,
+        latencies_ns=calls.latencies_ns,
         encode_ns=_median_ns(lambda: session.encode(decoded)) if decoded else None,
-        decode_ns=_median_ns(lambda: session.decode(outputs)),
+        decode_ns=_median_ns(lambda: session.decode(calls.outputs)),
         baseline_rss_bytes=baseline,
-        peak_rss_bytes=max(peak - baseline, 0),
+        peak_rss_bytes=max(calls.peak_bytes - baseline, 0),
         peak_was_reset=was_reset,
         precision=session.precision(),
+        before=before,
+        after=calls.after,
+        other_load=calls.other_load,
+        energy=calls.energy,
+        energy_unknown=calls.energy_unknown,
+        sustained=calls.sustained,
     )
     if job.logits is not None:
         gc.enable()
@@ -126,34 +118,6 @@ def batch_size(session: Session) -> int:
     """Samples per call: the file's own fixed batch, 1 where it is dynamic."""
     shape = session.inputs[0].shape
     return (shape[0] if shape else None) or 1
-
-
-def time_calls(
-    call: Callable[[], Any],
-    *,
-    num_calls: int,
-    min_seconds: float,
-    beat: Callable[[], None] = lambda: None,
-) -> list[int]:
-    """Time of each call in ns, until both ``num_calls`` and ``min_seconds`` have passed.
-
-    ``beat`` is called between two calls every few seconds, never while the clock runs.
-    """
-    clock = time.perf_counter_ns
-    latencies: list[int] = []
-    begin = clock()
-    enough = begin + int(min_seconds * 1e9)
-    interval = int(_BEAT_SECONDS * 1e9)
-    next_beat = begin + interval
-    while len(latencies) < num_calls or clock() < enough:
-        start = clock()
-        call()
-        stop = clock()
-        latencies.append(stop - start)
-        if stop > next_beat:
-            beat()
-            next_beat = clock() + interval
-    return latencies
 
 
 def predict(

@@ -1,39 +1,55 @@
-"""The table of devices, and the protocol they share."""
+"""Devices by name, and the protocol they share."""
 
-from collections.abc import Callable, Mapping
-from typing import Any, Final, Protocol, cast
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol, cast
 
+from edgekd.console import Console
 from edgekd.devices import local
+from edgekd.devices.address import Address
+from edgekd.devices.board import open_board
+from edgekd.devices.book import LOCAL, find_entry
 from edgekd.devices.job import Job, Outcome
-from edgekd.errors import DeviceError
 from edgekd.records import DeviceInfo
 
 
 class Device(Protocol):
-    """What measures: a module (or object) with these two functions."""
+    """What measures: a module or an object with these two functions."""
 
     def describe(self) -> DeviceInfo:
-        """The device and its state at the moment."""
+        """The device and its state."""
 
     def measure(self, job: Job, *, watch: Callable[[Mapping[str, Any]], None]) -> Outcome:
-        """Run one job in a fresh process on the device."""
+        """Run one job in a fresh process on the device; its paths are of this machine."""
 
 
-DEVICES: Final[Mapping[str, Device]] = {local.NAME: cast(Device, local)}
-"""Name -> device. To add one: its file, a line, its test."""
-
-
-def find_device(name: str) -> Device:
-    """The device of a name.
+def require_known(name: str) -> None:
+    """Refuse a name that is no device's; nothing is connected to.
 
     Raises:
-        DeviceError: If this edgekd does not measure there.
+        ConfigError: If a devices file is damaged.
+        DeviceError: If the device is unknown.
     """
-    device = DEVICES.get(name)
-    if device is None:
-        raise DeviceError(
-            f"unknown device {name!r}: this edgekd measures on {', '.join(DEVICES)} only, "
-            "the machine it runs on; run edgekd bench on that machine itself "
-            "(pip install 'edgekd[bench]', no torch needed)"
-        )
-    return device
+    if name != LOCAL:
+        find_entry(name)
+
+
+@contextmanager
+def open_device(name: str, console: Console, *, wheels: Path | None = None) -> Iterator[Device]:
+    """The device of a name, ready to measure; a board stays connected meanwhile.
+
+    Args:
+        name: ``local``, or a board of the devices files.
+        console: Told what is fetched and sent.
+        wheels: A folder of wheels for boards, in place of the package index.
+
+    Raises:
+        ConfigError: If a devices file is damaged.
+        DeviceError: If the device is unknown, cannot be reached, or will not do.
+    """
+    if name == LOCAL:
+        yield cast(Device, local)
+        return
+    with open_board(Address(name, find_entry(name)), console, wheels=wheels) as board:
+        yield board

@@ -9,13 +9,28 @@ import onnx
 from torch import nn
 
 from edgekd.config import ExportRecipe
-from edgekd.export.metadata import EmbeddedMetadata, embed_in_onnx, embed_in_tflite
+from edgekd.console import Console
+from edgekd.export.int8 import SEARCH_STEPS, Int8Job, write_int8
+from edgekd.export.metadata import (
+    EmbeddedMetadata,
+    embed_in_onnx,
+    embed_in_tflite,
+    named_by_signature,
+)
 from edgekd.export.onnx_file import export_onnx
+from edgekd.export.parity import compare, problems, run_session
 from edgekd.export.prepare import Deployed, sample_input
-from edgekd.export.quantization.calibration import CalibrationSamples
-from edgekd.export.quantization.onnx_int8 import quantize_onnx
+from edgekd.export.quantization.calibration import input_encoding
+from edgekd.export.quantization.candidates import Quantizer
+from edgekd.export.quantization.onnx_quantizer import OnnxQuantizer
+from edgekd.export.quantization.onnx_types import this_processor
+from edgekd.export.quantization.recipe import Int8Recipe
+from edgekd.export.quantization.tflite_quantizer import TfliteQuantizer
+from edgekd.export.quiet import quiet_stderr
+from edgekd.export.samples import ExportSamples
 from edgekd.export.tflite_file import write_tflite
 from edgekd.records import StudentBundle
+from edgekd.runtimes.session import open_session
 
 FormatName = Literal["onnx", "tflite"]
 
@@ -40,6 +55,7 @@ class Candidate:
     format: FormatName
     int8: bool
     notes: tuple[str, ...] = ()
+    int8_recipe: Int8Recipe | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,13 +66,15 @@ class Format:
     """Whether its image inputs are ``(B, H, W, C)``."""
     batch_sizes: tuple[int, ...]
     """Batch sizes its files are compared at."""
-    write: Callable[[Source, CalibrationSamples | None], tuple[Candidate, ...]]
-    """The fp32 file, and with calibration samples also the int8 file, from that fp32 file."""
+    write: Callable[[Source], Candidate]
+    """The fp32 file."""
+    quantizer: Callable[[Path], Quantizer]
+    """Of an fp32 file, for the int8 file."""
     embed: Callable[[Path, EmbeddedMetadata], None]
     """Put metadata into a written file."""
 
 
-def _write_onnx(source: Source, calibration: CalibrationSamples | None) -> tuple[Candidate, ...]:
+def _write_onnx(source: Source) -> Candidate:
     specs, encoding = source.record.preprocess.inputs, source.recipe.input_encoding
     deployed = Deployed(source.network, specs, encoding=encoding, channel_last=False).eval()
     inputs = {spec.name: sample_input(spec, encoding, channel_last=False) for spec in specs}
@@ -71,12 +89,7 @@ def _write_onnx(source: Source, calibration: CalibrationSamples | None) -> tuple
         path=source.work / "student.onnx", format="onnx", int8=False, notes=result.notes
     )
     onnx.save(result.model, fp32.path)
-    if calibration is None:
-        return (fp32,)
-    model, notes = quantize_onnx(result.model, calibration.feeds(encoding, channel_last=False))
-    int8 = Candidate(path=source.work / "student.int8.onnx", format="onnx", int8=True, notes=notes)
-    onnx.save(model, int8.path)
-    return fp32, int8
+    return fp32
 
 
 def _onnx_embed(path: Path, metadata: EmbeddedMetadata) -> None:
@@ -85,23 +98,17 @@ def _onnx_embed(path: Path, metadata: EmbeddedMetadata) -> None:
     onnx.save(model, path)
 
 
-def _write_tflite(source: Source, calibration: CalibrationSamples | None) -> tuple[Candidate, ...]:
+def _write_tflite(source: Source) -> Candidate:
     recipe = source.recipe
-    encoding, channel_last = recipe.input_encoding, recipe.channel_last
     fp32 = Candidate(path=source.work / "student.tflite", format="tflite", int8=False)
-    int8 = Candidate(path=source.work / "student.int8.tflite", format="tflite", int8=True)
-    feeds = None
-    if calibration is not None:
-        feeds = calibration.feeds(encoding, channel_last=channel_last)
     write_tflite(
         source.bundle_folder,
         fp32.path,
-        encoding=encoding,
-        channel_last=channel_last,
-        int8=None if feeds is None else int8.path,
-        calibration=feeds,
+        encoding=recipe.input_encoding,
+        channel_last=recipe.channel_last,
     )
-    return (fp32,) if feeds is None else (fp32, int8)
+    fp32.path.write_bytes(named_by_signature(fp32.path.read_bytes()))
+    return fp32
 
 
 def _tflite_embed(path: Path, metadata: EmbeddedMetadata) -> None:
@@ -113,13 +120,77 @@ FORMATS: Final[Mapping[FormatName, Format]] = {
         channel_last=lambda _: False,
         batch_sizes=(1, 3),
         write=_write_onnx,
+        quantizer=lambda fp32: OnnxQuantizer(fp32, this_processor()),
         embed=_onnx_embed,
     ),
     "tflite": Format(
         channel_last=lambda recipe: recipe.channel_last,
         batch_sizes=(1,),  # TFLite files have a fixed batch of one
         write=_write_tflite,
+        quantizer=TfliteQuantizer,
         embed=_tflite_embed,
     ),
 }
 """Format -> how it is made. To add one: its functions, a line here, its test."""
+
+
+def write_files(
+    name: FormatName, source: Source, samples: ExportSamples, console: Console
+) -> tuple[Candidate, ...]:
+    """The fp32 file of a format and, where the recipe wants one, the int8 file made from it.
+
+    Args:
+        name: Of the format.
+        source: What it is made from.
+        samples: To calibrate with and to judge by.
+        console: Hears about the search.
+    """
+    fp32 = FORMATS[name].write(source)
+    if not source.recipe.wants_int8:
+        return (fp32,)
+    path = fp32.path.with_name(f"student.int8.{name}")
+    quantizer = FORMATS[name].quantizer(fp32.path)
+    feeds = None
+    if samples.calibration is not None:
+        feeds = samples.calibration.feeds(
+            source.recipe.input_encoding, channel_last=FORMATS[name].channel_last(source.recipe)
+        )
+    job = Int8Job(
+        recipe=source.recipe,
+        fp32=fp32.path,
+        feeds=feeds,
+        batch=1 if 3 not in FORMATS[name].batch_sizes else 3,
+        accept=lambda path: _keeps_the_budget(path, name, source, samples),
+        work=source.work,
+    )
+    with console.track(f"int8 for {name}", total=SEARCH_STEPS) as progress:
+        found = write_int8(quantizer, job, path, progress)
+    figures = found.figures
+    if figures is not None:
+        console.info(
+            f"{path.name}: {figures.speedup:.2f} times as fast as fp32 in the search "
+            f"({figures.candidates} candidates in {figures.seconds:.0f} s)"
+        )
+    if figures is not None and figures.fallback is not None:
+        console.warn(
+            f"{path.name}: {figures.fallback}; its weights are int8, its arithmetic is not"
+        )
+    int8 = Candidate(
+        path=path, format=name, int8=True, notes=(*quantizer.notes, *found.notes), int8_recipe=found
+    )
+    return fp32, int8
+
+
+def _keeps_the_budget(path: Path, name: FormatName, source: Source, samples: ExportSamples) -> bool:
+    """Whether an int8 file would pass the gate: asked before it is chosen."""
+    reference = samples.reference
+    channel_last = FORMATS[name].channel_last(source.recipe)
+    encodings = [
+        input_encoding(spec, source.recipe.input_encoding, channel_last=channel_last)
+        for spec in source.record.preprocess.inputs
+    ]
+    with quiet_stderr():
+        session = open_session(path, num_threads=1, encodings=encodings)
+        found = run_session(session, reference.samples, batch=1)
+    parity = compare(reference, lambda _: found, batch_sizes=(1,), tolerance=None)
+    return not problems(parity, "int8-mixed", reference.logits, source.recipe, task=reference.task)

@@ -37,6 +37,15 @@ def embed_in_onnx(model: Any, metadata: EmbeddedMetadata) -> None:
     model.metadata_props.add(key=KEY, value=to_json(metadata).decode())
 
 
+def named_by_signature(content: bytes) -> bytes:
+    """A TFLite file whose inputs and outputs are named as its signature names them."""
+    from edgekd.export.tflite_schema import pack_tflite, parse_tflite
+
+    model = parse_tflite(content, source="the converter's file")
+    _name_tensors(model)
+    return pack_tflite(model)
+
+
 def embed_in_tflite(content: bytes, metadata: EmbeddedMetadata) -> bytes:
     """A TFLite file with the record in it, and its tensors named as the signature names them."""
     from edgekd.export.tflite_schema import (
@@ -47,7 +56,7 @@ def embed_in_tflite(content: bytes, metadata: EmbeddedMetadata) -> bytes:
     )
 
     model = parse_tflite(content, source="the converter's file")
-    _name_tensors(model)
+    _name_tensors(model)  # a quantizer puts tensors of other names at the ends
     model.buffers.append(AlignedBuffer(data=list(to_json(metadata))))
     entry = metadata_entry(KEY, len(model.buffers) - 1)
     model.metadata = [*(model.metadata or []), entry]

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from edgekd.bundle import to_json, write_atomically
 from edgekd.errors import ParityError
+from edgekd.export.quantization.recipe import RECIPE_SUFFIX
 from edgekd.export.verify import Verdict
 from edgekd.records import SCHEMA, ExportedModel, Record
 
@@ -42,6 +43,9 @@ def publish(verdicts: Sequence[Verdict], output: Path) -> tuple[ExportedModel, .
         target = output / verdict.model.file
         write_atomically(target, verdict.candidate.path.read_bytes())
         write_atomically(_beside(target, ".json"), to_json(verdict.model))
+        if verdict.candidate.int8_recipe is not None:
+            recipe = to_json(verdict.candidate.int8_recipe)
+            write_atomically(_beside(target, RECIPE_SUFFIX), recipe)
         for suffix in (_REPORT, _REJECTED):  # of an earlier try
             _beside(target, suffix).unlink(missing_ok=True)
     return tuple(verdict.model for verdict in verdicts)

@@ -17,10 +17,11 @@ import edgekd
 from edgekd.bundle import reporting_write_errors
 from edgekd.config import ExportRecipe
 from edgekd.console import Console, SilentConsole
-from edgekd.export.formats import FORMATS, Source
+from edgekd.export.formats import Source, write_files
 from edgekd.export.prepare import input_shape, prepare_for_export
 from edgekd.export.publish import publish
 from edgekd.export.samples import ExportSamples, gather_samples
+from edgekd.export.sources import bundle_of
 from edgekd.export.stripped import require_stripped
 from edgekd.export.tflite_file import require_litert
 from edgekd.export.verify import Verdict, verify
@@ -49,9 +50,10 @@ def export(
     """Write the student of a bundle as verified files, with a record beside each.
 
     Args:
-        bundle_folder: What ``teach`` or ``distill`` wrote.
+        bundle_folder: What ``teach`` or ``distill`` wrote, or ``timm:NAME@weights.safetensors``.
         output: Created if missing; gets ``student.onnx``, ``student.int8.onnx``,
-            ``student.tflite``, ``student.int8.tflite`` as the recipe asks, and ``FILE.json``.
+            ``student.tflite``, ``student.int8.tflite`` as the recipe asks, ``FILE.json``, and
+            beside an int8 file ``FILE.recipe.json``.
         recipe: Formats, int8 and the limits of the gate.
         console: Hears about progress.
 
@@ -71,6 +73,7 @@ def export(
     if "tflite" in recipe.formats:
         require_litert()
     with _scratch_folder(output) as work:
+        bundle_folder = bundle_of(bundle_folder, recipe, work, console)
         record, student = load_student(bundle_folder)
         require_stripped(bundle_folder, record, student)
         samples = gather_samples(record, student, recipe, console)
@@ -98,7 +101,7 @@ def _make_all(source: Source, samples: ExportSamples, console: Console) -> list[
     with console.track("exporting", total=2 * len(source.recipe.formats)) as progress:
         for name in source.recipe.formats:
             progress.describe(f"writing {name}")
-            candidates = FORMATS[name].write(source, samples.calibration)
+            candidates = write_files(name, source, samples, console)
             progress.advance()
             progress.describe(f"comparing {name} with the student")
             for candidate in candidates:
@@ -116,6 +119,7 @@ def rows(models: Sequence[ExportedModel]) -> list[dict[str, Any]]:
             "precision": model.precision,
             "size_bytes": model.size_bytes,
             "int8_macs_share": model.int8_macs_share,
+            "int8_weight_bytes_share": model.int8_weight_bytes_share,
             "parity": model.parity.model_dump(mode="json"),
             "audit": model.audit.model_dump(mode="json"),
             "num_params": model.num_params,

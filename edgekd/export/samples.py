@@ -43,7 +43,7 @@ def gather_samples(
     """
     specs = record.preprocess.inputs
     if recipe.data is None:
-        if recipe.int8:
+        if recipe.needs_calibration:
             raise UsageError("--int8 sets its ranges from training samples; give --data as well")
         made_up = [_made_up(spec, recipe.seed) for spec in specs]
         logits = source_logits(student, made_up, specs)
@@ -54,7 +54,7 @@ def gather_samples(
     dataset = open_dataset(recipe, console, task=record.task)
     _check_labels(dataset, record)
     reference = _held_out(dataset, student, record, recipe)
-    calibration = _calibration(dataset, specs, recipe) if recipe.int8 else None
+    calibration = _calibration(dataset, specs, recipe) if recipe.needs_calibration else None
     return ExportSamples(calibration=calibration, reference=reference)
 
 

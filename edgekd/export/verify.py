@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
@@ -9,14 +10,24 @@ from edgekd.bundle import sha256_of
 from edgekd.errors import ExportError, ParityError
 from edgekd.export.audit import FileFacts, audit_file
 from edgekd.export.formats import FORMATS, Candidate, Source
+from edgekd.export.int8 import check_full
 from edgekd.export.metadata import EmbeddedMetadata
 from edgekd.export.parity import Logits, Reference, compare, problems, run_session
 from edgekd.export.quantization.calibration import input_encoding
+from edgekd.export.quantization.recipe import Mode
 from edgekd.export.quiet import quiet_stderr
+from edgekd.export.reference_kernels import compare_kernels
 from edgekd.records import ExportedModel, TensorSpec
 from edgekd.runtimes.encoding import InputEncoding
 from edgekd.runtimes.session import open_session
 from edgekd.students.count import Cost
+
+_ASKED: Final[Mapping[Mode, str]] = {
+    "fast": "int8",  # whichever kind was measured to be fastest
+    "full": "int8",  # of the operators that are not, a list is more help
+    "weights": "int8-weights",
+    "dynamic": "int8-dynamic",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +84,7 @@ def verify(
         outputs=facts.outputs,
         input_encoding=metadata.input_encoding,
         int8_macs_share=facts.audit.int8_macs_share,
+        int8_weight_bytes_share=facts.int8_weight_bytes_share,
         audit=facts.audit,
         parity=parity,
         preprocess=source.record.preprocess,
@@ -81,7 +93,7 @@ def verify(
         metrics=reference.metrics(next(iter(answers.values()))),
         versions=versions,
         provenance=source.record.provenance,
-        notes=candidate.notes,
+        notes=(*candidate.notes, *_kernel_notes(candidate, source, reference, facts, encodings)),
     )
     found = problems(parity, facts.precision, reference.logits, source.recipe, task=reference.task)
     return Verdict(candidate=candidate, model=model, problems=tuple(found))
@@ -108,12 +120,15 @@ def _metadata(source: Source, versions: dict[str, str]) -> EmbeddedMetadata:
 
 
 def _check_precision(candidate: Candidate, facts: FileFacts) -> None:
-    if candidate.int8 != (facts.audit.int8_macs_share > 0):
-        asked = "int8" if candidate.int8 else "fp32"
+    recipe = candidate.int8_recipe
+    asked = "fp32" if not candidate.int8 else "int8" if recipe is None else _ASKED[recipe.mode]
+    if not facts.precision.startswith(asked):
         raise ExportError(
             f"{candidate.path.name}: asked for {asked}, the converter produced {facts.precision} "
             f"({facts.audit.int8_macs_share:.0%} of the MACs in int8)"
         )
+    if recipe is not None and recipe.mode == "full":
+        check_full(facts.audit.float_operators, candidate.path.name)
 
 
 def _answers(
@@ -126,6 +141,22 @@ def _answers(
             batch: run_session(session, reference.samples, batch=batch)
             for batch in FORMATS[candidate.format].batch_sizes
         }
+
+
+def _kernel_notes(
+    candidate: Candidate,
+    source: Source,
+    reference: Reference,
+    facts: FileFacts,
+    encodings: Sequence[InputEncoding],
+) -> tuple[str, ...]:
+    """What the comparison with reference kernels says, where it is asked for."""
+    wanted = source.recipe.reference_kernels and candidate.int8 and candidate.format == "tflite"
+    if not wanted:
+        return ()
+    with quiet_stderr():
+        session = open_session(candidate.path, num_threads=1, encodings=encodings)
+    return (compare_kernels(candidate.path, session, reference.samples, facts.precision),)
 
 
 def _check_finite(candidate: Candidate, answers: Mapping[int, Logits]) -> None:

@@ -57,6 +57,13 @@ def _timing_caveats(network: Network) -> Iterator[str]:
                 f"{measured.record.spread * 100:.0f} %, above {MAX_SPREAD * 100:.0f} %: the "
                 "machine was not quiet; measure again"
             )
+        for doubt in measured.record.doubts:
+            yield f"{label} ({measured.setting.label}): {doubt}"
+        if measured.record.busy_cores:
+            yield (
+                f"{label} ({measured.setting.label}): other work kept "
+                f"{measured.record.busy_cores:.1f} cores busy; measure again"
+            )
     for file in network.files:
         yield from _slow_int8(file, network)
 

@@ -17,7 +17,8 @@ _MODEL_GRAPH: Final = 7
 _GRAPH_NODE, _GRAPH_INITIALIZER = 1, 5
 _NODE_INPUT, _NODE_OUTPUT, _NODE_OP_TYPE = 1, 2, 4
 _TENSOR_DATA_TYPE, _TENSOR_NAME = 2, 8
-_FLOAT16: Final = 10  # TensorProto.DataType
+_INT8_TYPE: Final = 3  # TensorProto.DataType
+_FLOAT16: Final = 10
 
 _MULTIPLYING: Final = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm"})
 _INT8: Final = frozenset({"QLinearConv", "QLinearMatMul", "QGemm"})
@@ -51,14 +52,15 @@ def onnx_precision(path: Path) -> str:
 
 def _kinds(nodes: Sequence[_Node], initializers: Mapping[str, int]) -> Iterator[OperatorKind]:
     dequantized = {o for node in nodes if node.op_type == "DequantizeLinear" for o in node.outputs}
+    stored = _stored_in_8_bits(nodes, initializers)
     for node in nodes:
-        kind = _kind(node, dequantized, initializers)
+        kind = _kind(node, dequantized, stored, initializers)
         if kind is not None:
             yield kind
 
 
 def _kind(
-    node: _Node, dequantized: set[str], initializers: Mapping[str, int]
+    node: _Node, dequantized: set[str], stored: set[str], initializers: Mapping[str, int]
 ) -> OperatorKind | None:
     if node.op_type in _INT8:
         return "int8"
@@ -67,9 +69,23 @@ def _kind(
     if node.op_type not in _MULTIPLYING:
         return None
     activation, weights = node.inputs[:2]
+    if weights in stored:
+        return "int8-weights"
     if weights in dequantized:
         return "int8" if activation in dequantized else "int8-weights"
     return "fp16" if initializers.get(weights) == _FLOAT16 else "fp32"
+
+
+def _stored_in_8_bits(nodes: Sequence[_Node], initializers: Mapping[str, int]) -> set[str]:
+    """Weights behind ``Cast`` and ``Mul``, which a runtime computes once, when it loads."""
+    widened = {
+        node.outputs[0]
+        for node in nodes
+        if node.op_type == "Cast" and initializers.get(node.inputs[0]) == _INT8_TYPE
+    }
+    return {
+        node.outputs[0] for node in nodes if node.op_type == "Mul" and widened & set(node.inputs)
+    }
 
 
 def _graph(data: mmap.mmap) -> tuple[list[_Node], dict[str, int]]:

@@ -2,10 +2,10 @@ from dataclasses import replace as change
 
 import pytest
 
-from edgekd.bench.advice import warn_about, warn_about_slow_int8
+from edgekd.bench.advice import warn_about, warn_about_devices, warn_about_slow_int8
 from edgekd.devices.job import Outcome
 from edgekd.devices.local import describe
-from edgekd.records import Measurement
+from edgekd.records import MachineState, Measurement
 
 OUTCOME = Outcome(
     runtime="onnxruntime",
@@ -21,6 +21,9 @@ OUTCOME = Outcome(
     peak_rss_bytes=1,
     peak_was_reset=True,
     precision="fp32",
+    before={},
+    after={},
+    other_load=None,
 )
 
 
@@ -92,3 +95,58 @@ def test_only_like_is_compared_with_like(console, changes):
     slow = {"file": "x", "precision": "int8-mixed", "latencies_ns": (2_000_000,) * 4}
     warn_about_slow_int8([measurement(), measurement(**{**slow, **changes})], console)
     assert console.warnings == []
+
+
+def state(**changes):
+    fields = {
+        "governor": "performance",
+        "frequency_mhz": None,
+        "temperature_c": None,
+        "throttled": "no",
+        "load_average": None,
+    }
+    return MachineState(**{**fields, **changes})
+
+
+def test_a_device_that_was_not_at_its_best_is_told_once(console):
+    doubtful = measurement(
+        before=state(governor="ondemand"),
+        after=state(governor="ondemand", throttled="throttled now, throttled since boot"),
+        other_load=1.26,
+        device="rpi",
+    )
+    quieter = doubtful.model_copy(update={"other_load": 0.7})
+    warn_about_devices([doubtful, quieter, measurement(before=state(), after=state())], console)
+    assert console.warnings == [
+        "rpi: it throttled while it was measured (throttled now, throttled since boot); "
+        "its governor is ondemand, not performance; other work kept up to 1.3 cores busy"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ("no", "no", None),
+        (None, None, None),
+        ("throttled since boot", "throttled since boot", None),  # long ago
+        ("under-voltage since boot", "under-voltage since boot", "its supply is weak"),
+        ("frequency capped now", "frequency capped now", "it is throttled"),
+        ("no", "1 times since boot", "it throttled while it was measured"),
+    ],
+)
+def test_throttling_counts_when_it_touches_the_measurement(before, after, said):
+    found = measurement(before=state(throttled=before), after=state(throttled=after)).doubts
+    assert [doubt.startswith(said) for doubt in found] == ([True] if said else [])
+
+
+def test_the_times_of_an_emulated_device_are_not_judged(console):
+    emulated = describe().model_copy(update={"emulated": True})
+    slow = measurement(
+        latencies_ns=(1, 9, 90, 900), device_info=emulated, other_load=3.0, before=state(),
+        after=state(governor="powersave"), device="qemu",
+    )  # fmt: skip
+    warn_about(slow, OUTCOME, console)
+    warn_about_slow_int8([slow, slow.model_copy(update={"precision": "int8-static"})], console)
+    warn_about_devices([slow], console)
+    (only,) = console.warnings
+    assert only.startswith("qemu: it is emulated: its times mean nothing")

@@ -8,10 +8,11 @@ from tiny_bundle import write_tiny_bundle
 from tiny_models import BIAS, WEIGHTS
 
 from edgekd.bench.run import MEASUREMENTS_FILE, bench, rows
+from edgekd.bench.unfinished import UNFINISHED_FILE
 from edgekd.bundle import append_record, from_json
 from edgekd.config import BenchRecipe, DataRecipe
 from edgekd.data.open import open_dataset
-from edgekd.errors import BundleError, DataError, DeviceError
+from edgekd.errors import BundleError, DataError, DeviceError, InterruptedRun
 from edgekd.records import ImageInput, Measurement, Preprocess
 
 IMAGE = ImageInput(channels=3, height=2, width=2, mean=(0.5,) * 3, std=(0.25,) * 3)
@@ -89,9 +90,64 @@ def test_what_was_measured_before_a_damaged_file_is_kept(exported, console):
     assert [m.file for m in stored(exported)] == ["student.onnx", "student.tflite"]
 
 
-def test_a_device_that_is_not_here_is_refused(exported, console):
-    with pytest.raises(DeviceError, match="unknown device 'rpi'"):
-        bench([exported], BenchRecipe(device="rpi", **QUICK), console)
+def test_a_device_that_is_not_known_is_refused(exported, console, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    with pytest.raises(DeviceError, match="unknown device 'pie'"):
+        bench([exported], BenchRecipe(device="pie", **QUICK), console)
+
+
+def test_a_part_of_the_samples_is_drawn_the_same_each_time(exported, pixels, console):
+    recipe = BenchRecipe(data=str(pixels), split=(0.2, 0.3), num_samples=7, **QUICK)
+    (measured,) = bench([exported / "student.onnx"], recipe, console)
+    test = open_dataset(recipe, console).splits["test"]
+    rows = np.sort(np.random.default_rng(0).permutation(len(test))[:7])
+    x = (test.load(rows, IMAGE) / 255 - 0.5) / 0.25
+    logits = x.transpose(0, 3, 1, 2).reshape(7, -1) @ WEIGHTS.T + BIAS
+    assert measured.metric.num_samples == 7
+    assert measured.metric.value == np.mean(logits.argmax(1) == test.labels[rows])
+
+
+def test_after_a_failure_only_the_rest_is_measured(exported, console):
+    recipe = BenchRecipe(**QUICK)
+    broken = exported / "z.tflite"
+    broken.write_bytes(b"not a model")
+    with pytest.raises(BundleError):
+        bench([exported], recipe, console)
+    assert console.warnings[-1].startswith("measured and kept: student.onnx on local (1 thread(s))")
+    before = stored(exported)
+    broken.write_bytes((exported / "student.tflite").read_bytes())
+    first, second, third = bench([exported], recipe, console)
+    assert [first, second] == before  # the very same measurements
+    assert stored(exported) == [*before, third]
+    assert not (exported / UNFINISHED_FILE).exists()
+    assert "2 measured before" in " ".join(console.infos)
+
+
+def test_after_a_failure_another_recipe_measures_all(exported, console):
+    (exported / "z.tflite").write_bytes(b"not a model")
+    for calls, expected in ((100, 2), (101, 4)):
+        with pytest.raises(BundleError):
+            bench([exported], BenchRecipe(**{**QUICK, "num_calls": calls}), console)
+        assert len(stored(exported)) == expected
+
+
+def test_ctrl_c_says_what_is_kept(exported, console, monkeypatch):
+    def press(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("edgekd.bench.measure.warn_about", press)
+    with pytest.raises(InterruptedRun, match=r"kept: student\.onnx on local .*measures the rest"):
+        bench([exported], BenchRecipe(**QUICK), console)
+    assert len(stored(exported)) == 1
+
+
+def test_heat_is_measured_over_the_time_asked_for(exported, console):
+    recipe = BenchRecipe(sustain_seconds=0.5, **QUICK)
+    (measured,) = bench([exported / "student.tflite"], recipe, console)
+    assert measured.sustained.seconds >= 0.5
+    assert 1 < len(measured.sustained.points) <= 100
+    assert rows([measured])[0]["sustained"]["first_p50_ns"] > 0
+    assert measured.energy is not None or measured.energy_unknown
 
 
 def test_the_baseline_is_the_bundle_in_torch(exported, tmp_path, pixels, console):

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from identity_folder import write_identities
 
-from edgekd.bench.samples import EvaluationSamples
+from edgekd.bench.samples import EvaluationSamples, _rows
 from edgekd.bench.select import select
 from edgekd.config import BenchRecipe
-from edgekd.errors import BundleError, DataError
+from edgekd.errors import BundleError, DataError, UsageError
 
 
 @pytest.fixture
@@ -85,3 +85,13 @@ def test_the_training_identities_must_be_the_models(found, candidate):
     found.check_labels(replace(candidate, labels=trained))
     with pytest.raises(DataError, match="other classes than"):
         found.check_labels(replace(candidate, labels=found._dataset.class_names))
+
+
+def test_a_part_of_a_gallery_is_refused():
+    with pytest.raises(UsageError, match="retrieval is measured on the whole split"):
+        _rows(10, 5, "retrieval")
+    assert list(_rows(3, 5, "retrieval")) == [0, 1, 2]
+
+
+def test_more_samples_hold_the_fewer():
+    assert set(_rows(100, 10, "classification")) < set(_rows(100, 20, "classification"))

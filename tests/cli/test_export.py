@@ -10,7 +10,7 @@ ROW = {
     "size_bytes": 91_234, "int8_macs_share": 0.985,
     "parity": {
         "max_abs_err": 0.1234, "sqnr_db": 28.44, "top1_agreement": 0.992, "metric_drop": 0.004,
-        "num_samples": 250,
+        "num_samples": 250, "split": "val",
     },
 }  # fmt: skip
 EQUAL = {
@@ -39,15 +39,34 @@ def test_flags_reach_the_stage(calls, capsys):
     assert main_inner(["export", "runs/s", *flags, *data, "-o", "out", "--json"]) == 0
     ((folder, output, recipe),) = calls
     assert (folder, output) == (Path("runs/s"), Path("out"))
-    assert (recipe.formats, recipe.int8, recipe.input_encoding) == (("onnx",), True, "uint8")
+    assert (recipe.formats, recipe.int8, recipe.input_encoding) == (("onnx",), "fast", "uint8")
     assert (recipe.channel_last, recipe.num_calibration) == (False, 64)
     assert json.loads(capsys.readouterr().out) == [EQUAL, ROW]
+
+
+@pytest.mark.parametrize("word", ["fast", "full", "weights", "dynamic"])
+def test_a_kind_of_int8_by_name(calls, word):
+    assert main_inner(["export", "runs/s", "--int8", word, "-o", "out"]) == 0
+    assert calls[0][2].int8 == word
+
+
+def test_an_unknown_kind_of_int8_is_exit_code_3(calls, capsys):
+    assert main_inner(["export", "runs/s", "--int8", "fastest", "-o", "out"]) == 3
+    assert "int8" in capsys.readouterr().err
+
+
+def test_recipes_of_an_earlier_export_are_handed_on(calls):
+    flags = ["--int8-recipe", "a.recipe.json", "--int8-recipe", "b.recipe.json", "--no-cache"]
+    assert main_inner(["export", "runs/s", *flags, "-o", "out"]) == 0
+    recipe = calls[0][2]
+    assert recipe.int8_recipe == ("a.recipe.json", "b.recipe.json")
+    assert (recipe.wants_int8, recipe.needs_calibration, recipe.cache) == (True, False, False)
 
 
 def test_both_formats_in_fp32_by_default(calls):
     assert main_inner(["export", "runs/s", "-o", "out"]) == 0
     recipe = calls[0][2]
-    assert (recipe.formats, recipe.int8, recipe.data) == (("onnx", "tflite"), False, None)
+    assert (recipe.formats, recipe.int8, recipe.data) == (("onnx", "tflite"), None, None)
 
 
 def test_a_person_sees_a_table(calls, capsys):
@@ -55,6 +74,6 @@ def test_a_person_sees_a_table(calls, capsys):
     _, equal, quantized = (line.split() for line in capsys.readouterr().out.splitlines())
     assert quantized == [
         "student.int8.onnx", "int8-static", "91.2", "kB", "98.50", "%", "0.12", "28.4",
-        "99.20", "%", "0.40", "%",
+        "99.20", "%", "0.40", "%,", "250", "val",
     ]  # fmt: skip
     assert equal[-3:] == ["equal", "99.20", "%"]  # no metric was asked for: an empty cell

@@ -106,7 +106,7 @@ def test_nothing_to_measure(tmp_path, capsys):
 
 
 def test_a_gate_that_fails_leaves_no_file(run, tmp_path, capsys):
-    gate = ["--format", "onnx", "--int8", "--min-sqnr-db", "1000"]
+    gate = ["--format", "onnx", "--int8", "full", "--min-sqnr-db", "1000"]
     arguments = ["export", str(run), *DIGITS, *gate, "--quiet", "-o", str(tmp_path / "out")]
     _fails(capsys, arguments, 6, "SQNR")
     assert not list((tmp_path / "out").glob("*.onnx"))

@@ -29,6 +29,9 @@ OUTCOME = Outcome(
     peak_rss_bytes=7,
     peak_was_reset=True,
     precision="fp32",
+    before={},
+    after={},
+    other_load=None,
 )
 
 
@@ -37,8 +40,8 @@ def test_a_job_survives_its_file():
 
 
 def test_another_protocol_is_refused():
-    text = JOB.to_json().replace('"protocol": 1', '"protocol": 2')
-    with pytest.raises(DeviceError, match="speaks protocol 2, this runner 1"):
+    text = JOB.to_json().replace('"protocol": 2', '"protocol": 3')
+    with pytest.raises(DeviceError, match="speaks protocol 3, this runner 2"):
         Job.from_json(text)
 
 

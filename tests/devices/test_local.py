@@ -41,7 +41,7 @@ def fake(tmp_path, monkeypatch):
         folder = tmp_path / "fake"
         folder.mkdir()
         (folder / "onnxruntime.py").write_text(FAKE_RUNTIME.format(load=load, run=run))
-        monkeypatch.setenv("PYTHONPATH", str(folder))
+        monkeypatch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
         return write_onnx(tmp_path / "m.onnx")
 
     return install
@@ -110,7 +110,7 @@ def test_a_missing_runtime_names_its_extra(tmp_path, monkeypatch):
     (tmp_path / "fake" / "onnxruntime.py").write_text(
         "raise ModuleNotFoundError('no', name='onnxruntime')"
     )
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "fake"))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "fake"), prepend=os.pathsep)
     with pytest.raises(MissingExtraError, match=r"edgekd\[bench\]"):
         measure(job(write_onnx(tmp_path / "m.onnx")))
 

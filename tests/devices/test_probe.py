@@ -3,7 +3,7 @@ import platform
 
 import pytest
 
-from edgekd.devices.probe import probe
+from edgekd.devices.probe import busy_seconds, probe, state
 
 
 def write(root, path, text):
@@ -62,3 +62,31 @@ def test_an_arm_system_with_an_x86_cpuinfo_is_emulated(tmp_path, monkeypatch, ar
     write(tmp_path, "proc/cpuinfo", "vendor_id : AuthenticAMD\nmodel name : AMD EPYC\n")
     monkeypatch.setattr(platform, "machine", lambda: arch)
     assert probe(tmp_path)["emulated"] is emulated
+
+
+@pytest.mark.parametrize(("kernel", "emulated"), [("x86_64", True), ("aarch64", False)])
+def test_a_kernel_of_another_family_is_an_emulation(tmp_path, monkeypatch, kernel, emulated):
+    write(tmp_path, "proc/cpuinfo", "CPU implementer : 0x41\n")  # newer QEMU writes an Arm one
+    write(tmp_path, "proc/sys/kernel/arch", f"{kernel}\n")
+    monkeypatch.setattr(platform, "machine", lambda: "aarch64")
+    assert probe(tmp_path)["emulated"] is emulated
+
+
+def test_what_is_unknown_has_its_reason_and_nothing_else_has(tmp_path):
+    write(tmp_path, "proc/meminfo", "MemTotal:  8000 kB\n")
+    found = probe(tmp_path)
+    assert found["unknown"]["governor"] == "no cpufreq of cpu0 in /sys"
+    assert found["unknown"].keys() == {key for key, value in found.items() if value is None}
+
+
+def test_a_state_is_the_part_of_a_description_that_changes(tmp_path):
+    write(tmp_path, "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor", "performance\n")
+    assert state(tmp_path)["governor"] == "performance"
+    assert state(tmp_path).keys() <= probe(tmp_path).keys()
+
+
+def test_work_of_all_cores_leaves_out_idling_and_waiting(tmp_path):
+    # user nice system idle iowait irq softirq steal guest, in ticks
+    write(tmp_path, "proc/stat", "cpu  100 20 30 4000 500 6 7 800 9 0\ncpu0 1 2 3\n")
+    assert busy_seconds(tmp_path) == 163 / os.sysconf("SC_CLK_TCK")
+    assert busy_seconds(tmp_path / "none") is None

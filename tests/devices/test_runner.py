@@ -1,14 +1,14 @@
 import json
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
 from tiny_models import BIAS, WEIGHTS, write_onnx, write_tflite
 
-from edgekd.devices import runner
 from edgekd.devices.job import Job
-from edgekd.devices.runner import predict, run_job, time_calls
+from edgekd.devices.runner import predict, run_job
 from edgekd.runtimes.encoding import InputEncoding, TensorInfo
 
 ENCODING = InputEncoding(
@@ -41,36 +41,17 @@ def start(path, **options):
     )
 
 
-class Clock:
-    """A clock on which only calls take time."""
+def test_a_clock_that_is_set_meanwhile_changes_nothing(tmp_path, monkeypatch):
+    def jump():
+        raise AssertionError("somebody asked for the time of day")
 
-    def __init__(self, monkeypatch):
-        self.now = 0
-        monkeypatch.setattr(runner.time, "perf_counter_ns", lambda: self.now)
-
-    def wait(self, ns):
-        self.now += ns
-
-
-def test_each_call_is_timed_until_there_are_enough(monkeypatch):
-    clock = Clock(monkeypatch)
-    durations = iter([5, 7, 9, 11])
-    latencies = time_calls(lambda: clock.wait(next(durations)), num_calls=3, min_seconds=0)
-    assert latencies == [5, 7, 9]
-
-
-def test_calls_go_on_until_the_time_is_over_and_beats_are_not_in_them(monkeypatch):
-    clock = Clock(monkeypatch)
-    beats = []
-
-    def beat():
-        beats.append(clock.now)
-        clock.wait(123)
-
-    seconds = 10**9
-    latencies = time_calls(lambda: clock.wait(2 * seconds), num_calls=1, min_seconds=11, beat=beat)
-    assert latencies == [2 * seconds] * 6  # 12 s is the first multiple of 2 s past 11 s
-    assert beats == [6 * seconds, 12 * seconds + 123]
+    monkeypatch.setattr(time, "time", jump)
+    outcome = run_job(
+        job(write_onnx(tmp_path / "m.onnx"), sustain_seconds=0.05, energy_seconds=0.05),
+        lambda event, **fields: None,
+    )
+    assert min(outcome.latencies_ns) > 0
+    assert outcome.sustained["seconds"] >= 0.05
 
 
 def test_a_job_with_samples_times_and_predicts_them(tmp_path):

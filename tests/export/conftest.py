@@ -59,7 +59,7 @@ def exported(student, tmp_path_factory):
     # random weights: near ties between classes, so agreement is not what is tested here
     recipe = ExportRecipe(
         data="builtin:digits",
-        int8=True,
+        int8="full",
         num_calibration=64,
         num_parity=40,
         min_agreement=0.5,

@@ -62,7 +62,8 @@ def file_logits(path, pixels, batch):
 
 
 def test_every_file_lies_beside_its_record(exported):
-    expected = sorted(FILES + [f"{name}.json" for name in FILES])
+    recipes = [f"{name}.recipe.json" for name in INT8]
+    expected = sorted(FILES + recipes + [f"{name}.json" for name in FILES])
     assert sorted(path.name for path in exported.folder.iterdir()) == expected
     for name in FILES:
         record = read_record(ExportedModel, exported.folder / f"{name}.json")
@@ -149,11 +150,30 @@ def test_rows_have_the_names_that_are_promised(exported):
 
 def test_the_same_export_twice_gives_the_same_bytes(exported, student, tmp_path):
     recipe = ExportRecipe(
-        data="builtin:digits", int8=True, formats=("onnx",), num_calibration=64,
+        data="builtin:digits", int8="full", formats=("onnx",), num_calibration=64,
         num_parity=40, min_agreement=0.5, max_drop=1.0,
     )  # fmt: skip
     for model in export(student.folder, tmp_path, recipe):
         assert model.sha256 == exported.models[model.file].sha256
+
+
+@pytest.mark.filterwarnings("ignore:.*nothing within the error budget")  # tiny: int8 may not pay
+def test_a_searched_file_is_made_again_from_its_recipe_byte_for_byte(
+    student, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    gate = {"min_agreement": 0.5, "max_drop": 1.0, "num_parity": 40}
+    searched = ExportRecipe(
+        data="builtin:digits", int8="fast", num_calibration=32, search_seconds=0, **gate
+    )
+    models = export(student.folder, tmp_path / "a", searched)
+    assert [model.file for model in models] == FILES
+    for model in models[1::2]:
+        assert model.precision.startswith("int8-")
+        assert model.size_bytes < models[0].size_bytes
+    recipes = tuple(str(tmp_path / "a" / f"{name}.recipe.json") for name in INT8)
+    again = export(student.folder, tmp_path / "b", ExportRecipe(int8_recipe=recipes, **gate))
+    assert [model.sha256 for model in again] == [model.sha256 for model in models]
 
 
 def test_raw_pixels_in_give_the_same_answers_out(student, pixels, tmp_path):

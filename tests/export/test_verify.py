@@ -5,6 +5,7 @@ from tiny_models import write_onnx
 from edgekd.errors import ExportError, ParityError
 from edgekd.export.audit import audit_file
 from edgekd.export.formats import Candidate
+from edgekd.export.quantization.recipe import Int8Recipe
 from edgekd.export.verify import _check_finite, _check_precision
 
 
@@ -12,13 +13,37 @@ from edgekd.export.verify import _check_finite, _check_precision
     ("precision", "asked_int8", "said"),
     [
         ("fp32", True, "asked for int8, the converter produced fp32 (0% of the MACs in int8)"),
-        ("int8-dynamic", True, "asked for int8, the converter produced int8-dynamic"),
         ("int8-static", False, "asked for fp32, the converter produced int8-static (100%"),
     ],
 )
 def test_another_precision_than_asked_for_is_an_error(tmp_path, precision, asked_int8, said):
     path = write_onnx(tmp_path / "student.onnx", precision)
     candidate = Candidate(path=path, format="onnx", int8=asked_int8)
+    with pytest.raises(ExportError) as failure:
+        _check_precision(candidate, audit_file(path))
+    assert said in str(failure.value)
+
+
+def recipe(mode):
+    return Int8Recipe(
+        format="onnx", mode=mode, source_sha256="", processor="x86", versions={}, operators={},
+        ranges={},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("mode", "precision", "said"),
+    [
+        ("weights", "int8-dynamic", "asked for int8-weights, the converter produced int8-dynamic"),
+        ("dynamic", "int8-weights", "asked for int8-dynamic, the converter produced int8-weights"),
+        ("full", "int8-static", "these operators cannot compute in int8: Add x1, Flatten x1"),
+    ],
+)
+def test_a_kind_that_is_asked_for_by_name_is_made_or_it_is_an_error(
+    tmp_path, mode, precision, said
+):
+    path = write_onnx(tmp_path / "student.int8.onnx", precision)
+    candidate = Candidate(path=path, format="onnx", int8=True, int8_recipe=recipe(mode))
     with pytest.raises(ExportError) as failure:
         _check_precision(candidate, audit_file(path))
     assert said in str(failure.value)

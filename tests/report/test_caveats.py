@@ -1,3 +1,4 @@
+from edgekd.records import MachineState
 from edgekd.report.caveats import caveats
 from edgekd.report.collect import collect
 
@@ -76,3 +77,21 @@ def test_a_missing_bundle_is_told(make, tmp_path):
     make.write(tmp_path, "m.onnx.json", make.exported("m.onnx", sha256="1" * 64))
     (sentence,) = _caveats(tmp_path)
     assert sentence.startswith("source of m.onnx: its bundle is not here")
+
+
+def test_a_device_that_was_not_at_its_best_is_told(make, tmp_path):
+    make.write(tmp_path, "bundle.json", make.bundle())
+    state = MachineState(
+        governor="ondemand", frequency_mhz=600.0, temperature_c=82.0, throttled="throttled now",
+        load_average=0.1,
+    )  # fmt: skip
+    hot = make.measurement(
+        "m.onnx", sha256="1" * 64, p50_ms=1.0, before=state, after=state, other_load=1.04
+    )
+    make.write_measurements(tmp_path, hot)
+    assert _caveats(tmp_path) == (
+        "m.onnx (local, 1 thread): it is throttled (throttled now): look at its supply and its "
+        "cooling",
+        "m.onnx (local, 1 thread): its governor is ondemand, not performance",
+        "m.onnx (local, 1 thread): other work kept 1.0 cores busy; measure again",
+    )

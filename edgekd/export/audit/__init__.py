@@ -5,15 +5,17 @@ graph is read back, its multiply-accumulates are counted, and its precision is n
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Final, cast
 
 from edgekd.errors import BundleError
 from edgekd.records import OperatorAudit, Precision, TensorSpec
 from edgekd.runtimes.precision import OperatorKind, file_precision
 from edgekd.runtimes.session import format_of
+
+INT8_ARITHMETIC: Final = ("int8", "int8-dynamic")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +41,7 @@ class FileFacts:
 
     precision: Precision
     num_params: int
+    int8_weight_bytes_share: float
     macs: int
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
@@ -69,6 +72,7 @@ def facts(
     operators: Iterable[Operator],
     *,
     num_params: int,
+    weight_bytes: Mapping[str, int],
     inputs: tuple[TensorSpec, ...],
     outputs: tuple[TensorSpec, ...],
 ) -> FileFacts:
@@ -76,18 +80,23 @@ def facts(
 
     >>> conv = Operator(name="Conv", int8=True, kind="int8", macs=300)
     >>> dense = Operator(name="Gemm", int8=False, kind="fp32", macs=100)
-    >>> found = facts([conv, dense], num_params=0, inputs=(), outputs=())
+    >>> sizes = {"int8": 3, "float32": 1}
+    >>> found = facts([conv, dense], num_params=0, weight_bytes=sizes, inputs=(), outputs=())
     >>> found.precision, found.macs, found.audit.int8_macs_share
     ('int8-mixed', 400, 0.75)
+    >>> found.int8_weight_bytes_share
+    0.75
     """
     found = list(operators)
     counted = [(operator, operator.macs) for operator in found if operator.macs is not None]
     macs = sum(count for _, count in counted)
-    in_int8 = sum(count for operator, count in counted if operator.kind == "int8")
+    in_int8 = sum(count for operator, count in counted if operator.kind in INT8_ARITHMETIC)
+    all_bytes = sum(weight_bytes.values())
     kinds = [operator.kind for operator in found if operator.kind is not None]
     return FileFacts(
         precision=cast(Precision, file_precision(kinds)),
         num_params=num_params,
+        int8_weight_bytes_share=weight_bytes.get("int8", 0) / all_bytes if all_bytes else 0.0,
         macs=macs,
         inputs=inputs,
         outputs=outputs,

@@ -1,13 +1,16 @@
 """Operators of an ONNX graph, with shapes from ONNX's own inference at batch size 1."""
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+
 from edgekd.errors import BundleError, MissingExtraError
-from edgekd.export.audit import FileFacts, Operator, facts
+from edgekd.export.audit import INT8_ARITHMETIC, FileFacts, Operator, facts
 from edgekd.records import TensorSpec
 from edgekd.runtimes.encoding import layout_of
 from edgekd.runtimes.precision import OperatorKind
@@ -72,8 +75,9 @@ def audit_onnx(path: Path) -> FileFacts:
     graph = _Graph.read(model, path)
     weights = [item for item in model.graph.initializer if item.name in graph.parameters]
     return facts(
-        (graph.operator(node) for node in model.graph.node if node.op_type not in _QUANTIZERS),
+        (graph.operator(node) for node in model.graph.node if not graph.only_converts(node)),
         num_params=sum(prod(item.dims) for item in weights),
+        weight_bytes=_bytes_by_type(weights),
         inputs=tuple(_spec(item, "") for item in model.graph.input),
         outputs=tuple(_spec(item, "NK") for item in model.graph.output),
     )
@@ -94,6 +98,8 @@ class _Graph:
         typed = {v.name: v.type.tensor_type for v in values if v.type.HasField("tensor_type")}
         shapes = {name: _fixed_shape(t.shape) for name, t in typed.items() if t.HasField("shape")}
         stored = {item.name: item for item in graph.initializer}
+        producers = {output: node for node in graph.node for output in node.output}
+        made = {**producers, **{item.name: None for item in graph.input}}
         readers: dict[str, list[onnx.NodeProto]] = {}
         for node in graph.node:
             for name in node.input:
@@ -103,12 +109,20 @@ class _Graph:
             | {name: tuple(item.dims) for name, item in stored.items()},
             types={name: t.elem_type for name, t in typed.items()}
             | {name: item.data_type for name, item in stored.items()},
-            producers={output: node for node in graph.node for output in node.output},
+            producers=producers,
             readers=readers,
             parameters=frozenset(
-                name for name in stored if _is_parameter(name, stored[name], readers)
+                name for name in stored if _is_parameter(name, stored[name], readers, made)
             ),
         )
+
+    def only_converts(self, node: onnx.NodeProto) -> bool:
+        """Whether a node is no operator of the network: it only changes how values are stored."""
+        if node.op_type in _QUANTIZERS:
+            return True
+        stored = node.input and node.input[0] in self.parameters
+        widens = node.op_type == "Cast" and stored
+        return bool(widens) or self._is_stored(node.output[0])
 
     def operator(self, node: onnx.NodeProto) -> Operator:
         """One node that is not a quantizer."""
@@ -121,7 +135,7 @@ class _Graph:
         kind = self._kind(node, multiplying)
         return Operator(
             name=node.op_type,
-            int8=kind == "int8",
+            int8=kind in INT8_ARITHMETIC,
             kind=kind,
             macs=_count(multiplying.formula, node, self.shapes),
         )
@@ -130,6 +144,8 @@ class _Graph:
         if multiplying.native is not None:
             return multiplying.native
         activation, weights = node.input[0], node.input[1]
+        if self._is_stored(weights):
+            return "int8-weights"
         if self._is_dequantized(weights):
             runs_in_int8 = self._is_dequantized(activation) and (
                 not multiplying.writes_int8 or self._is_quantized(node.output[0])
@@ -145,20 +161,33 @@ class _Graph:
         reals = [name for name in values if self.types.get(name) in _FLOATS]
         return (
             bool(reals)
-            and all(self._is_dequantized(x) or self._is_int8_product(x) for x in reals)
+            and all(self._is_dequantized(x) or self._follows_int8(x) for x in reals)
             and all(self._is_quantized(name) for name in node.output if name)
         )
 
-    def _is_int8_product(self, name: str) -> bool:
-        """Whether an activation reads this from a product that it is fused with."""
+    def _follows_int8(self, name: str) -> bool:
+        """Whether an activation reads this from an int8 operator that it is fused with."""
         producer = self.producers.get(name)
-        return producer is not None and self.operator(producer).kind == "int8"
+        return producer is not None and self.operator(producer).int8
 
     def _is_dequantized(self, name: str) -> bool:
         producer = self.producers.get(name)
         if producer is not None and producer.op_type in _ACTIVATIONS:
             return self._is_dequantized(producer.input[0])
         return producer is not None and producer.op_type == "DequantizeLinear"
+
+    def _is_stored(self, name: str) -> bool:
+        """Whether weights are stored in 8 bits and made float when the file is loaded."""
+        scaling = self.producers.get(name)
+        if scaling is None or scaling.op_type != "Mul":
+            return False
+        cast = self.producers.get(scaling.input[0])
+        return (
+            cast is not None
+            and cast.op_type == "Cast"
+            and cast.input[0] in self.parameters
+            and self.types.get(cast.input[0]) in _EIGHT_BITS
+        )
 
     def _is_quantized(self, name: str) -> bool:
         readers = self.readers.get(name, [])
@@ -187,7 +216,10 @@ def _fixed_shape(shape: onnx.TensorShapeProto) -> Shape | None:
 
 
 def _is_parameter(
-    name: str, item: onnx.TensorProto, readers: Mapping[str, list[onnx.NodeProto]]
+    name: str,
+    item: onnx.TensorProto,
+    readers: Mapping[str, list[onnx.NodeProto]],
+    made: Mapping[str, onnx.NodeProto | None],
 ) -> bool:
     """Weights and biases, fp32 or stored quantized; not scales, zero points, axes or shapes."""
     for node in readers.get(name, []):
@@ -195,9 +227,36 @@ def _is_parameter(
         if node.op_type in _QUANTIZERS:
             if position == 0:
                 return True
+        elif node.op_type == "Cast" or (node.op_type == "MatMulInteger" and position == 1):
+            return item.data_type in _EIGHT_BITS
+        elif _restores_weights(node, made, scale=name):
+            continue
         elif item.data_type in _FLOATS and len(item.dims) > 0:
             return True
     return False
+
+
+def _restores_weights(
+    node: onnx.NodeProto, made: Mapping[str, onnx.NodeProto | None], *, scale: str
+) -> bool:
+    """Whether a multiplication only puts the scale of stored 8-bit values back in."""
+    others = [made.get(name) for name in node.input if name != scale]
+    return node.op_type == "Mul" and any(
+        other is not None
+        and (
+            other.op_type == "DynamicQuantizeLinear"
+            or (other.op_type == "Cast" and other.input[0] not in made)
+        )
+        for other in others
+    )
+
+
+def _bytes_by_type(weights: Iterable[onnx.TensorProto]) -> dict[str, int]:
+    found: Counter[str] = Counter()
+    for item in weights:
+        dtype = _dtype(item.data_type)
+        found[dtype] += prod(item.dims) * np.dtype(dtype).itemsize
+    return found
 
 
 def _spec(item: onnx.ValueInfoProto, layout: str) -> TensorSpec:

@@ -1,12 +1,15 @@
 """Operators of a TFLite file's main graph, read from the flatbuffer."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import Any, Final
 
-from edgekd.export.audit import FileFacts, Operator, facts
+import numpy as np
+
+from edgekd.export.audit import INT8_ARITHMETIC, FileFacts, Operator, facts
 from edgekd.export.tflite_schema import BUILTIN_OPERATORS, operator_name, read_tflite, type_name
 from edgekd.records import TensorSpec
 from edgekd.runtimes.encoding import layout_of
@@ -58,9 +61,11 @@ def audit_tflite(path: Path) -> FileFacts:
         if operator_name(model, op) == "DEQUANTIZE"
     }
     names = [(operator_name(model, op), op) for op in graph.operators]
+    parameters = _parameters(tensors, names)
     return facts(
         (_operator(name, op, tensors, stored) for name, op in names if name not in _QUANTIZERS),
-        num_params=_num_params(tensors, names),
+        num_params=sum(prod(tensors[i].shape) for i in parameters),
+        weight_bytes=_bytes_by_type(tensors[i] for i in parameters),
         inputs=tuple(_spec(graph.tensors[i], "") for i in graph.inputs),
         outputs=tuple(_spec(graph.tensors[i], "NK") for i in graph.outputs),
     )
@@ -98,7 +103,7 @@ def _operator(
     output = tensors[op.outputs[0]].shape
     return Operator(
         name=name,
-        int8=kind == "int8",
+        int8=kind in INT8_ARITHMETIC,
         kind=kind,
         macs=multiplying.formula(tensors[activation].shape, tensors[weights].shape, output),
     )
@@ -112,15 +117,23 @@ def _kind(activation: str, weights: str, stored: str | None) -> OperatorKind:
     return "fp16" if "float16" in (weights, stored) else "fp32"
 
 
-def _num_params(tensors: Sequence[_Tensor], names: Sequence[tuple[str, Any]]) -> int:
-    """Values of weights and biases: constants that are floats or that a product reads."""
+def _parameters(tensors: Sequence[_Tensor], names: Sequence[tuple[str, Any]]) -> set[int]:
+    """Weights and biases: constants that are floats or that a product reads."""
     found = {
         i for i, tensor in enumerate(tensors) if tensor.constant and tensor.dtype in _WEIGHT_TYPES
     }
     for name, op in names:
         if name in _MULTIPLYING:
             found.update(i for i in op.inputs[2:] if i >= 0 and tensors[i].constant)
-    return sum(prod(tensors[i].shape) for i in found)
+    return found
+
+
+def _bytes_by_type(tensors: Iterable[_Tensor]) -> dict[str, int]:
+    found: Counter[str] = Counter()
+    for tensor in tensors:
+        bits = 4 if tensor.dtype == "int4" else 8 * np.dtype(tensor.dtype).itemsize
+        found[tensor.dtype] += prod(tensor.shape) * bits // 8
+    return found
 
 
 def _spec(tensor: Any, layout: str) -> TensorSpec:

@@ -30,7 +30,7 @@ def save(path, nodes, initializers, *, inputs, outputs, opset=19):
         ("fp16", 0.0),
         ("int8-static", 1.0),
         ("int8-weights", 0.0),
-        ("int8-dynamic", 0.0),
+        ("int8-dynamic", 1.0),
     ],
 )
 def test_precision_and_macs_of_one_product(tmp_path, precision, share):

@@ -1,0 +1,165 @@
+"""Ranges of activations, and which way of setting them errs least.
+
+Every tensor's values are seen once: their extremes exactly, and a seeded sample of them for
+everything else. From these come four candidates, and the one with the least squared rounding and
+clipping error on the other half of the sample wins, tensor by tensor.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgekd.export.quantization.recipe import Range
+
+Values = NDArray[np.float32]
+
+_LEVELS: Final = 255
+_KEPT: Final = 16384  # values per tensor
+_PERCENTILE: Final = 99.99
+_SHRINKS: Final = np.linspace(0.4, 1.0, 25)  # of the extremes, tried by MSE and entropy
+_BINS: Final = 512
+_LARGEST: Final = 1e30
+
+
+class RangeCollector:
+    """Gathers extremes and a sample of every tensor, batch by batch.
+
+    Args:
+        seed: Of the sample.
+        per_batch: Values kept of a tensor from each batch.
+    """
+
+    def __init__(self, *, seed: int, per_batch: int) -> None:
+        self._generator = np.random.default_rng(seed)
+        self._per_batch = per_batch
+        self._extremes: dict[str, Range] = {}
+        self._samples: dict[str, list[Values]] = {}
+
+    def add(self, name: str, values: NDArray[Any]) -> None:
+        """Take one batch of a tensor's values.
+
+        Infinities and their stand-ins, with which a pooling is padded, are no values.
+        """
+        if values.size and not (values.min() > -_LARGEST and values.max() < _LARGEST):
+            values = values[np.abs(values) < _LARGEST]
+        if not values.size:
+            return
+        low, high = float(values.min()), float(values.max())
+        before = self._extremes.get(name, (low, high))
+        self._extremes[name] = (min(before[0], low), max(before[1], high))
+        kept = self._samples.setdefault(name, [])
+        if sum(map(len, kept)) < _KEPT:
+            flat = values.reshape(-1)
+            picks = self._generator.integers(0, flat.size, min(self._per_batch, flat.size))
+            kept.append(flat[picks].astype(np.float32))
+
+    def extremes(self) -> dict[str, Range]:
+        """Smallest and largest value of every tensor: calibration by min-max."""
+        return dict(self._extremes)
+
+    def clipped(self, ranges: Mapping[str, Range]) -> dict[str, float]:
+        """Of every tensor the share of its sample that lies outside a range, so saturates."""
+        found = {}
+        for name, (low, high) in ranges.items():
+            values = np.concatenate(self._samples[name])
+            found[name] = float(((values < min(low, 0.0)) | (values > max(high, 0.0))).mean())
+        return found
+
+    def constant(self) -> list[str]:
+        """Tensors that never changed: dead, or computed for nothing."""
+        return [name for name, (low, high) in self._extremes.items() if low == high]
+
+    def best(self) -> dict[str, Range]:
+        """Of every tensor the range, of all methods, that errs least on values held out."""
+        return {
+            name: best_range(np.concatenate(self._samples[name]), extremes)
+            for name, extremes in self._extremes.items()
+        }
+
+
+def best_range(values: Values, extremes: Range) -> Range:
+    """The candidate range with the least mean squared error on every other value.
+
+    Args:
+        values: ``(n,)``; the first half proposes, the second judges.
+        extremes: Of all values ever seen.
+    """
+    order = np.random.default_rng(0).permutation(len(values))
+    propose, judge = values[order[: len(values) // 2]], values[order[len(values) // 2 :]]
+    if len(propose) < 64:
+        return extremes
+    candidates = [method(propose, extremes) for method in METHODS.values()]
+    # the extremes are in the sample's judgement only by luck: add them
+    judge = np.concatenate([judge, np.array(extremes, np.float32)])
+    return min(candidates, key=lambda found: rounding_error(judge, found))
+
+
+def rounding_error(values: NDArray[Any], limits: Range) -> float:
+    """Mean squared error of 8-bit values over ``limits``, which are widened to hold 0.
+
+    >>> rounding_error(np.float32([0, 255]), (0, 255)), rounding_error(np.float32([300]), (0, 255))
+    (0.0, 2025.0)
+    """
+    low, high = min(limits[0], 0.0), max(limits[1], 0.0)
+    step = (high - low) / _LEVELS
+    if step == 0:
+        return float(np.square(values).mean())
+    rounded = np.clip(np.rint((values - low) / step), 0, _LEVELS) * step + low
+    return float(np.square(values - rounded).mean())
+
+
+def min_max(_: Values, extremes: Range) -> Range:
+    """All values that were seen."""
+    return extremes
+
+
+def percentile(values: Values, extremes: Range) -> Range:
+    """All but the outermost 0.01 % on either side."""
+    low, high = np.percentile(values, [100 - _PERCENTILE, _PERCENTILE])
+    return max(float(low), extremes[0]), min(float(high), extremes[1])
+
+
+def mean_squared_error(values: Values, extremes: Range) -> Range:
+    """The shrunken extremes that err least on these values."""
+    return _shrunken(extremes, lambda limits: rounding_error(values, limits))
+
+
+def entropy(values: Values, extremes: Range) -> Range:
+    """The shrunken extremes whose 8-bit histogram loses least information.
+
+    Source:
+        Migacz (2017), "8-bit inference with TensorRT": the Kullback-Leibler divergence of the
+        values from their quantized form.
+    """
+    reference, edges = np.histogram(values, bins=_BINS, range=extremes)
+    centres = (edges[1:] + edges[:-1]) / 2
+
+    def divergence(limits: Range) -> float:
+        low, high = min(limits[0], 0.0), max(limits[1], 0.0)
+        step = (high - low) / _LEVELS or 1.0
+        level = np.clip(np.rint((centres - low) / step), 0, _LEVELS).astype(np.int64)
+        mass = np.bincount(level, weights=reference, minlength=_LEVELS + 1)
+        filled = np.bincount(level, weights=reference > 0, minlength=_LEVELS + 1)
+        # spread over the inner bins of a level; what is clipped piles up in the outer ones
+        spread = np.where(reference > 0, mass[level] / np.maximum(filled[level], 1), 0.0)
+        p, q = reference / reference.sum(), spread / max(spread.sum(), 1e-12)
+        seen = p > 0
+        return float((p[seen] * np.log(p[seen] / np.maximum(q[seen], 1e-12))).sum())
+
+    return _shrunken(extremes, divergence)
+
+
+METHODS: Final[Mapping[str, Callable[[Values, Range], Range]]] = {
+    "min-max": min_max,
+    "percentile": percentile,
+    "mse": mean_squared_error,
+    "entropy": entropy,
+}
+"""Name -> from a sample and the extremes to a range."""
+
+
+def _shrunken(extremes: Range, cost: Callable[[Range], float]) -> Range:
+    candidates = [(extremes[0] * float(s), extremes[1] * float(s)) for s in _SHRINKS]
+    return min(candidates, key=cost)

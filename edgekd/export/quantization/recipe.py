@@ -1,0 +1,83 @@
+"""What an int8 file was made with: saved beside it, enough to make the same file again."""
+
+from pathlib import Path
+from typing import Final, Literal
+
+from pydantic import Field
+
+from edgekd.bundle import read_record
+from edgekd.errors import ConfigError, EdgekdError
+from edgekd.records import SCHEMA, Record
+
+Choice = Literal["static", "dynamic", "weights", "float"]
+"""How one operator computes. ``static``: on 8-bit activations with calibrated ranges; ``dynamic``:
+activations are quantized while running; ``weights``: in float, weights stored in 8 bits;
+``float``: it has no weights and computes in float."""
+Mode = Literal["fast", "full", "weights", "dynamic"]
+Range = tuple[float, float]
+
+RECIPE_SUFFIX: Final = ".recipe.json"
+
+
+class Figures(Record):
+    """What the search measured; of this machine at that moment, for comparison and not for show.
+
+    ``speedup`` is fp32 time over this file's time, both taken in turns in one process.
+    """
+
+    speedup: float
+    sqnr_db: float | None
+    seconds: float
+    candidates: int
+    fallback: str | None = None
+    """Why a recipe was taken that no measurement recommended; ``None`` where one did."""
+
+
+class OperatorError(Record):
+    """How much a stretch of operators, alone in int8, disturbs the answer."""
+
+    operators: tuple[str, ...]
+    sqnr_db: float
+    """Signal to noise of the file's answers, within +-200."""
+
+
+class Int8Recipe(Record):
+    """Which operators of one fp32 file compute how, and the ranges of their activations.
+
+    With the same fp32 file and the same tool versions it makes the byte-identical int8 file.
+    """
+
+    schema_: int = Field(default=SCHEMA, alias="schema")
+    format: Literal["onnx", "tflite"]
+    mode: Mode
+    source_sha256: str
+    """Of the fp32 file it belongs to, before metadata is put into it."""
+    processor: str
+    """``arm``, ``x86-vnni`` or ``x86``: which number types suit its kernels."""
+    versions: dict[str, str]
+    """Of the runtime and the quantizer."""
+    operators: dict[str, Choice]
+    ranges: dict[str, Range]
+    """Tensor to the smallest and largest real value it holds."""
+    figures: Figures | None = None
+    sensitivity: tuple[OperatorError, ...] = ()
+    """Worst first."""
+    notes: tuple[str, ...] = ()
+    """Activations that saturate or never change, where there are some."""
+
+
+def read_int8_recipe(path: Path) -> Int8Recipe:
+    """A recipe that an earlier export wrote.
+
+    Raises:
+        ConfigError: If it is missing, damaged, altered or of another kind.
+    """
+    try:
+        recipe = read_record(Int8Recipe, path)
+    except (EdgekdError, OSError, ValueError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ConfigError(
+            f"{path}: not an int8 recipe that edgekd wrote ({reason}); "
+            f"give the FILE{RECIPE_SUFFIX} of an earlier export, unaltered"
+        ) from error
+    return recipe

@@ -1,0 +1,265 @@
+"""The search for the fastest int8 file within an error budget: measured, never guessed.
+
+It starts from a handful of recipes that tool chains and habit suggest, keeps the best, and then
+changes one group of operators at a time: all in one stretch of the network, or all of one kind.
+All changes of a pass are timed against each other in one race; those that help are combined, and
+what the combination really costs is timed again. A change that does not gain more than the noise
+of its own measurement is not taken.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from edgekd.console import Tracker
+from edgekd.devices.race import Latencies, Race, ratio
+from edgekd.export.quantization.candidates import Candidate, Workbench
+from edgekd.export.quantization.moves import (
+    Move,
+    by_kind,
+    by_noise,
+    by_stretch,
+    cut,
+    starting_points,
+)
+from edgekd.export.quantization.recipe import OperatorError
+from edgekd.export.quantization.units import prefer
+
+_FILES_PER_RACE: Final = 9  # more would crowd each other out of the caches, and memory
+_WORTH: Final = 0.01  # least gain that is taken for one, besides the noise
+_NOISE: Final = 2.0  # standard errors
+_STRETCHES: Final = (2, 4, 8)  # a network is cut into that many pieces
+_MOST_ROUNDS: Final = 3
+_PALETTE: Final = 3  # recipes that stretches are coloured with
+_HEARD: Final = 12  # stretches whose noise is measured one by one
+_DB_PER_TENFOLD: Final = 10.0  # one dB short of the budget weighs as much as 26 % of time
+_FINALISTS: Final = 6
+PASSES: Final = 2 + 2 * _MOST_ROUNDS * len(_STRETCHES)
+"""At most so many times a search advances its progress."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """What a search must keep to.
+
+    Attributes:
+        min_sqnr_db: Least signal to noise of the answers against fp32.
+        seconds: After which no further pass is begun.
+        num_threads: That compute.
+        race_seconds: For which each file is timed in a race.
+    """
+
+    min_sqnr_db: float
+    seconds: float
+    num_threads: int
+    race_seconds: float = 0.25
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """The candidate that won.
+
+    Attributes:
+        speedup: fp32 time over its time in the last race.
+        fallback: Why it was taken although nothing recommended it.
+        sensitivity: What single stretches of the network do to the answer, worst first.
+    """
+
+    candidate: Candidate
+    speedup: float
+    fallback: str | None
+    sensitivity: tuple[OperatorError, ...] = ()
+
+
+class Search:
+    """One search.
+
+    Args:
+        bench: Makes candidates.
+        fp32: The file that all must beat.
+        race: Times files on the device that is aimed at.
+        budget: Error and time.
+        accept: Judges a candidate on the task, for example on validation data.
+        progress: Advanced once per pass.
+    """
+
+    def __init__(
+        self,
+        bench: Workbench,
+        fp32: Path,
+        *,
+        race: Race,
+        budget: Budget,
+        accept: Callable[[Path], bool],
+        progress: Tracker,
+    ) -> None:
+        self._bench, self._fp32, self._race = bench, fp32, race
+        self._budget, self._accept, self._progress = budget, accept, progress
+        self._units = bench.quantizer.units
+        self._stored = prefer(self._units)
+        self._end = time.monotonic() + budget.seconds
+        self._winners: list[Candidate] = []
+        self._sensitivity: tuple[OperatorError, ...] = ()
+
+    def run(self) -> Found:
+        """Search until nothing helps or the time is up, then race the best ones to the end."""
+        starts = [self._bench.make(c, label) for label, c in starting_points(self._units)]
+        best, palette = self._start(starts)
+        if palette:
+            best = self._pass(best, self._quieter(palette[0]))
+        for _ in range(_MOST_ROUNDS):
+            before = best
+            for pieces in _STRETCHES:
+                best = self._pass(best, by_stretch(self._units, pieces, best.choices, palette))
+                best = self._pass(best, by_kind(self._units, best.choices))
+            if best is before or self._is_late():
+                break
+        return self._finish()
+
+    # -- passes ----------------------------------------------------------------------------------
+
+    def _start(self, starts: Sequence[Candidate]) -> tuple[Candidate, list[Move]]:
+        """The best start, and the recipes to colour stretches with, fastest first."""
+        safest, *others = dict.fromkeys(starts)
+        timed = self._slowdowns(safest, others)
+        best = self._fastest([safest, *others], timed)
+        by_speed = sorted(timed, key=lambda candidate: timed[candidate][0])
+        palette = [(c.label, c.choices) for c in (*by_speed[:_PALETTE], safest)]
+        return best, palette
+
+    def _pass(self, best: Candidate, moves: Iterable[Move]) -> Candidate:
+        """The best of ``best`` and what the moves make of it, alone and together."""
+        changes: list[Candidate] = []
+        for label, choices in moves:
+            if self._is_late():
+                break
+            changes.append(self._bench.make(choices, label))
+        gains = self._gains(best, self._slowdowns(best, changes))
+        helpful = sorted((c for c in gains if gains[c] > 0), key=lambda c: -gains[c])
+        if not helpful:
+            self._progress.advance()
+            return best
+        together, choices = [helpful[0]], dict(helpful[0].choices)
+        for change in helpful[1:]:
+            choices |= {k: v for k, v in change.choices.items() if v != best.choices[k]}
+            together.append(self._bench.make(choices, f"{together[-1].label}, {change.label}"))
+        unique = list(dict.fromkeys([best, *together]))
+        return self._fastest(unique, self._slowdowns(unique[0], unique[1:]))
+
+    def _fastest(
+        self, candidates: Sequence[Candidate], timed: dict[Candidate, tuple[float, float]]
+    ) -> Candidate:
+        """The one of least cost; the first stays where no other gains more than noise."""
+        gains = self._gains(candidates[0], timed)
+        winner = max(gains, key=lambda c: gains[c], default=candidates[0])
+        best = winner if gains.get(winner, 0.0) > 0 else candidates[0]
+        self._winners.append(best)
+        self._progress.advance()
+        return best
+
+    def _slowdowns(
+        self, reference: Candidate, others: Sequence[Candidate]
+    ) -> dict[Candidate, tuple[float, float]]:
+        """Time over the reference's, and its standard error, of all that can run."""
+        usable = [c for c in others if c.path is not None and c is not reference]
+        found = {}
+        for start in range(0, len(usable), _FILES_PER_RACE):
+            if start and self._is_late():
+                break
+            group = usable[start : start + _FILES_PER_RACE]
+            base, *times = self._times([reference, *group])
+            for candidate, own in zip(group, times, strict=True):
+                if own is not None and base is not None:
+                    found[candidate] = ratio(own, base)
+        return found
+
+    def _gains(
+        self, best: Candidate, timed: dict[Candidate, tuple[float, float]]
+    ) -> dict[Candidate, float]:
+        """By how much each lowers the cost beyond noise; errors are asked for only where due."""
+        own = self._penalty(best)
+        found = {}
+        for candidate, (slower, error) in timed.items():
+            cost = slower + max(_WORTH, _NOISE * error)
+            found[candidate] = own - cost
+            if found[candidate] > 0:
+                found[candidate] = own - cost * self._penalty(candidate)
+        return found
+
+    def _penalty(self, candidate: Candidate) -> float:
+        short = max(0.0, self._budget.min_sqnr_db - self._bench.sqnr_db(candidate))
+        return float(10 ** (min(short, 300.0) / _DB_PER_TENFOLD))
+
+    def _quieter(self, fast: Move) -> Iterator[Move]:
+        """The fastest start without what disturbs the answer most, if it disturbs too much."""
+        changed = [u for u in self._units if fast[1][u.name] != self._stored[u.name]]
+        noise: dict[tuple[str, ...], float] = {}
+        errors = []
+        for stretch in cut(changed, min(_HEARD, len(changed)) or 1):
+            if self._is_late():
+                break
+            names = tuple(unit.name for unit in stretch)
+            alone = {**self._stored, **{name: fast[1][name] for name in names}}
+            level = self._bench.sqnr_db(self._bench.make(alone, f"only {names[0]} to {names[-1]}"))
+            noise[names] = 10 ** (-level / 10)
+            errors.append(OperatorError(operators=names, sqnr_db=level))
+        self._sensitivity = tuple(sorted(errors, key=lambda found: found.sqnr_db))
+        limit = 10 ** (-self._budget.min_sqnr_db / 10)
+        if sum(noise.values()) > limit:
+            yield from by_noise(fast, self._stored, noise, limit)
+
+    def _is_late(self) -> bool:
+        return time.monotonic() > self._end
+
+    def _times(self, candidates: Sequence[Candidate]) -> tuple[Latencies | None, ...]:
+        return self._timed([c.path for c in candidates if c.path is not None])
+
+    def _timed(self, files: Sequence[Path]) -> tuple[Latencies | None, ...]:
+        return self._race(
+            files, num_threads=self._budget.num_threads, seconds=self._budget.race_seconds
+        )
+
+    # -- the end ---------------------------------------------------------------------------------
+
+    def _finish(self) -> Found:
+        """Race the last winners of passes against fp32; the fastest that is accepted is it."""
+        stored = self._bench.make(self._stored, "weights in 8 bits")
+        winners = [c for c in dict.fromkeys(reversed(self._winners)) if c is not stored]
+        others = [
+            c for c in reversed(self._bench.made)
+            if c not in winners and c is not stored and c.path is not None
+        ]  # fmt: skip
+        for group in (winners, others[:_FILES_PER_RACE]):
+            kept = [c for c in group if self._bench.sqnr_db(c) >= self._budget.min_sqnr_db]
+            for candidate, speedup, error in self._against_fp32(kept[:_FINALISTS]):
+                faster = speedup - _NOISE * error > 1.0
+                if faster and candidate.path is not None and self._accept(candidate.path):
+                    return self._found(candidate, speedup, None)
+        reason = "nothing within the error budget was measured to be faster than fp32"
+        speedups = [speedup for _, speedup, _ in self._against_fp32([stored])]
+        return self._found(stored, speedups[0] if speedups else 0.0, reason)
+
+    def _found(self, candidate: Candidate, speedup: float, fallback: str | None) -> Found:
+        return Found(
+            candidate=candidate,
+            speedup=speedup,
+            fallback=fallback,
+            sensitivity=self._sensitivity,
+        )
+
+    def _against_fp32(
+        self, candidates: Sequence[Candidate]
+    ) -> list[tuple[Candidate, float, float]]:
+        """``(candidate, speed-up, its error)`` of all that run, fastest first."""
+        if not candidates:
+            return []
+        fp32, *times = self._timed(
+            [self._fp32, *(c.path for c in candidates if c.path is not None)]
+        )
+        found = []
+        for candidate, own in zip(candidates, times, strict=True):
+            if fp32 is not None and own is not None:
+                found.append((candidate, *ratio(fp32, own)))
+        return sorted(found, key=lambda item: -item[1])

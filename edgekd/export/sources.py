@@ -1,0 +1,142 @@
+"""What ``edgekd export`` takes besides a bundle: a finished timm network and its weights file."""
+
+import hashlib
+from pathlib import Path
+from typing import Final
+
+import safetensors.torch
+
+from edgekd.bundle import write_bundle
+from edgekd.config import ExportRecipe
+from edgekd.console import Console
+from edgekd.data.open import open_dataset
+from edgekd.errors import DataError, ModelError, UsageError
+from edgekd.records import (
+    ArchSpec,
+    DataRef,
+    ImageInput,
+    Preprocess,
+    Provenance,
+    StudentBundle,
+)
+from edgekd.students import timm_family
+from edgekd.students.count import count_cost
+from edgekd.students.weights import load_weights, read_weights
+
+_PREFIX: Final = "timm:"
+_CONV_AXES: Final = 4  # (out, in, height, width)
+
+
+def bundle_of(source: Path, recipe: ExportRecipe, work: Path, console: Console) -> Path:
+    """The folder of the bundle to export: ``source`` itself, or one made of what it names.
+
+    Args:
+        source: A bundle folder, or ``timm:NAME@weights.safetensors``.
+        recipe: Whose data names the classes, and whose ``input_size`` the network was trained at.
+        work: Scratch folder, where a bundle is made.
+        console: Hears about the data.
+
+    Raises:
+        UsageError: If ``input_size`` is given with a bundle, or a timm name without weights.
+        ModelError: If the name is unknown or the weights do not fit the architecture.
+        BundleError: If the weights file is damaged.
+        DataError: If the data has another number of classes.
+    """
+    text = str(source)
+    if not text.startswith(_PREFIX):
+        if recipe.input_size is not None:
+            raise UsageError("--input-size is for timm:NAME@FILE; a bundle knows its own size")
+        return source
+    name, at, file = text.partition("@")
+    if not at or not file:
+        raise UsageError(
+            f"{text}: an untrained network is nothing to export; give "
+            f"{name}@weights.safetensors, or a bundle folder"
+        )
+    record, weights = _finished(timm_family.known_name(name), Path(file), recipe, console)
+    folder = work / "bundle"
+    folder.mkdir()
+    write_bundle(folder, record, weights)
+    return folder
+
+
+def _finished(
+    name: str, path: Path, recipe: ExportRecipe, console: Console
+) -> tuple[StudentBundle, bytes]:
+    mean, std, usual = timm_family.timm_preprocess(name)
+    size = usual if recipe.input_size is None else (recipe.input_size, recipe.input_size)
+    arch = _arch(name, path, size)
+    if arch.in_channels == 1:
+        mean, std = (sum(mean) / len(mean),), (sum(std) / len(std),)
+    network = timm_family.build(arch)
+    load_weights(network, path, console=console)
+    weights = safetensors.torch.save({k: v.contiguous() for k, v in network.state_dict().items()})
+    cost = count_cost(network, [(arch.in_channels, *size)])
+    image = ImageInput(
+        channels=1 if arch.in_channels == 1 else 3,
+        height=size[0],
+        width=size[1],
+        mean=mean,
+        std=std,
+    )
+    record = StudentBundle(
+        arch=arch,
+        preprocess=Preprocess(inputs=(image,)),
+        labels=_labels(arch, path, recipe, console),
+        weights_sha256=hashlib.sha256(weights).hexdigest(),
+        num_params=cost.num_params,
+        macs=cost.macs,
+        metrics=(),
+        provenance=_unknown_provenance(f"{_PREFIX}{name}"),
+    )
+    return record, weights
+
+
+def _arch(name: str, path: Path, size: tuple[int, int]) -> ArchSpec:
+    """Classes and input channels as the weights file has them."""
+    config = timm_family.published(name)
+    shapes = {key: tuple(tensor.shape) for key, tensor in read_weights(path).items()}
+    heads = [shapes.get(f"{layer}.weight", ()) for layer in _layers(config.classifier)]
+    stems = [shapes.get(f"{layer}.weight", ()) for layer in _layers(config.first_conv)]
+    classes = next((shape[0] for shape in heads if shape), None)
+    channels = next((shape[1] for shape in stems if len(shape) == _CONV_AXES), 3)
+    if classes is None:
+        raise ModelError(f"{path}: holds no classifier of timm:{name}; only classifiers export")
+    if channels not in (1, 3):
+        raise ModelError(f"{path}: takes {channels} input channels; images have 1 or 3")
+    return timm_family.parse(name, {}, num_classes=classes, in_channels=channels, input_size=size)
+
+
+def _labels(arch: ArchSpec, path: Path, recipe: ExportRecipe, console: Console) -> tuple[str, ...]:
+    if recipe.data is None:
+        return tuple(str(k) for k in range(arch.num_classes))
+    dataset = open_dataset(recipe, console, task="classification")
+    names = dataset.train_class_names
+    if len(names) != arch.num_classes:
+        raise DataError(
+            f"{dataset.source}: has {len(names)} classes, {path} classifies {arch.num_classes}; "
+            "give the data it was trained on"
+        )
+    return tuple(names)
+
+
+def _unknown_provenance(source: str) -> Provenance:
+    """Nothing is known about how the weights were trained, and nothing is made up."""
+    return Provenance(
+        data=DataRef(source="unknown", fingerprint="", num_samples={}),
+        teacher=None,
+        recipe={"source": source},
+        seed=0,
+        versions={},
+        commit=None,
+        machine="unknown",
+        num_threads=1,
+        precision="fp32",
+        train_seconds=0.0,
+        created="unknown",
+    )
+
+
+def _layers(named: str | tuple[str, ...] | None) -> tuple[str, ...]:
+    """Where timm names one layer, several, or none, all of them."""
+    return (named,) if isinstance(named, str) else tuple(named or ())

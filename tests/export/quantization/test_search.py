@@ -1,0 +1,143 @@
+"""The search against a made-up device, whose times follow from the choices alone."""
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from edgekd.console import SilentConsole
+from edgekd.export.quantization.candidates import Candidate
+from edgekd.export.quantization.search import Budget, Search
+from edgekd.export.quantization.units import Unit, prefer
+
+FP32_NS = 1000
+
+
+def units():
+    """Four blocks of a convolution, a gate that is slow in int8, and a sum."""
+    found = []
+    for block in range(4):
+        found += [
+            Unit(name=f"conv{block}", kind="Conv", choices=("static", "weights")),
+            Unit(name=f"gate{block}", kind="HARD_SWISH", choices=("static", "float")),
+            Unit(name=f"sum{block}", kind="ADD", choices=("static", "float")),
+        ]
+    return tuple(found)
+
+
+@dataclass
+class FakeBench:
+    """A workbench whose candidates carry their time in their file name."""
+
+    folder: object
+    time_of: object
+    sqnr_of: object
+    quantizer: object = None
+    _made: dict = field(default_factory=dict)
+
+    def __post_init__(self):
+        self.quantizer = type("Quantizer", (), {"units": units(), "format": "onnx"})
+
+    @property
+    def made(self):
+        return tuple(self._made.values())
+
+    def make(self, choices, label):
+        key = tuple(choices[unit.name] for unit in units())
+        if key not in self._made:
+            time = self.time_of(choices)
+            path = None if time is None else self.folder / f"{len(self._made)}_{time}.onnx"
+            self._made[key] = Candidate(label=label, choices=dict(choices), path=path)
+        return self._made[key]
+
+    def sqnr_db(self, candidate):
+        return self.sqnr_of(candidate.choices)
+
+
+def fake_race(files, *, num_threads, seconds):
+    times = [FP32_NS if f.name == "fp32.onnx" else int(f.stem.split("_")[1]) for f in files]
+    # the machine slows down from round to round: only ratios mean anything
+    return tuple(tuple(time * slow for slow in (1, 2, 5, 3, 9)) for time in times)
+
+
+def found(tmp_path, time_of, sqnr_of=lambda choices: 40.0, accept=lambda path: True, seconds=60):
+    with SilentConsole().track("", total=1) as progress:
+        return Search(
+            FakeBench(tmp_path, time_of, sqnr_of),
+            tmp_path / "fp32.onnx",
+            race=fake_race,
+            budget=Budget(min_sqnr_db=20.0, seconds=seconds, num_threads=1),
+            accept=accept,
+            progress=progress,
+        ).run()
+
+
+def usual_time(choices):
+    """int8 convolutions save, int8 gates cost, a sum saves where its convolution is int8."""
+    time = FP32_NS
+    for block in range(4):
+        conv, gate, total = (choices[f"{n}{block}"] == "static" for n in ("conv", "gate", "sum"))
+        time -= 150 if conv else 0
+        time += 300 if gate else 0
+        time -= 20 if conv and total else 0
+    return time
+
+
+def test_it_finds_the_best_mixture(tmp_path):
+    result = found(tmp_path, usual_time)
+    best = {u.name: "float" if "gate" in u.name else "static" for u in units()}
+    assert result.candidate.choices == best
+    assert result.speedup == pytest.approx(FP32_NS / (FP32_NS - 4 * 170))
+    assert result.fallback is None
+
+
+def test_one_slow_stretch_is_left_in_float(tmp_path):
+    def time_of(choices):
+        return usual_time(choices) + (400 if choices["conv0"] == "static" else 0)
+
+    choices = found(tmp_path, time_of).candidate.choices
+    assert choices["conv0"] == "weights"
+    assert [choices[f"conv{i}"] for i in (1, 2, 3)] == ["static"] * 3
+
+
+def test_the_error_budget_is_kept_at_the_cost_of_time(tmp_path):
+    def sqnr_of(choices):  # each sum in int8 costs 6 dB
+        return 40.0 - 6.0 * sum(choices[f"sum{i}"] == "static" for i in range(4))
+
+    result = found(tmp_path, usual_time, sqnr_of)
+    assert sqnr_of(result.candidate.choices) >= 20.0
+    assert result.sensitivity[0].sqnr_db <= result.sensitivity[-1].sqnr_db  # worst first
+    assert sum(result.candidate.choices[f"conv{i}"] == "static" for i in range(4)) == 4
+
+
+def test_where_nothing_is_faster_the_weights_alone_are_int8_and_the_reason_is_said(tmp_path):
+    result = found(
+        tmp_path, lambda choices: FP32_NS + 10 * sum(c == "static" for c in choices.values())
+    )
+    assert result.candidate.choices == prefer(units())
+    assert result.speedup == 1.0
+    assert "nothing within the error budget" in result.fallback
+
+
+def test_what_the_task_refuses_is_not_taken(tmp_path):
+    refused = []
+
+    def accept(path):
+        refused.append(path)
+        return False
+
+    result = found(tmp_path, usual_time, accept=accept)
+    assert refused
+    assert result.fallback is not None
+
+
+def test_candidates_that_cannot_run_are_passed_over(tmp_path):
+    def time_of(choices):
+        return None if choices["sum0"] == "static" else usual_time(choices)
+
+    result = found(tmp_path, time_of)
+    assert result.candidate.choices["sum0"] == "float"
+    assert result.candidate.choices["conv0"] == "static"
+
+
+def test_without_time_the_starting_points_still_compete(tmp_path):
+    assert found(tmp_path, usual_time, seconds=0).candidate.path is not None

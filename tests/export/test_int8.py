@@ -1,0 +1,140 @@
+import numpy as np
+import pytest
+from small_onnx import SHAPE, samples, write_small_network
+
+from edgekd.bundle import to_json
+from edgekd.config import ExportRecipe
+from edgekd.console import SilentConsole
+from edgekd.errors import ConfigError, ExportError
+from edgekd.export.audit import audit_file
+from edgekd.export.int8 import Int8Job, check_full, write_int8
+from edgekd.export.quantization.candidates import answers, signal_to_noise
+from edgekd.export.quantization.onnx_quantizer import OnnxQuantizer
+
+
+@pytest.fixture(autouse=True)
+def own_cache(monkeypatch, tmp_path_factory):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+
+
+def flat_race(files, *, num_threads, seconds):
+    """The more of a file is int8, the faster: its number of quantizers decides."""
+    times = []
+    for path in files:
+        count = path.read_bytes().count(b"\x0eQuantizeLinear") if path.name != "fp32.onnx" else 0
+        times.append((1000 - 20 * count,) * 7)
+    return tuple(times)
+
+
+def no_race(files, *, num_threads, seconds):
+    raise AssertionError("nothing is measured twice")
+
+
+def job(tmp_path, feeds=None, race=flat_race, **recipe):
+    fp32 = tmp_path / "fp32.onnx"
+    if not fp32.exists():
+        write_small_network(fp32)
+    work = tmp_path / f"work{len(list(tmp_path.iterdir()))}"
+    work.mkdir()
+    return Int8Job(
+        recipe=ExportRecipe(**recipe),
+        fp32=fp32,
+        feeds=feeds,
+        batch=3,
+        accept=lambda path: True,
+        work=work,
+        race=race,
+    )
+
+
+def write(job, tmp_path, name="int8.onnx"):
+    with SilentConsole().track("", total=1) as progress:
+        recipe = write_int8(OnnxQuantizer(job.fp32, "x86-vnni"), job, tmp_path / name, progress)
+    return recipe, tmp_path / name
+
+
+def test_a_search_finds_the_fastest_and_its_recipe_makes_the_same_bytes(tmp_path):
+    recipe, path = write(job(tmp_path, samples(), int8="fast"), tmp_path)
+    assert recipe.figures.speedup > 1
+    assert set(recipe.operators.values()) == {"static"}  # what the made-up device likes best
+    (tmp_path / "r.json").write_bytes(to_json(recipe))
+    again = job(tmp_path, None, no_race, int8_recipe=(str(tmp_path / "r.json"),))
+    found, replayed = write(again, tmp_path, "again.onnx")
+    assert found == recipe
+    assert replayed.read_bytes() == path.read_bytes()
+
+
+def test_a_second_search_is_answered_from_the_cache(tmp_path):
+    recipe, path = write(job(tmp_path, samples(), int8="fast"), tmp_path)
+    again, second = write(job(tmp_path, samples(), no_race, int8="fast"), tmp_path, "b.onnx")
+    assert again == recipe
+    assert second.read_bytes() == path.read_bytes()
+    with pytest.raises(AssertionError, match="measured twice"):
+        write(job(tmp_path, samples(), no_race, int8="fast", cache=False), tmp_path)
+    with pytest.raises(AssertionError, match="measured twice"):  # other samples, another search
+        write(job(tmp_path, samples(seed=9), no_race, int8="fast"), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("mode", "precision"), [("weights", "int8-weights"), ("dynamic", "int8-dynamic")]
+)
+def test_kinds_without_ranges_need_no_data(tmp_path, mode, precision):
+    recipe, path = write(job(tmp_path, None, no_race, int8=mode), tmp_path)
+    assert (recipe.mode, recipe.ranges) == (mode, {})
+    assert audit_file(path).precision == precision
+
+
+def test_a_recipe_of_another_file_is_refused(tmp_path):
+    recipe, _ = write(job(tmp_path, None, no_race, int8="weights"), tmp_path)
+    stranger = tmp_path / "r.json"
+    stranger.write_bytes(to_json(recipe.model_copy(update={"source_sha256": "1" * 64})))
+    with pytest.raises(ConfigError, match="made for another fp32 file"):
+        write(job(tmp_path, None, no_race, int8_recipe=(str(stranger),)), tmp_path)
+
+
+def test_a_recipe_that_names_other_operators_is_refused(tmp_path):
+    recipe, _ = write(job(tmp_path, None, no_race, int8="weights"), tmp_path)
+    operators = {**recipe.operators, "ghost": "static"}
+    path = tmp_path / "r.json"
+    path.write_bytes(to_json(recipe.model_copy(update={"operators": operators})))
+    with pytest.raises(ConfigError, match="does not fit the graph at 'ghost'"):
+        write(job(tmp_path, None, no_race, int8_recipe=(str(path),)), tmp_path)
+
+
+def test_a_recipe_without_the_ranges_it_needs_is_refused(tmp_path):
+    recipe, _ = write(job(tmp_path, samples(), int8="full"), tmp_path)
+    path = tmp_path / "r.json"
+    path.write_bytes(to_json(recipe.model_copy(update={"ranges": {}})))
+    with pytest.raises(ConfigError, match="no range"):
+        write(job(tmp_path, None, no_race, int8_recipe=(str(path),)), tmp_path)
+
+
+def test_a_recipe_of_the_other_format_is_refused(tmp_path):
+    recipe, _ = write(job(tmp_path, None, no_race, int8="weights"), tmp_path)
+    path = tmp_path / "r.json"
+    path.write_bytes(to_json(recipe.model_copy(update={"format": "tflite"})))
+    with pytest.raises(ConfigError, match="none of the recipes is for onnx"):
+        write(job(tmp_path, None, no_race, int8_recipe=(str(path),)), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "feeds",
+    [
+        samples(1),
+        {"image": np.zeros((8, *SHAPE), np.float32)},
+        {"image": np.full((8, *SHAPE), 3.0, np.float32)},
+    ],
+    ids=["one image", "black images", "constant images"],
+)
+def test_poor_calibration_still_gives_a_file_that_answers(tmp_path, feeds):
+    work = job(tmp_path, feeds, int8="full")
+    _, path = write(work, tmp_path)
+    expected, found = (answers(p, samples(4), batch=2) for p in (work.fp32, path))
+    assert np.isfinite(found).all()
+    assert signal_to_noise(expected, found) > -10
+
+
+def test_full_int8_names_what_stays_in_float():
+    check_full({}, "x.onnx")
+    with pytest.raises(ExportError, match="Gelu x2, Softmax x1; take --int8 fast"):
+        check_full({"Gelu": 2, "Softmax": 1}, "x.onnx")

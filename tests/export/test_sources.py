@@ -1,0 +1,68 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+
+from edgekd.config import ExportRecipe
+from edgekd.console import SilentConsole
+from edgekd.errors import BundleError, DataError, ModelError, UsageError
+from edgekd.export.sources import bundle_of
+from edgekd.students import timm_family
+from edgekd.students.build import load_student
+
+NAME = "mobilenetv3_small_050"
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    torch.manual_seed(0)
+    arch = timm_family.parse(NAME, {}, num_classes=10, in_channels=1, input_size=(32, 32))
+    network = timm_family.build(arch)
+    path = tmp_path_factory.mktemp("weights") / "net.safetensors"
+    safetensors.torch.save_file({k: v.contiguous() for k, v in network.state_dict().items()}, path)
+    return path, network.eval()
+
+
+def made(source, tmp_path, **recipe):
+    return bundle_of(Path(source), ExportRecipe(**recipe), tmp_path, SilentConsole())
+
+
+def test_a_bundle_folder_is_itself(tmp_path):
+    assert made(tmp_path / "x", tmp_path) == tmp_path / "x"
+    with pytest.raises(UsageError, match="a bundle knows its own size"):
+        made(tmp_path / "x", tmp_path, input_size=32)
+
+
+def test_a_network_and_its_weights_become_a_bundle_that_answers_the_same(weights, tmp_path):
+    path, network = weights
+    folder = made(f"timm:{NAME}@{path}", tmp_path, input_size=32, data="builtin:digits")
+    record, student = load_student(folder)
+    assert record.labels == tuple("0123456789")
+    image = record.preprocess.image
+    assert (image.channels, image.height, image.width) == (1, 32, 32)
+    x = torch.from_numpy(np.random.default_rng(0).standard_normal((2, 1, 32, 32), np.float32))
+    with torch.no_grad():
+        torch.testing.assert_close(student(x), network(x))
+
+
+def test_what_does_not_fit_is_said(weights, tmp_path):
+    path, _ = weights
+    with pytest.raises(UsageError, match="an untrained network is nothing to export"):
+        made(f"timm:{NAME}", tmp_path)
+    with pytest.raises(ModelError, match="no timm architecture of this name"):
+        made(f"timm:nonsense@{path}", tmp_path)
+    with pytest.raises(ModelError, match="does not fit the architecture"):
+        made(f"timm:mobilenetv3_small_100@{path}", tmp_path, input_size=32)
+    (tmp_path / "bad.safetensors").write_bytes(b"x")
+    with pytest.raises(BundleError, match="not a safetensors file"):
+        made(f"timm:{NAME}@{tmp_path / 'bad.safetensors'}", tmp_path)
+
+
+def test_data_of_another_number_of_classes_is_refused(weights, tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (60, 8, 8), dtype=np.uint8)
+    np.savez(tmp_path / "two.npz", x=images, y=np.repeat(np.array(["a", "b"]), 30))
+    with pytest.raises(DataError, match="has 2 classes"):
+        data = str(tmp_path / "two.npz")
+        made(f"timm:{NAME}@{weights[0]}", tmp_path, input_size=32, data=data)
