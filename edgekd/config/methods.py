@@ -13,8 +13,6 @@ TransformationName = Literal["rotate", "colour", "patches", "reverse", "negate",
 READERS: Final[Mapping[str, tuple[MethodName, ...]]] = {
     "kd": ("kd", "cdd", "lsskd"),
     "cdd": ("cdd",),
-    "soft_labels": ("ps-kd", "lsskd"),
-    "lsskd": ("lsskd",),
     "retrieval.temperature": ("kd", "cdd"),
     "retrieval.kl_weight": ("kd", "cdd"),
     "retrieval.fit_weight": ("kd",),  # cdd has one of its own
