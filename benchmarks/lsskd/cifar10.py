@@ -17,7 +17,7 @@ import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
-from runs import HERE, ROOT, append, bundle, conditions, edgekd, minutes, summary, test_top1
+from commands import HERE, ROOT, append, bundle, conditions, edgekd, minutes, summary, test_top1
 
 RECIPE = ROOT / "models" / "lsskd-resnet20-cifar10" / "recipe.toml"
 WHOLE = "+ features"

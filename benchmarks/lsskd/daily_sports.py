@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from runs import HERE, ROOT, append, bundle, conditions, edgekd, minutes, summary, test_top1
+from commands import HERE, ROOT, append, bundle, conditions, edgekd, minutes, summary, test_top1
 
 from edgekd.config import DataRecipe
 from edgekd.console import SilentConsole
