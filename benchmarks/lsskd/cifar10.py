@@ -17,7 +17,7 @@ import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
-from runs import HERE, ROOT, append, bundle, conditions, edgekd, minutes, summary, test_top1
+from commands import HERE, ROOT, append, bundle, conditions, edgekd, minutes, summary, test_top1
 
 RECIPE = ROOT / "models" / "lsskd-resnet20-cifar10" / "recipe.toml"
 WHOLE = "+ features"
@@ -59,6 +59,7 @@ class Plan:
     results: Path
     seeds: tuple[int, ...]
     fractions: tuple[float, ...]
+    branch: str | None
     common: tuple[object, ...]
 
     def rows(self) -> tuple[Row, ...]:
@@ -76,8 +77,20 @@ def train(plan: Plan, kind: str, row: Row, seed: int, *extra: object) -> dict:
     folder = plan.folder(kind, row, seed)
     changes = [part for k, v in row.changes.items() for part in ("--set", f"{k}={v}")]
     teacher = ("--teacher", plan.teacher) if row.taught else ()
+    branch = ("--branch", plan.branch) if plan.branch and row.method == "lsskd" else ()
     what = ("--recipe", RECIPE, "--method", row.method, "--data", plan.data, "--seed", seed)
-    edgekd("distill", *what, *plan.common, *changes, *teacher, *extra, "--resume", "-o", folder)
+    edgekd(
+        "distill",
+        *what,
+        *plan.common,
+        *changes,
+        *teacher,
+        *branch,
+        *extra,
+        "--resume",
+        "-o",
+        folder,
+    )
     record = bundle(folder)
     append(plan.results, {"table": kind, "row": row.name, "seed": seed}, record)
     return record
@@ -153,13 +166,13 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a smoke run without figures")
     given = parser.parse_args()
     common: list[object] = []
-    for flag in ("epochs", "branch", "threads"):
+    for flag in ("epochs", "threads"):
         if getattr(given, flag) is not None:
             common += [f"--{flag}", getattr(given, flag)]
     if given.quick:
         common = ["--epochs", 1, "--threads", 1, "--set", "student_options.width=4"]
-        common += ["--precision", "fp32", "--label-fraction", 0.01, "--branch", "light"]
-        given.seeds, given.fractions = [0], [0.02]
+        common += ["--precision", "fp32", "--label-fraction", 0.01]
+        given.seeds, given.fractions, given.branch = [0], [0.02], "light"
     out = given.runs if given.quick else HERE
     plan = Plan(
         data=given.data,
@@ -168,6 +181,7 @@ def main() -> None:
         results=out / "results-cifar10.jsonl",
         seeds=tuple(given.seeds),
         fractions=tuple(given.fractions),
+        branch=given.branch,
         common=tuple(common),
     )
     equal_epochs(plan)

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from commands import HERE, ROOT, append, bundle, conditions, edgekd, minutes, summary, test_top1
 
 from edgekd.config import DataRecipe
 from edgekd.console import SilentConsole
@@ -27,7 +28,6 @@ from edgekd.data.open import open_dataset
 from edgekd.data.preprocess import absent_samples
 from edgekd.evaluate.classification import predict
 from edgekd.students.build import load_student
-from runs import HERE, ROOT, append, bundle, conditions, edgekd, minutes, summary, test_top1
 
 RECIPE = ROOT / "models" / "lsskd-sensor-daily-sports" / "recipe.toml"
 MODALITIES = ("acc", "gyro", "mag")
