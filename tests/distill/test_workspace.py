@@ -61,7 +61,7 @@ def test_resume_and_overwrite_contradict_each_other(tmp_path):
 def test_another_recipe_is_refused_with_what_differs(tmp_path):
     interrupted(tmp_path)
     other = RECIPE.model_copy(update={"epochs": 5, "lr": 0.2, "num_threads": 1})
-    with pytest.raises(ConfigError, match=r"epochs: 3 -> 5; lr: 0.1 -> 0.2") as error:
+    with pytest.raises(ConfigError, match=r"epochs: 3 -> 5; lr: 'auto' -> 0.2") as error:
         open_workspace(tmp_path, other, resume=True, overwrite=False)
     assert "num_threads" not in str(error.value)
 

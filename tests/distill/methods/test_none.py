@@ -9,7 +9,7 @@ from edgekd.students.head import EmbeddingOutput
 
 
 def batch(targets):
-    return SimpleNamespace(inputs=torch.zeros(2, 3), targets=torch.tensor(targets))
+    return SimpleNamespace(inputs=(torch.zeros(2, 3),), targets=torch.tensor(targets))
 
 
 def test_classification_has_the_cross_entropy_alone():
@@ -27,7 +27,7 @@ def test_retrieval_adds_the_triplets():
     def answer(_inputs):
         return EmbeddingOutput(features=features, embedding=features, logits=torch.zeros(4, 2))
 
-    given = SimpleNamespace(inputs=torch.zeros(4, 3), targets=torch.tensor([0, 0, 1, 1]))
+    given = SimpleNamespace(inputs=(torch.zeros(4, 3),), targets=torch.tensor([0, 0, 1, 1]))
     found = LabelsOnly(plan).losses(answer, given)
     # Every positive is at most 1 and every negative at least 3 away: no triplet violates 0.35.
     assert float(found.terms["triplet_loss"]) == 0.0
