@@ -127,8 +127,9 @@ def test_image_and_vector_are_one_sample(tmp_path):
 
 def test_exported_files_take_named_inputs_and_answer_alike(fused, data, tmp_path):
     folder, record = fused
-    plan = ExportRecipe(data=str(data), int8=True, num_calibration=64, **GROUPS)
-    models = export(folder, tmp_path / "out", plan)
+    # Which operators are int8 is decided by a race, which a busy machine decides otherwise.
+    plan = ExportRecipe(data=str(data), int8="fast", search_seconds=0, num_calibration=64, **GROUPS)
+    models = export(folder, tmp_path / "out", plan, Deaf())
     assert [model.precision for model in models[::2]] == ["fp32", "fp32"]
     for model in models:
         assert {spec.name for spec in model.inputs} == {"acc", "gyro"}
