@@ -1,4 +1,7 @@
-import pytest
+import json
+import subprocess
+import sys
+
 import torch
 
 from edgekd.distill.methods.lsskd.table import PredictionTable, table_bytes
@@ -37,29 +40,32 @@ def test_the_state_fills_another_table():
     assert known.tolist() == [False, True, False]
 
 
-def share(rank, port, queue):
-    torch.distributed.init_process_group(
-        "gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2
-    )
-    table = PredictionTable(5, 2, device=CPU)
-    for epoch in (1, 2):  # the second epoch shows the samples to the other process
-        mine = torch.tensor([0, 3]) if (rank + epoch) % 2 else torch.tensor([1, 4])
-        table.write(mine, torch.stack([mine / 8, torch.full((2,), epoch / 4)], dim=1))
-        table.synchronise()
-    queue.put((rank, *(tensor.tolist() for tensor in table.read(torch.arange(5)))))
-    torch.distributed.destroy_process_group()
+SHARE = """
+import json, sys
+import torch
+from edgekd.distill.methods.lsskd.table import PredictionTable
+
+rank, store = int(sys.argv[1]), sys.argv[2]
+torch.distributed.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
+table = PredictionTable(5, 2, device=torch.device("cpu"))
+for epoch in (1, 2):  # the second epoch shows the samples to the other process
+    mine = torch.tensor([0, 3]) if (rank + epoch) % 2 else torch.tensor([1, 4])
+    table.write(mine, torch.stack([mine / 8, torch.full((2,), epoch / 4)], dim=1))
+    table.synchronise()
+print(json.dumps([tensor.tolist() for tensor in table.read(torch.arange(5))]))
+torch.distributed.destroy_process_group()
+"""
 
 
-@pytest.mark.filterwarnings("ignore")
-def test_two_processes_end_with_one_table():
-    context = torch.multiprocessing.get_context("spawn")
-    queue = context.SimpleQueue()
-    workers = [context.Process(target=share, args=(rank, 29561, queue)) for rank in range(2)]
-    for worker in workers:
-        worker.start()
-    found = {rank: rest for rank, *rest in (queue.get(), queue.get())}
-    for worker in workers:
-        worker.join()
+def test_two_processes_end_with_one_table(tmp_path):
+    command = [sys.executable, "-c", SHARE]
+    workers = [
+        subprocess.Popen(
+            [*command, str(rank), str(tmp_path / "store")], stdout=subprocess.PIPE, text=True
+        )
+        for rank in range(2)
+    ]
+    found = [json.loads(worker.communicate(timeout=120)[0]) for worker in workers]
     assert found[0] == found[1]
     rows, known = found[0]
     assert known == [True, True, False, True, True]
