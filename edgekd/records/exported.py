@@ -1,0 +1,79 @@
+"""A file for a runtime, and the proof that it answers like its source."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from edgekd.records.base import SCHEMA, Format, Precision, Record, SplitName, Task
+from edgekd.records.bundle import Metric, Provenance
+from edgekd.records.inputs import Preprocess
+
+
+class TensorSpec(Record):
+    """One input or output of a file: ``real = scale * (q - zero_point)`` where quantized."""
+
+    name: str
+    shape: tuple[int | str, ...]
+    """A string is a dynamic axis, for example ``"batch"``."""
+    dtype: str
+    layout: str
+    scale: float | None = None
+    zero_point: int | None = None
+
+
+class Parity(Record):
+    """How far an exported file's outputs are from its source's on the same samples.
+
+    ``metric_drop`` is source minus file, as a fraction: 0.005 is half a point lost.
+    ``sqnr_db`` is ``10 log10(sum source^2 / sum (source - file)^2)``, null when they are equal.
+    """
+
+    num_samples: int = Field(ge=1)
+    batch_sizes: tuple[int, ...]
+    split: SplitName | None
+    max_abs_err: float = Field(ge=0)
+    tolerance: float | None
+    sqnr_db: float | None
+    top1_agreement: float = Field(ge=0, le=1)
+    metric_drop: float | None
+
+
+class OperatorAudit(Record):
+    """What a file really computes in: counts per operator type and the share of MACs in int8."""
+
+    int8_macs_share: float = Field(ge=0, le=1)
+    int8_operators: dict[str, int]
+    float_operators: dict[str, int]
+    num_transposes: int = Field(ge=0)
+    uncounted_operators: tuple[str, ...] = ()
+
+
+class ExportedModel(Record):
+    """A file for a runtime, with the proof that it answers like its source."""
+
+    schema_: int = Field(default=SCHEMA, alias="schema")
+    file: str
+    format: Format
+    precision: Precision
+    task: Task = "classification"
+    sha256: str
+    size_bytes: int
+    num_params: int
+    macs: int
+    inputs: tuple[TensorSpec, ...] = Field(min_length=1)
+    outputs: tuple[TensorSpec, ...] = Field(min_length=1)
+    input_encoding: Literal["float32", "uint8"]
+    """``uint8``: normalisation is inside the graph and the file takes raw pixels."""
+    int8_macs_share: float = Field(ge=0, le=1)
+    int8_weight_bytes_share: float = Field(default=0.0, ge=0, le=1)
+    """Of all bytes of weights and biases, those that hold 8-bit weights."""
+    audit: OperatorAudit
+    parity: Parity
+    preprocess: Preprocess
+    labels: tuple[str, ...]
+    source_sha256: str
+    """sha256 of the weights the file was made from; links a file to its bundle."""
+    metrics: tuple[Metric, ...]
+    versions: dict[str, str]
+    provenance: Provenance | None
+    notes: tuple[str, ...] = ()
