@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
+import numpy as np
 import onnx
 from torch import nn
 
 from edgekd.config import ExportRecipe
 from edgekd.console import Console
+from edgekd.errors import BundleError, ExportError, ParityError
 from edgekd.export.int8 import SEARCH_STEPS, Int8Job, write_int8
 from edgekd.export.metadata import (
     EmbeddedMetadata,
@@ -26,10 +28,12 @@ from edgekd.export.quantization.onnx_quantizer import OnnxQuantizer
 from edgekd.export.quantization.onnx_types import this_processor
 from edgekd.export.quantization.recipe import Int8Recipe
 from edgekd.export.quantization.tflite_quantizer import TfliteQuantizer
+from edgekd.export.quantization.units import prefer
 from edgekd.export.quiet import quiet_stderr
+from edgekd.export.recovered import Recovered
 from edgekd.export.samples import ExportSamples
 from edgekd.export.tflite_file import write_tflite
-from edgekd.records import StudentBundle
+from edgekd.records import Parity, StudentBundle
 from edgekd.runtimes.session import open_session
 
 FormatName = Literal["onnx", "tflite"]
@@ -45,6 +49,8 @@ class Source:
     recipe: ExportRecipe
     work: Path
     """Scratch folder."""
+    recovered: Recovered | None = None
+    """Where ``network`` has other weights than the bundle's: where they come from."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +62,9 @@ class Candidate:
     int8: bool
     notes: tuple[str, ...] = ()
     int8_recipe: Int8Recipe | None = None
+    recovered: Recovered | None = None
+    strict_problems: tuple[str, ...] = ()
+    """Why the file with everything in int8 would be refused, where a search took none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +115,7 @@ def _write_tflite(source: Source) -> Candidate:
         fp32.path,
         encoding=recipe.input_encoding,
         channel_last=recipe.channel_last,
+        weights=None if source.recovered is None else source.recovered.weights,
     )
     fp32.path.write_bytes(named_by_signature(fp32.path.read_bytes()))
     return fp32
@@ -162,6 +172,7 @@ def write_files(
         batch=1 if 3 not in FORMATS[name].batch_sizes else 3,
         accept=lambda path: _keeps_the_budget(path, name, source, samples),
         work=source.work,
+        learned=() if source.recovered is None else source.recovered.learned,
     )
     with console.track(f"int8 for {name}", total=SEARCH_STEPS) as progress:
         found = write_int8(quantizer, job, path, progress)
@@ -175,14 +186,54 @@ def write_files(
         console.warn(
             f"{path.name}: {figures.fallback}; its weights are int8, its arithmetic is not"
         )
+    if source.recovered is not None:
+        found = found.model_copy(update={"recovery": source.recovered.record})
     int8 = Candidate(
-        path=path, format=name, int8=True, notes=(*quantizer.notes, *found.notes), int8_recipe=found
+        path=path,
+        format=name,
+        int8=True,
+        notes=(*quantizer.notes, *found.notes),
+        int8_recipe=found,
+        recovered=source.recovered,
+        strict_problems=_strict_problems(quantizer, found, source, samples),
     )
     return fp32, int8
 
 
+def _strict_problems(
+    quantizer: Quantizer, found: Int8Recipe, source: Source, samples: ExportSamples
+) -> tuple[str, ...]:
+    """Asked only where a recovery could mend them: a search that found nothing to take."""
+    if found.figures is None or found.figures.fallback is None or not source.recipe.recovery.epochs:
+        return ()
+    name: FormatName = found.format
+    path, reference = source.work / f"strict.{name}", samples.reference
+    try:
+        quantizer.write(prefer(quantizer.units, "static"), found.ranges, path)
+        parity = parity_of(path, name, source, samples)
+    except (BundleError, ExportError, ParityError) as error:
+        return (str(error),)
+    return tuple(
+        problems(parity, "int8-static", reference.logits, source.recipe, task=reference.task)
+    )
+
+
 def _keeps_the_budget(path: Path, name: FormatName, source: Source, samples: ExportSamples) -> bool:
     """Whether an int8 file would pass the gate: asked before it is chosen."""
+    try:
+        parity, reference = parity_of(path, name, source, samples), samples.reference
+    except ParityError:
+        return False
+    return not problems(parity, "int8-mixed", reference.logits, source.recipe, task=reference.task)
+
+
+def parity_of(path: Path, name: FormatName, source: Source, samples: ExportSamples) -> Parity:
+    """How far a file without metadata is from what it was made from, one sample a call.
+
+    Raises:
+        BundleError: If its runtime cannot run it.
+        ParityError: If an answer is not a finite number.
+    """
     reference = samples.reference
     channel_last = FORMATS[name].channel_last(source.recipe)
     encodings = [
@@ -192,5 +243,6 @@ def _keeps_the_budget(path: Path, name: FormatName, source: Source, samples: Exp
     with quiet_stderr():
         session = open_session(path, num_threads=1, encodings=encodings)
         found = run_session(session, reference.samples, batch=1)
-    parity = compare(reference, lambda _: found, batch_sizes=(1,), tolerance=None)
-    return not problems(parity, "int8-mixed", reference.logits, source.recipe, task=reference.task)
+    if not np.isfinite(found).all():
+        raise ParityError(f"{path.name}: answers NaN or infinity")
+    return compare(reference, lambda _: found, batch_sizes=(1,), tolerance=None)

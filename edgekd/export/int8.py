@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +17,7 @@ from edgekd.devices.race import Race, race
 from edgekd.errors import ConfigError, ExportError
 from edgekd.export.quantization.cache import SearchKey, recall, remember
 from edgekd.export.quantization.candidates import Quantizer, Workbench, answers
+from edgekd.export.quantization.learned import LearnedRange, matched
 from edgekd.export.quantization.onnx_types import this_processor
 from edgekd.export.quantization.ranges import RangeCollector
 from edgekd.export.quantization.recipe import Figures, Int8Recipe, Mode, Range, read_int8_recipe
@@ -44,6 +45,7 @@ class Int8Job:
         batch: Samples per call that the file takes.
         accept: Judges a file on held-out data.
         work: Scratch folder.
+        learned: Ranges that a training learned, which go before calibrated ones.
     """
 
     recipe: ExportRecipe
@@ -53,6 +55,7 @@ class Int8Job:
     accept: Callable[[Path], bool]
     work: Path
     race: Race = race
+    learned: Sequence[LearnedRange] = ()
 
 
 def write_int8(quantizer: Quantizer, job: Int8Job, target: Path, progress: Tracker) -> Int8Recipe:
@@ -81,10 +84,11 @@ def write_int8(quantizer: Quantizer, job: Int8Job, target: Path, progress: Track
             "dynamic": prefer(quantizer.units, "dynamic"),
         }
         collector = None if job.feeds is None else _collect(quantizer, job.feeds)
-        ranges = {} if collector is None else collector.best()
+        learned = _learned(collector, job)
+        ranges = {} if collector is None else {**collector.best(), **learned}
         found = _recipe(quantizer, job, mode, wanted[mode], ranges)
         if collector is not None:
-            found = found.model_copy(update={"notes": _notes(collector, ranges)})
+            found = found.model_copy(update={"notes": _notes(collector, ranges, learned)})
     quantizer.write(found.operators, found.ranges, target)
     return found
 
@@ -118,7 +122,7 @@ def _searched(quantizer: Quantizer, job: Int8Job, progress: Tracker) -> Int8Reci
         update={
             "figures": figures,
             "sensitivity": won.sensitivity,
-            "notes": _notes(collector, bench.ranges),
+            "notes": _notes(collector, bench.ranges, _learned(collector, job)),
         }
     )
     if job.recipe.cache:
@@ -139,7 +143,11 @@ def _figures(won: Found, bench: Workbench, seconds: float) -> Figures:
 def _workbench(
     quantizer: Quantizer, job: Int8Job, feeds: Arrays, collector: RangeCollector
 ) -> Workbench:
-    """With the ranges, of min-max and the best of all methods, that answer better."""
+    """With the ranges, of min-max and the best of all methods, that answer better.
+
+    What was learned goes before both: the weights were trained for it.
+    """
+    learned = _learned(collector, job)
     rows = len(next(iter(feeds.values())))
     picks = np.unique(np.linspace(0, rows - 1, min(rows, _ERROR_SAMPLES)).round().astype(int))
     few = {name: np.ascontiguousarray(values[picks]) for name, values in feeds.items()}
@@ -151,7 +159,7 @@ def _workbench(
         benches.append(
             Workbench(
                 quantizer=quantizer,
-                ranges=ranges,
+                ranges={**ranges, **learned},
                 feeds=few,
                 answers=expected,
                 batch=job.batch,
@@ -162,8 +170,14 @@ def _workbench(
     return max(benches, key=lambda bench: bench.sqnr_db(bench.make(static, "all static")))
 
 
-def _notes(collector: RangeCollector, ranges: Mapping[str, Range]) -> tuple[str, ...]:
-    """What calibration saw that a user should know."""
+def _learned(collector: RangeCollector | None, job: Int8Job) -> dict[str, Range]:
+    return {} if collector is None else matched(collector.extremes(), job.learned)
+
+
+def _notes(
+    collector: RangeCollector, ranges: Mapping[str, Range], learned: Mapping[str, Range]
+) -> tuple[str, ...]:
+    """What calibration saw that a user should know, and what it did not decide."""
     clipped = {n: share for n, share in collector.clipped(ranges).items() if share > _SATURATED}
     constant = collector.constant()
     notes = []
@@ -178,6 +192,8 @@ def _notes(collector: RangeCollector, ranges: Mapping[str, Range]) -> tuple[str,
             f"{len(constant)} of {len(ranges)} activations never changed in calibration, "
             f"for example {constant[0]}"
         )
+    if learned:
+        notes.append(f"{len(learned)} of {len(ranges)} activations have the range of the recovery")
     return tuple(notes)
 
 

@@ -93,6 +93,7 @@ def verify(
         metrics=reference.metrics(next(iter(answers.values()))),
         versions=versions,
         provenance=source.record.provenance,
+        recovery=None if candidate.recovered is None else candidate.recovered.record,
         notes=(*candidate.notes, *_kernel_notes(candidate, source, reference, facts, encodings)),
     )
     found = problems(parity, facts.precision, reference.logits, source.recipe, task=reference.task)

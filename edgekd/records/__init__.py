@@ -6,7 +6,7 @@ K classes, D features. Fractions stay fractions; the unit of a field is its suff
 
 from edgekd.records.base import BUSY_CORES, SCHEMA, Format, Precision, Record, SplitName, Task
 from edgekd.records.bundle import ArchSpec, DataRef, Metric, Provenance, StudentBundle, TeacherRef
-from edgekd.records.exported import ExportedModel, OperatorAudit, Parity, TensorSpec
+from edgekd.records.exported import ExportedModel, OperatorAudit, Parity, Recovery, TensorSpec
 from edgekd.records.inputs import ImageInput, InputSpec, Preprocess, SignalInput
 from edgekd.records.measurement import (
     DeviceInfo,
@@ -37,6 +37,7 @@ __all__ = [
     "Preprocess",
     "Provenance",
     "Record",
+    "Recovery",
     "SignalInput",
     "SplitName",
     "StudentBundle",

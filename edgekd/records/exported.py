@@ -48,6 +48,24 @@ class OperatorAudit(Record):
     uncounted_operators: tuple[str, ...] = ()
 
 
+class Recovery(Record):
+    """A training that taught the float network inside an int8 file to bear 8 bits.
+
+    The file's ``max_abs_err`` and ``sqnr_db`` are then against that network, which is another one
+    than the student as trained; agreement and metric drop are against the student.
+    """
+
+    epochs: int = Field(ge=1)
+    final_loss: float
+    """Mean training loss of the last epoch."""
+    reason: str
+    """What the files lost before."""
+    teacher: str
+    """``student``, in fp32, or the source of another teacher."""
+    weights_sha256: str
+    """Of the network's weights, BatchNorm folded, which lie beside the file."""
+
+
 class ExportedModel(Record):
     """A file for a runtime, with the proof that it answers like its source."""
 
@@ -76,4 +94,6 @@ class ExportedModel(Record):
     metrics: tuple[Metric, ...]
     versions: dict[str, str]
     provenance: Provenance | None
+    recovery: Recovery | None = None
+    """``None`` where the file holds the student's own weights."""
     notes: tuple[str, ...] = ()
