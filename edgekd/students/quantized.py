@@ -6,6 +6,7 @@ rounded once, as in a file. So an activation in front of a product is the range'
 product in front of the activation, just as the writers fold an activation into its product.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -29,6 +30,7 @@ _OPERATORS: Final = frozenset(
 )  # fmt: skip
 """Further operators whose operands a strict file holds in 8 bits, as torch calls them."""
 _SMALLEST_STRETCH: Final = 0.1
+_PACE: Final = 0.05  # share of the present batch in a range that follows
 _TOLERANCE: Final = 1e-4  # relative to the largest answer
 
 Visit = Callable[[int, str, Tensor], Tensor]
@@ -40,12 +42,16 @@ class FakeQuantized(nn.Module):
 
     A file that computes some operators in float rounds at fewer places than this.
 
+    BatchNorm need not be folded: it scales whole output channels, and so the rounding of weights
+    with one scale per channel is the same in front of it and behind it.
+
     Args:
-        network: In eval mode, with BatchNorm folded: what :func:`prepare_for_export` of the export
-            returns. It is trained in place, and stays in eval mode.
+        network: Trained in place.
         inputs: One batch per input, to find the tensors that are rounded.
         weight_bits: Of weights; some processors want 7.
         activation_bits: Of activations.
+        as_deployed: Whether the network stays in eval mode while it is trained: its dropout off,
+            the statistics of its norms fixed.
 
     Attributes:
         points: Names of the rounded tensors, in the order in which they are read first.
@@ -55,6 +61,8 @@ class FakeQuantized(nn.Module):
     """
 
     calibrated: Tensor
+    rounding: Tensor
+    """1 where it rounds; 0 where it computes in float and ranges follow what training sees."""
 
     def __init__(
         self,
@@ -63,18 +71,24 @@ class FakeQuantized(nn.Module):
         *,
         weight_bits: int = 8,
         activation_bits: int = 8,
+        as_deployed: bool = True,
     ) -> None:
         super().__init__()
         self.network = network.eval()
+        self._as_deployed = as_deployed
         self._weight_bits, self._activation_bits = weight_bits, activation_bits
         self.points = self._find_points(inputs)
         self.network.requires_grad_(True)
         self.register_buffer("calibrated", torch.zeros(len(self.points), 2))
+        self.register_buffer("rounding", torch.ones(()))
         # relative to what was calibrated, so that one learning rate suits all of them
         self.stretch = nn.Parameter(torch.ones(len(self.points), 2))
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """What the int8 file answers to normalised ``inputs``: ``(B, K)`` or ``(B, D)``."""
+        if not self.rounding:
+            # ranges take part in every step, which training in several processes demands
+            return self._run(inputs, self._followed, None) + 0 * self.stretch.sum()
         limits = (self.calibrated * self.stretch).unbind()
 
         def rounded(number: int, _: str, x: Tensor) -> Tensor:
@@ -82,7 +96,7 @@ class FakeQuantized(nn.Module):
                 raise ModelError(
                     "the network takes another way for other samples; it cannot be trained for int8"
                 )
-            low, high = limits[number].unbind()
+            low, high = _calmed(limits[number], x.numel()).unbind()
             return fake_quantize(x, low, high, bits=self._activation_bits)
 
         return self._run(inputs, rounded, self._weight_bits)
@@ -120,10 +134,19 @@ class FakeQuantized(nn.Module):
             self.stretch.clamp_(min=_SMALLEST_STRETCH)
 
     def train(self, mode: bool = True) -> "FakeQuantized":
-        """Set the mode; the network itself stays as it is deployed, without dropout."""
+        """Set the mode; the network itself may stay as it is deployed."""
         super().train(mode)
-        self.network.eval()
+        if self._as_deployed:
+            self.network.eval()
         return self
+
+    def _followed(self, number: int, _: str, x: Tensor) -> Tensor:
+        """Move a range towards what one batch of the training holds."""
+        if self.training:
+            with torch.no_grad():
+                limits, now = self.calibrated[number], torch.stack([x.min(), x.max()]).float()
+                limits.copy_(torch.where((limits == 0).all(), now, limits.lerp(now, _PACE)))
+        return x
 
     def _run(self, inputs: Sequence[Tensor], visit: Visit, weight_bits: int | None) -> Tensor:
         reading = _Reading(self.network, visit, weight_bits)
@@ -152,6 +175,16 @@ class FakeQuantized(nn.Module):
                 "it cannot be trained for int8"
             )
         return tuple(names)
+
+
+def _calmed(limits: Tensor, num_values: int) -> Tensor:
+    """The same limits, with the gradients that all values sum up to divided by their root.
+
+    Source:
+        Esser et al. (2020), arXiv:1902.08153, section 2.2.
+    """
+    share = 1 / math.sqrt(num_values)
+    return limits.detach() + share * (limits - limits.detach())
 
 
 class _Reading(TorchFunctionMode):

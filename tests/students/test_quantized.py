@@ -98,7 +98,7 @@ def test_the_network_stays_as_deployed_while_it_is_trained(network, images):
 
 def test_weights_and_ranges_are_learned(network, images):
     fake = FakeQuantized(network.requires_grad_(False), (images,))
-    fake.calibrate({name: (-0.5, 0.5) for name in fake.points})
+    fake.calibrate(dict.fromkeys(fake.points, (-0.5, 0.5)))
     fake(images).square().sum().backward()
     assert all(p.grad is not None for p in fake.parameters())
     assert fake.stretch.grad.abs().max() > 0
@@ -138,11 +138,11 @@ def test_sums_that_are_lost_on_the_way_are_noticed(images):
 
 class Fickle(nn.Module):
     def forward(self, x):
-        return x * 2.0 if x.mean() < 10 else x * 2.0 * 3.0
+        return x * 2.0 if len(x) > 1 else x * 2.0 * 3.0
 
 
 def test_another_way_for_other_samples_is_refused(images):
     fake = FakeQuantized(Fickle(), (images,))
-    fake.calibrate({name: (-1.0, 1.0) for name in fake.points})
+    fake.calibrate(dict.fromkeys(fake.points, (-1.0, 1.0)))
     with pytest.raises(ModelError, match="another way"):
-        fake(images + 100)
+        fake(images[:1])
