@@ -24,6 +24,7 @@ from edgekd.export.parity import compare, problems, run_session
 from edgekd.export.prepare import Deployed, sample_input
 from edgekd.export.quantization.calibration import input_encoding
 from edgekd.export.quantization.candidates import Quantizer
+from edgekd.export.quantization.learned import WithLearnedRanges
 from edgekd.export.quantization.onnx_quantizer import OnnxQuantizer
 from edgekd.export.quantization.onnx_types import this_processor
 from edgekd.export.quantization.recipe import Int8Recipe
@@ -159,7 +160,8 @@ def write_files(
     if not source.recipe.wants_int8:
         return (fp32,)
     path = fp32.path.with_name(f"student.int8.{name}")
-    quantizer = FORMATS[name].quantizer(fp32.path)
+    learned = () if source.recovered is None else source.recovered.learned
+    quantizer = WithLearnedRanges(FORMATS[name].quantizer(fp32.path), learned)
     feeds = None
     if samples.calibration is not None:
         feeds = samples.calibration.feeds(
@@ -172,7 +174,6 @@ def write_files(
         batch=1 if 3 not in FORMATS[name].batch_sizes else 3,
         accept=lambda path: _keeps_the_budget(path, name, source, samples),
         work=source.work,
-        learned=() if source.recovered is None else source.recovered.learned,
     )
     with console.track(f"int8 for {name}", total=SEARCH_STEPS) as progress:
         found = write_int8(quantizer, job, path, progress)
@@ -187,7 +188,13 @@ def write_files(
             f"{path.name}: {figures.fallback}; its weights are int8, its arithmetic is not"
         )
     if source.recovered is not None:
-        found = found.model_copy(update={"recovery": source.recovered.record})
+        found = found.model_copy(
+            update={
+                "recovery": source.recovered.record,
+                "ranges": quantizer.learned(found.ranges),
+                "notes": (*found.notes, *quantizer.told),
+            }
+        )
     int8 = Candidate(
         path=path,
         format=name,

@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -17,7 +17,6 @@ from edgekd.devices.race import Race, race
 from edgekd.errors import ConfigError, ExportError
 from edgekd.export.quantization.cache import SearchKey, recall, remember
 from edgekd.export.quantization.candidates import Quantizer, Workbench, answers
-from edgekd.export.quantization.learned import LearnedRange, matched
 from edgekd.export.quantization.onnx_types import this_processor
 from edgekd.export.quantization.ranges import RangeCollector
 from edgekd.export.quantization.recipe import Figures, Int8Recipe, Mode, Range, read_int8_recipe
@@ -45,7 +44,6 @@ class Int8Job:
         batch: Samples per call that the file takes.
         accept: Judges a file on held-out data.
         work: Scratch folder.
-        learned: Ranges that a training learned, which go before calibrated ones.
     """
 
     recipe: ExportRecipe
@@ -55,7 +53,6 @@ class Int8Job:
     accept: Callable[[Path], bool]
     work: Path
     race: Race = race
-    learned: Sequence[LearnedRange] = ()
 
 
 def write_int8(quantizer: Quantizer, job: Int8Job, target: Path, progress: Tracker) -> Int8Recipe:
@@ -84,11 +81,10 @@ def write_int8(quantizer: Quantizer, job: Int8Job, target: Path, progress: Track
             "dynamic": prefer(quantizer.units, "dynamic"),
         }
         collector = None if job.feeds is None else _collect(quantizer, job.feeds)
-        learned = _learned(collector, job)
-        ranges = {} if collector is None else {**collector.best(), **learned}
+        ranges = {} if collector is None else collector.best()
         found = _recipe(quantizer, job, mode, wanted[mode], ranges)
         if collector is not None:
-            found = found.model_copy(update={"notes": _notes(collector, ranges, learned)})
+            found = found.model_copy(update={"notes": _notes(collector, ranges)})
     quantizer.write(found.operators, found.ranges, target)
     return found
 
@@ -122,7 +118,7 @@ def _searched(quantizer: Quantizer, job: Int8Job, progress: Tracker) -> Int8Reci
         update={
             "figures": figures,
             "sensitivity": won.sensitivity,
-            "notes": _notes(collector, bench.ranges, _learned(collector, job)),
+            "notes": _notes(collector, bench.ranges),
         }
     )
     if job.recipe.cache:
@@ -143,11 +139,7 @@ def _figures(won: Found, bench: Workbench, seconds: float) -> Figures:
 def _workbench(
     quantizer: Quantizer, job: Int8Job, feeds: Arrays, collector: RangeCollector
 ) -> Workbench:
-    """With the ranges, of min-max and the best of all methods, that answer better.
-
-    What was learned goes before both: the weights were trained for it.
-    """
-    learned = _learned(collector, job)
+    """With the ranges, of min-max and the best of all methods, that answer better."""
     rows = len(next(iter(feeds.values())))
     picks = np.unique(np.linspace(0, rows - 1, min(rows, _ERROR_SAMPLES)).round().astype(int))
     few = {name: np.ascontiguousarray(values[picks]) for name, values in feeds.items()}
@@ -159,7 +151,7 @@ def _workbench(
         benches.append(
             Workbench(
                 quantizer=quantizer,
-                ranges={**ranges, **learned},
+                ranges=ranges,
                 feeds=few,
                 answers=expected,
                 batch=job.batch,
@@ -170,14 +162,8 @@ def _workbench(
     return max(benches, key=lambda bench: bench.sqnr_db(bench.make(static, "all static")))
 
 
-def _learned(collector: RangeCollector | None, job: Int8Job) -> dict[str, Range]:
-    return {} if collector is None else matched(collector.extremes(), job.learned)
-
-
-def _notes(
-    collector: RangeCollector, ranges: Mapping[str, Range], learned: Mapping[str, Range]
-) -> tuple[str, ...]:
-    """What calibration saw that a user should know, and what it did not decide."""
+def _notes(collector: RangeCollector, ranges: Mapping[str, Range]) -> tuple[str, ...]:
+    """What calibration saw that a user should know."""
     clipped = {n: share for n, share in collector.clipped(ranges).items() if share > _SATURATED}
     constant = collector.constant()
     notes = []
@@ -192,8 +178,6 @@ def _notes(
             f"{len(constant)} of {len(ranges)} activations never changed in calibration, "
             f"for example {constant[0]}"
         )
-    if learned:
-        notes.append(f"{len(learned)} of {len(ranges)} activations have the range of the recovery")
     return tuple(notes)
 
 

@@ -200,8 +200,10 @@ def _remade(
     )
     reference = samples.reference
     exact = source_logits(network, reference.samples, source.record.preprocess.inputs)
+    # a remembered search knows nothing of learned ranges
+    recipe = source.recipe.model_copy(update={"cache": False})
     verdicts = make(
-        replace(source, network=network, recovered=recovered, work=work),
+        replace(source, network=network, recipe=recipe, recovered=recovered, work=work),
         replace(samples, reference=replace(reference, unquantized=exact)),
         console,
     )

@@ -103,7 +103,7 @@ def test_int8_files_say_that_they_were_recovered_and_fp32_files_are_the_students
 def test_learned_ranges_are_in_the_files_of_both_formats(recovered, student, name):
     """All ranges were shrunk to 3/4: activations of the network that came out have such ranges."""
     model = recovered.models[name]
-    note = next(note for note in model.notes if "range of the recovery" in note)
+    note = next(note for note in model.notes if "that was learned" in note)
     matched, total = (int(word) for word in note.split()[:3:2])
     recipe = read_int8_recipe(recovered.folder / f"{name}.recipe.json")
     points = len(recovered.trainer.asked[0].points)

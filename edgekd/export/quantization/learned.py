@@ -8,9 +8,15 @@ holds for what a reshape, a transpose or a max pooling made of it.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
 
+from numpy.typing import NDArray
+
+from edgekd.export.quantization.candidates import Quantizer
+from edgekd.export.quantization.ranges import RangeCollector
 from edgekd.export.quantization.recipe import Range
+from edgekd.export.quantization.units import Choices, Unit
 
 _SAME: Final = 1e-4  # of a range's width: float32 sums in another order differ by less
 _STEP: Final = 1 / 255  # of a range's width
@@ -50,6 +56,62 @@ def matched(extremes: Mapping[str, Range], learned: Sequence[LearnedRange]) -> d
         if ranges and all(_near(other, ranges[0], _STEP) for other in ranges):
             found[name] = ranges[0]
     return found
+
+
+class WithLearnedRanges:
+    """A quantizer whose files have learned ranges where their tensors can be told.
+
+    Args:
+        inner: Of the fp32 file of the network that learned.
+        learned: By its training.
+    """
+
+    def __init__(self, inner: Quantizer, learned: Sequence[LearnedRange]) -> None:
+        self._inner, self._learned = inner, learned
+        self._matched: dict[str, Range] = {}
+        self._seen = 0
+
+    @property
+    def format(self) -> str:
+        """Of the inner quantizer."""
+        return self._inner.format
+
+    @property
+    def units(self) -> tuple[Unit, ...]:
+        """Of the inner quantizer."""
+        return self._inner.units
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Of the inner quantizer."""
+        return self._inner.notes
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """How many ranges were learned, as a note; nothing where nothing was calibrated."""
+        if not self._seen:
+            return ()
+        return (
+            f"{len(self._matched)} of {self._seen} activations have the range that was learned",
+        )
+
+    def calibrate(self, feeds: Mapping[str, NDArray[Any]], collector: RangeCollector) -> None:
+        """Show every activation to a collector, and tell the learned ones by their extremes."""
+        self._inner.calibrate(feeds, collector)
+        extremes = collector.extremes()
+        self._matched, self._seen = matched(extremes, self._learned), len(extremes)
+
+    def write(self, choices: Choices, ranges: Mapping[str, Range], path: Path) -> None:
+        """Write the int8 file, with learned ranges in the place of given ones."""
+        self._inner.write(choices, self.learned(ranges), path)
+
+    def learned(self, ranges: Mapping[str, Range]) -> dict[str, Range]:
+        """The ranges that :meth:`write` writes."""
+        return {name: self._matched.get(name, limits) for name, limits in ranges.items()}
+
+    def versions(self) -> dict[str, str]:
+        """Of the inner quantizer."""
+        return self._inner.versions()
 
 
 def _near(one: Range, other: Range, share: float) -> bool:
