@@ -78,7 +78,7 @@ def recover(
         raise InterruptedRun("stopped while recovering; nothing was exported") from error
     finally:
         for module in (network, student):
-            module.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+            module.cpu().to(memory_format=torch.contiguous_format)
     return float(loop.progress.rows[-1]["train_loss"])
 
 
