@@ -69,7 +69,7 @@ def require_trainable(source: Path) -> None:
     Raises:
         UsageError: If ``source`` is a file of another tool.
     """
-    if source.is_file():
+    if Path(str(source).partition("#")[0]).is_file():  # options may follow the name
         raise UsageError(
             f"{source}: --recover trains the network, and this file holds none that can be "
             "trained; give a bundle folder or timm:NAME@weights.safetensors"
@@ -102,8 +102,10 @@ def make_with_recovery(
     recorded = recorded_recovery(source.recipe)
     if recorded is not None:
         in_fp32 = source.recipe.model_copy(update={"int8": None, "int8_recipe": ()})
+        network = _trained(source, recorded)  # before time is spent: the file may be missing
         first = make(replace(source, recipe=in_fp32), samples, console)
-        return _by_format([*first, *_remade(source, recorded, samples, make, console)])
+        again = _remade(source, recorded, network, samples, make, console)
+        return _by_format([*first, *again])
     first = make(source, samples, console)
     if not source.recipe.recovery.epochs:
         return first
@@ -116,7 +118,8 @@ def make_with_recovery(
     epochs = source.recipe.recovery.epochs
     console.info(f"{reason}: recovering for {epochs} epoch{'s' * (epochs != 1)}")
     recovered = _train(source, samples, student, recover, reason, console)
-    after = {v.model.file: v for v in _remade(source, recovered, samples, make, console)}
+    again = _remade(source, recovered, _trained(source, recovered), samples, make, console)
+    after = {verdict.model.file: verdict for verdict in again}
     for verdict in after.values():
         console.info(f"{verdict.model.file}: {_said(verdict)} after the recovery")
     return [_better(verdict, after.get(verdict.model.file)) for verdict in first]
@@ -189,15 +192,23 @@ def _train(
     return Recovered(weights=weights, record=record, learned=learned)
 
 
+def _trained(source: Source, recovered: Recovered) -> nn.Module:
+    """The network of a source with the weights of its recovery."""
+    network = copy.deepcopy(source.network)
+    return load_folded(network, recovered.weights, sha256=recovered.record.weights_sha256)
+
+
 def _remade(
-    source: Source, recovered: Recovered, samples: ExportSamples, make: Make, console: Console
+    source: Source,
+    recovered: Recovered,
+    network: nn.Module,
+    samples: ExportSamples,
+    make: Make,
+    console: Console,
 ) -> list[Verdict]:
     """The int8 files of a recovered network; its fp32 files are only what they are made from."""
     work = source.work / "recovered"
     work.mkdir()
-    network = load_folded(
-        copy.deepcopy(source.network), recovered.weights, sha256=recovered.record.weights_sha256
-    )
     reference = samples.reference
     exact = source_logits(network, reference.samples, source.record.preprocess.inputs)
     # a remembered search knows nothing of learned ranges

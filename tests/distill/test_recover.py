@@ -84,7 +84,7 @@ def test_what_few_bits_lose_is_won_back_and_every_time_alike(student, splits, tm
     assert trained(again, student, tmp_path) == loss
     for name, tensor in fake.state_dict().items():
         assert torch.equal(tensor, again.state_dict()[name]), name
-    assert (fake.stretch - 1).abs().min() > 0  # every range was learned
+    assert (fake.stretch[:, 1] != 1).all()  # every range was learned; a low end of 0 stays 0
 
 
 def test_the_teacher_that_is_named_teaches(student, splits, tmp_path):
