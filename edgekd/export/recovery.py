@@ -243,7 +243,8 @@ def _weight_bits(recipe: ExportRecipe) -> int:
 
 
 def _batches(inputs: Sequence[Tensor]) -> list[tuple[Tensor, ...]]:
-    return list(zip(*(x.split(_BATCH) for x in inputs), strict=True))
+    starts = range(0, len(inputs[0]), _BATCH)
+    return [tuple(x[start : start + _BATCH] for x in inputs) for start in starts]
 
 
 def _observed(network: FakeQuantized, batches: Sequence[tuple[Tensor, ...]]) -> RangeCollector:

@@ -33,9 +33,7 @@ def fake_quantize(x: Tensor, low: Tensor, high: Tensor, *, bits: int = 8) -> Ten
         Rounding: Bengio et al. (2013), arXiv:1308.3432. Limits: Esser et al. (2020),
         arXiv:1902.08153, equation 3, written for two limits.
     """
-    rounded: Tensor = _FakeQuantize.apply(  # type: ignore[no-untyped-call]
-        x, low.clamp(max=0), high.clamp(min=0), 2**bits - 1
-    )
+    rounded: Tensor = _FakeQuantize.apply(x, low.clamp(max=0), high.clamp(min=0), 2**bits - 1)
     return rounded
 
 
@@ -80,4 +78,5 @@ def fake_quantize_weights(weights: Tensor, *, axis: int, bits: int = 8) -> Tenso
     others = [other for other in range(fixed.ndim) if other != axis % fixed.ndim]
     scale = (fixed.abs().amax(dim=others, keepdim=True) / limit).clamp(min=_SMALLEST_SCALE)
     rounded = torch.round(fixed / scale).clamp(-limit, limit) * scale
-    return weights + (rounded - fixed)
+    answer: Tensor = weights + (rounded - fixed)
+    return answer
