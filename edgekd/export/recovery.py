@@ -120,9 +120,13 @@ def make_with_recovery(
     recovered = _train(source, samples, student, recover, reason, console)
     again = _remade(source, recovered, _trained(source, recovered), samples, make, console)
     after = {verdict.model.file: verdict for verdict in again}
-    for verdict in after.values():
-        console.info(f"{verdict.model.file}: {_said(verdict)} after the recovery")
-    return [_better(verdict, after.get(verdict.model.file)) for verdict in first]
+    chosen = [_better(verdict, after.get(verdict.model.file)) for verdict in first]
+    for verdict in chosen:
+        tried = after.get(verdict.model.file)
+        if tried is not None:
+            stays = "" if verdict is tried else "; the file stays as it was before"
+            console.info(f"{tried.model.file}: {_said(tried)} after the recovery{stays}")
+    return chosen
 
 
 def shortfall(verdicts: Sequence[Verdict], recipe: ExportRecipe) -> str | None:
@@ -147,7 +151,8 @@ def shortfall(verdicts: Sequence[Verdict], recipe: ExportRecipe) -> str | None:
 def _said(verdict: Verdict) -> str:
     drop = verdict.model.parity.metric_drop
     figures = [] if drop is None else [f"drop {100 * drop:.1f} points"]
-    return ", ".join([*figures, *verdict.problems]) or "no metric to compare"
+    slow = ["nothing in int8 is faster"] if _fell_back(verdict) else []
+    return ", ".join([*figures, *slow, *verdict.problems]) or "no metric to compare"
 
 
 def _train(
@@ -225,10 +230,15 @@ def _better(before: Verdict, after: Verdict | None) -> Verdict:
     """The recovered file, unless the first one passed and this one is refused or not int8."""
     if after is None:
         return before
-    recipe = after.candidate.int8_recipe
+    is_worse = bool(after.problems) or _fell_back(after)
+    return before if is_worse and not before.problems else after
+
+
+def _fell_back(verdict: Verdict) -> bool:
+    """Whether its search found nothing in int8 to take."""
+    recipe = verdict.candidate.int8_recipe
     figures = None if recipe is None else recipe.figures
-    fell_back = figures is not None and figures.fallback is not None
-    return before if not before.problems and (after.problems or fell_back) else after
+    return figures is not None and figures.fallback is not None
 
 
 def _by_format(verdicts: Sequence[Verdict]) -> list[Verdict]:
