@@ -27,7 +27,7 @@ _FLAGS: Final = (
     Flag(
         "reference_kernels",
         ("--reference-kernels",),
-        "Compare int8 TFLite files with LiteRT's slow reference kernels as well.",
+        "Compare int8 TFLite files with the slow reference kernels of TensorFlow, where installed.",
     ),
     Flag("cache", ("--cache",), "Ask earlier int8 searches on this machine."),
     Flag("input_size", ("--input-size",), "Size that a timm:NAME@FILE was trained at, in pixels."),

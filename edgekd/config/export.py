@@ -21,8 +21,8 @@ class ExportRecipe(DataRecipe):
     """Per format, after which the search for a fast int8 file begins nothing new."""
     num_threads: Annotated[int, Field(ge=1, le=256)] = 1
     """With which the search measures."""
-    reference_kernels: bool = False
-    """Whether int8 TFLite files are also run with LiteRT's reference kernels, which are slow."""
+    reference_kernels: bool = True
+    """Whether int8 TFLite files also run with TensorFlow's reference kernels, if it is installed."""
     cache: bool = True
     """Whether a search is asked for that was made before on this machine."""
     input_size: Annotated[int, Field(ge=8, le=8192)] | None = None

@@ -84,7 +84,7 @@ def write_int8(quantizer: Quantizer, job: Int8Job, target: Path, progress: Track
         ranges = {} if collector is None else collector.best()
         found = _recipe(quantizer, job, mode, wanted[mode], ranges)
         if collector is not None:
-            found = found.model_copy(update={"notes": _notes(collector, ranges)})
+            found = found.model_copy(update=_seen(collector, ranges))
     quantizer.write(found.operators, found.ranges, target)
     return found
 
@@ -118,7 +118,7 @@ def _searched(quantizer: Quantizer, job: Int8Job, progress: Tracker) -> Int8Reci
         update={
             "figures": figures,
             "sensitivity": won.sensitivity,
-            "notes": _notes(collector, bench.ranges),
+            **_seen(collector, bench.ranges),
         }
     )
     if job.recipe.cache:
@@ -162,8 +162,8 @@ def _workbench(
     return max(benches, key=lambda bench: bench.sqnr_db(bench.make(static, "all static")))
 
 
-def _notes(collector: RangeCollector, ranges: Mapping[str, Range]) -> tuple[str, ...]:
-    """What calibration saw that a user should know."""
+def _seen(collector: RangeCollector, ranges: Mapping[str, Range]) -> dict[str, Any]:
+    """What calibration saw that a user should know, as fields of a recipe."""
     clipped = {n: share for n, share in collector.clipped(ranges).items() if share > _SATURATED}
     constant = collector.constant()
     notes = []
@@ -178,7 +178,7 @@ def _notes(collector: RangeCollector, ranges: Mapping[str, Range]) -> tuple[str,
             f"{len(constant)} of {len(ranges)} activations never changed in calibration, "
             f"for example {constant[0]}"
         )
-    return tuple(notes)
+    return {"saturated": clipped, "notes": tuple(notes)}
 
 
 def _collect(quantizer: Quantizer, feeds: Arrays) -> RangeCollector:

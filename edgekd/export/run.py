@@ -18,6 +18,7 @@ from edgekd.bundle import reporting_write_errors
 from edgekd.config import ExportRecipe
 from edgekd.console import Console, SilentConsole
 from edgekd.export.formats import Source, write_files
+from edgekd.export.int8_checks import findings, not_checked
 from edgekd.export.prepare import input_shape, prepare_for_export
 from edgekd.export.publish import publish
 from edgekd.export.samples import ExportSamples, gather_samples
@@ -89,6 +90,11 @@ def export(
     for model in models:
         for note in model.notes:
             console.info(f"{model.file}: {note}")
+        skipped = not_checked(model)
+        if skipped is not None:
+            console.info(f"{model.file}: {skipped}")
+        for text in findings(model):
+            console.warn(f"{model.file}: {text}")
     return models
 
 
@@ -122,12 +128,13 @@ def rows(models: Sequence[ExportedModel]) -> list[dict[str, Any]]:
             "int8_weight_bytes_share": model.int8_weight_bytes_share,
             "parity": model.parity.model_dump(mode="json"),
             "audit": model.audit.model_dump(mode="json"),
+            "int8_checks": checks and checks.model_dump(mode="json"),
             "num_params": model.num_params,
             "macs": model.macs,
             "sha256": model.sha256,
             "notes": list(model.notes),
         }
-        for model in models
+        for model, checks in ((model, model.int8_checks) for model in models)
     ]
 
 

@@ -6,7 +6,14 @@ K classes, D features. Fractions stay fractions; the unit of a field is its suff
 
 from edgekd.records.base import BUSY_CORES, SCHEMA, Format, Precision, Record, SplitName, Task
 from edgekd.records.bundle import ArchSpec, DataRef, Metric, Provenance, StudentBundle, TeacherRef
-from edgekd.records.exported import ExportedModel, OperatorAudit, Parity, TensorSpec
+from edgekd.records.exported import (
+    ExportedModel,
+    Int8Checks,
+    OperatorAudit,
+    Parity,
+    ReferenceCheck,
+    TensorSpec,
+)
 from edgekd.records.inputs import ImageInput, InputSpec, Preprocess, SignalInput
 from edgekd.records.measurement import (
     DeviceInfo,
@@ -28,6 +35,7 @@ __all__ = [
     "Format",
     "ImageInput",
     "InputSpec",
+    "Int8Checks",
     "MachineState",
     "Measurement",
     "Metric",
@@ -37,6 +45,7 @@ __all__ = [
     "Preprocess",
     "Provenance",
     "Record",
+    "ReferenceCheck",
     "SignalInput",
     "SplitName",
     "StudentBundle",

@@ -48,6 +48,32 @@ class OperatorAudit(Record):
     uncounted_operators: tuple[str, ...] = ()
 
 
+class ReferenceCheck(Record):
+    """An int8 file in another interpreter, with the plain kernels that define its operators.
+
+    ``share`` of the answers are within one step of the output scale; it is null where the check was
+    not made, and ``reason`` says why not.
+    """
+
+    runtime: str
+    share: float | None = Field(ge=0, le=1)
+    step: float | None
+    num_samples: int = Field(ge=0)
+    reason: str | None = None
+
+
+class Int8Checks(Record):
+    """What was looked for in an int8 file besides its answers."""
+
+    saturated: dict[str, float] | None
+    """Activation to the share of calibration values outside its range, where that is over 0.1 %;
+    null where no range was set from samples."""
+    dead_channels: dict[str, int]
+    """Weights to their output channels that are all zero in 8 bits."""
+    reference: ReferenceCheck | None
+    """TFLite only."""
+
+
 class ExportedModel(Record):
     """A file for a runtime, with the proof that it answers like its source."""
 
@@ -68,6 +94,8 @@ class ExportedModel(Record):
     int8_weight_bytes_share: float = Field(default=0.0, ge=0, le=1)
     """Of all bytes of weights and biases, those that hold 8-bit weights."""
     audit: OperatorAudit
+    int8_checks: Int8Checks | None = None
+    """Of an int8 file."""
     parity: Parity
     preprocess: Preprocess
     labels: tuple[str, ...]

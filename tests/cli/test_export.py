@@ -50,6 +50,33 @@ def test_a_kind_of_int8_by_name(calls, word):
     assert calls[0][2].int8 == word
 
 
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["--int8", "runs/s"], "fast"),
+        (["runs/s", "--int8"], "fast"),
+        (["--int8", "--format", "onnx", "runs/s"], "fast"),
+        (["--int8", "full", "runs/s"], "full"),
+        (["--int8=full", "runs/s"], "full"),
+        (["runs/s", "--int8=weights"], "weights"),
+    ],
+)
+def test_the_source_may_stand_behind_a_bare_int8(calls, arguments, word):
+    assert main_inner(["export", *arguments, "--data", "signs.zip", "-o", "out"]) == 0
+    assert (calls[0][0], calls[0][2].int8) == (Path("runs/s"), word)
+
+
+def test_int8_without_any_source_is_exit_code_2(calls, capsys):
+    assert main_inner(["export", "--int8", "full", "-o", "out"]) == 2
+    assert "BUNDLE" in capsys.readouterr().err
+    assert not calls
+
+
+def test_an_unknown_kind_of_int8_before_the_source_is_exit_code_3(calls, capsys):
+    assert main_inner(["export", "--int8", "fulll", "runs/s", "-o", "out"]) == 3
+    assert "int8 = 'fulll'" in capsys.readouterr().err
+
+
 def test_an_unknown_kind_of_int8_is_exit_code_3(calls, capsys):
     assert main_inner(["export", "runs/s", "--int8", "fastest", "-o", "out"]) == 3
     assert "int8" in capsys.readouterr().err

@@ -62,6 +62,8 @@ class Int8Recipe(Record):
     figures: Figures | None = None
     sensitivity: tuple[OperatorError, ...] = ()
     """Worst first."""
+    saturated: dict[str, float] | None = None
+    """Activation to the share of calibration values outside its range, where that is notable."""
     notes: tuple[str, ...] = ()
     """Activations that saturate or never change, where there are some."""
 
