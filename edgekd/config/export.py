@@ -22,7 +22,7 @@ class ExportRecipe(DataRecipe):
     num_threads: Annotated[int, Field(ge=1, le=256)] = 1
     """With which the search measures."""
     reference_kernels: bool = True
-    """Whether int8 TFLite files also run with TensorFlow's reference kernels, if it is installed."""
+    """Whether int8 TFLite files also run with TensorFlow's reference kernels, if installed."""
     cache: bool = True
     """Whether a search is asked for that was made before on this machine."""
     input_size: Annotated[int, Field(ge=8, le=8192)] | None = None

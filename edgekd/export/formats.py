@@ -20,6 +20,7 @@ from edgekd.export.metadata import (
 from edgekd.export.onnx_file import export_onnx
 from edgekd.export.parity import compare, problems, run_session
 from edgekd.export.prepare import Deployed, sample_input
+from edgekd.export.program import fixed_batch
 from edgekd.export.quantization.calibration import input_encoding
 from edgekd.export.quantization.candidates import Quantizer
 from edgekd.export.quantization.onnx_quantizer import OnnxQuantizer
@@ -84,6 +85,7 @@ def _write_onnx(source: Source) -> Candidate:
         simplify=source.recipe.simplify,
         work=source.work,
         output_name=source.record.arch.output_name,
+        any_batch=fixed_batch(source.record.arch) is None,
     )
     fp32 = Candidate(
         path=source.work / "student.onnx", format="onnx", int8=False, notes=result.notes
@@ -134,6 +136,12 @@ FORMATS: Final[Mapping[FormatName, Format]] = {
 """Format -> how it is made. To add one: its functions, a line here, its test."""
 
 
+def batch_sizes(name: FormatName, source: Source) -> tuple[int, ...]:
+    """Batch sizes that a source's files of a format are compared at."""
+    fixed = fixed_batch(source.record.arch)
+    return FORMATS[name].batch_sizes if fixed is None else (fixed,)
+
+
 def write_files(
     name: FormatName, source: Source, samples: ExportSamples, console: Console
 ) -> tuple[Candidate, ...]:
@@ -159,7 +167,7 @@ def write_files(
         recipe=source.recipe,
         fp32=fp32.path,
         feeds=feeds,
-        batch=1 if 3 not in FORMATS[name].batch_sizes else 3,
+        batch=batch_sizes(name, source)[-1],
         accept=lambda path: _keeps_the_budget(path, name, source, samples),
         work=source.work,
     )

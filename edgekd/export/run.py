@@ -19,15 +19,14 @@ from edgekd.config import ExportRecipe
 from edgekd.console import Console, SilentConsole
 from edgekd.export.formats import Source, write_files
 from edgekd.export.int8_checks import findings, not_checked
+from edgekd.export.network import load_plain_network
 from edgekd.export.prepare import input_shape, prepare_for_export
 from edgekd.export.publish import publish
 from edgekd.export.samples import ExportSamples, gather_samples
 from edgekd.export.sources import bundle_of
-from edgekd.export.stripped import require_stripped
 from edgekd.export.tflite_file import require_litert
 from edgekd.export.verify import Verdict, verify
 from edgekd.records import ExportedModel
-from edgekd.students.build import load_student
 from edgekd.students.count import count_cost
 
 _PACKAGES: Final = (
@@ -51,7 +50,8 @@ def export(
     """Write the student of a bundle as verified files, with a record beside each.
 
     Args:
-        bundle_folder: What ``teach`` or ``distill`` wrote, or ``timm:NAME@weights.safetensors``.
+        bundle_folder: What ``teach`` or ``distill`` wrote, ``timm:NAME@weights.safetensors``, or
+            ``model.pt2``.
         output: Created if missing; gets ``student.onnx``, ``student.int8.onnx``,
             ``student.tflite``, ``student.int8.tflite`` as the recipe asks, ``FILE.json``, and
             beside an int8 file ``FILE.recipe.json``.
@@ -75,8 +75,7 @@ def export(
         require_litert()
     with _scratch_folder(output) as work:
         bundle_folder = bundle_of(bundle_folder, recipe, work, console)
-        record, student = load_student(bundle_folder)
-        require_stripped(bundle_folder, record, student)
+        record, student = load_plain_network(bundle_folder)
         samples = gather_samples(record, student, recipe, console)
         source = Source(
             bundle_folder=bundle_folder,

@@ -9,7 +9,7 @@ import numpy as np
 from edgekd.bundle import sha256_of
 from edgekd.errors import ExportError, ParityError
 from edgekd.export.audit import FileFacts, audit_file
-from edgekd.export.formats import FORMATS, Candidate, Source
+from edgekd.export.formats import FORMATS, Candidate, Source, batch_sizes
 from edgekd.export.int8 import check_full
 from edgekd.export.int8_checks import check_int8
 from edgekd.export.metadata import EmbeddedMetadata
@@ -64,7 +64,7 @@ def verify(
     facts = audit_file(candidate.path)
     _check_precision(candidate, facts)
     checks = check_int8(candidate, source, reference, facts, encodings)
-    answers = _answers(candidate, reference, encodings)
+    answers = _answers(candidate, source, reference, encodings)
     _check_finite(candidate, answers)
     parity = compare(
         reference,
@@ -134,14 +134,17 @@ def _check_precision(candidate: Candidate, facts: FileFacts) -> None:
 
 
 def _answers(
-    candidate: Candidate, reference: Reference, encodings: Sequence[InputEncoding]
+    candidate: Candidate,
+    source: Source,
+    reference: Reference,
+    encodings: Sequence[InputEncoding],
 ) -> dict[int, Logits]:
     """Batch size to logits."""
     with quiet_stderr():  # LiteRT announces its delegate from C++
         session = open_session(candidate.path, num_threads=1, encodings=encodings)
         return {
             batch: run_session(session, reference.samples, batch=batch)
-            for batch in FORMATS[candidate.format].batch_sizes
+            for batch in batch_sizes(candidate.format, source)
         }
 
 
