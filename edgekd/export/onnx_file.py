@@ -126,7 +126,10 @@ def _check(model: onnx.ModelProto) -> None:
 
 
 def _simplify(
-    model: onnx.ModelProto, samples: Mapping[str, Tensor], work: Path, batches: Sequence[int]
+    model: onnx.ModelProto,
+    samples: Mapping[str, Tensor],
+    work: Path,
+    batches: Sequence[int] = _CHECKED_BATCHES,
 ) -> tuple[onnx.ModelProto, str]:
     """The simplified model if it is as good, else the model as it was; and a note which."""
     before, after = work / "traced.onnx", work / "simplified.onnx"
