@@ -100,7 +100,7 @@ def test_a_channel_without_weights_keeps_its_bias(small):
 
 def test_padding_stays_in_float_before_a_reader_in_float(small, tmp_path):
     quantizer = TfliteQuantizer(small[0])
-    ranges = {name: (-9.0, 9.0) for name in ("image", "padded", "first", "second", "sum")}
+    ranges = dict.fromkeys(("image", "padded", "first", "second", "sum"), (-9.0, 9.0))
     choices = {**prefer(quantizer.units, "static"), quantizer.units[0].name: "weights"}
     quantizer.write(choices, ranges, tmp_path / "int8.tflite")
     assert audit_file(tmp_path / "int8.tflite").audit.float_operators["PAD"] == 1
