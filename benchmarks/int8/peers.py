@@ -4,8 +4,8 @@
     python -m benchmarks.int8.run resnet18 --peers-python peers/bin/python
 
 Each peer gets the fp32 ONNX file and the calibration images that edgekd gets, and follows the
-recipe of its own documentation (``peer_nncf.py``, ``peer_onnx2tf.py``). One that is not installed or
-fails gives a row that says so.
+recipe of its own documentation (``peer_nncf.py``, ``peer_onnx2tf.py``). One that fails, or is not
+installed, gives a row that says so.
 """
 
 import subprocess

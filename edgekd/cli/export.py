@@ -30,7 +30,11 @@ _FLAGS: Final = (
         "Compare int8 TFLite files with the slow reference kernels of TensorFlow, where installed.",
     ),
     Flag("cache", ("--cache",), "Ask earlier int8 searches on this machine."),
-    Flag("input_size", ("--input-size",), "Size that a timm:NAME@FILE was trained at, in pixels."),
+    Flag(
+        "input_size",
+        ("--input-size",),
+        "Size a timm:NAME@FILE was trained at, in pixels, or a .pt2 that leaves it open.",
+    ),
     Flag("input_encoding", ("--input",), "uint8 puts the normalisation inside the file."),
     Flag("channel_last", ("--channel-last",), "Layout of the TFLite input."),
     Flag("simplify", ("--simplify",), "Simplify the ONNX graph, if its outputs stay the same."),
@@ -61,7 +65,8 @@ _FLAGS: Final = (
 def command(*, recipe: ExportRecipe, terminal: Terminal, bundle: Path, output: Path) -> None:
     """Write verified ONNX and TFLite files from BUNDLE, a folder of teach or distill.
 
-    BUNDLE may also be timm:NAME@weights.safetensors, a finished network of your own.
+    BUNDLE may also be timm:NAME@weights.safetensors, or a torch.export program model.pt2, a finished
+    network of your own. Its normalisation is ImageNet's, or what model.pt2#mean=0.5#std=0.5 says.
 
     Every file is compared with the network it was made from; one that answers differently is
     refused (exit code 6).
