@@ -65,8 +65,9 @@ _FLAGS: Final = (
 def command(*, recipe: ExportRecipe, terminal: Terminal, bundle: Path, output: Path) -> None:
     """Write verified ONNX and TFLite files from BUNDLE, a folder of teach or distill.
 
-    BUNDLE may also be timm:NAME@weights.safetensors, or a torch.export program model.pt2, a finished
-    network of your own. Its normalisation is ImageNet's, or what model.pt2#mean=0.5#std=0.5 says.
+    BUNDLE may also be a finished network of your own: timm:NAME@weights.safetensors, or a
+    torch.export program, model.pt2 or model.pt2#mean=0.5#std=0.5; without its normalisation it
+    gets ImageNet's.
 
     Every file is compared with the network it was made from; one that answers differently is
     refused (exit code 6).

@@ -26,8 +26,8 @@ class ExportRecipe(DataRecipe):
     cache: bool = True
     """Whether a search is asked for that was made before on this machine."""
     input_size: Annotated[int, Field(ge=8, le=8192)] | None = None
-    """Height and width that a ``timm:NAME@FILE`` was trained at, ``None`` for timm's own; or those of a
-    program that leaves them open."""
+    """Height and width that a ``timm:NAME@FILE`` was trained at, ``None`` for timm's own; or those
+    of a program that leaves them open."""
     input_encoding: Literal["float32", "uint8"] = "float32"
     channel_last: bool = True
     """Layout of the TFLite input; ONNX keeps ``(B, C, H, W)``."""
