@@ -1,7 +1,7 @@
 """A small fp32 TFLite file with what int8 stumbles over.
 
 The input is padded before the first convolution, one output channel of it has no weights but a
-bias, and the second convolution adds a billionth of what it is added to.
+bias, and the second convolution is dead: behind its ReLU it adds nothing but zeros.
 """
 
 from pathlib import Path
@@ -13,7 +13,7 @@ from ai_edge_litert import schema_py_generated as schema
 SHAPE = (6, 6, 2)
 CHANNELS = 4
 DEAD, BIAS = 3, 0.5  # the channel without weights, and its bias
-TINY = 1e-9
+SILENT = -1000.0  # the bias of the dead convolution
 
 
 def write_small_tflite(path: Path) -> Path:
@@ -52,8 +52,9 @@ def write_small_tflite(path: Path) -> Path:
         model.operatorCodes.append(code)
         graph.operators.append(made)
 
-    def convolution(x, weights, bias, output):
+    def convolution(x, weights, bias, output, activation=schema.ActivationFunctionType.NONE):
         options = schema.Conv2DOptionsT()
+        options.fusedActivationFunction = activation
         options.padding = schema.Padding.VALID
         options.strideH = options.strideW = 1
         options.dilationHFactor = options.dilationWFactor = 1
@@ -62,7 +63,7 @@ def write_small_tflite(path: Path) -> Path:
     first = rng.standard_normal((CHANNELS, 3, 3, 2)).astype(np.float32)
     first[DEAD] = 0
     biases = np.float32([0.1, -0.1, 0.2, BIAS])
-    second = (TINY * rng.standard_normal((CHANNELS, 1, 1, CHANNELS))).astype(np.float32)
+    second = rng.standard_normal((CHANNELS, 1, 1, CHANNELS)).astype(np.float32)
     height, width, depth = SHAPE
     image = tensor("image", (1, *SHAPE))
     padded = tensor("padded", (1, height + 2, width + 2, depth))
@@ -72,8 +73,9 @@ def write_small_tflite(path: Path) -> Path:
     pads = constant("pads", np.int32([[0, 0], [1, 1], [1, 1], [0, 0]]))
     operator("PAD", [image, pads], padded, schema.PadOptionsT())
     convolution(padded, constant("w1", first), constant("b1", biases), made[0])
-    zeros = np.zeros(CHANNELS, np.float32)
-    convolution(made[0], constant("w2", second), constant("b2", zeros), made[1])
+    silent = constant("b2", np.full(CHANNELS, SILENT, np.float32))
+    relu = schema.ActivationFunctionType.RELU
+    convolution(made[0], constant("w2", second), silent, made[1], relu)
     operator("ADD", made[:2], made[2], schema.AddOptionsT())
     operator("RESHAPE", [made[2], constant("shape", np.int32([1, size]))], logits)
     graph.outputs = [logits]

@@ -157,8 +157,8 @@ class _BareOption(click.Option):
         """As click does, after giving the argument back what is its own."""
         text = opts.get(self.name)
         argument = next((p for p in ctx.command.params if isinstance(p, click.Argument)), None)
-        missing = argument is not None and not isinstance(opts.get(argument.name), str)
-        if missing and isinstance(text, str) and text not in self._words:
+        stray = isinstance(text, str) and text not in self._words
+        if stray and argument is not None and not isinstance(opts.get(argument.name), str):
             opts = cast(dict[str, Any], opts)  # the parser's own, which the argument reads next
             opts[argument.name], opts[self.name] = text, self.flag_value
         return super().handle_parse_result(ctx, opts, args)

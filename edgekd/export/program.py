@@ -45,7 +45,7 @@ class ProgramNetwork(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Answer a batch."""
         if self.batch_size is not None and x.shape[0] != self.batch_size:
-            parts = x.split(self.batch_size)
+            parts = torch.split(x, self.batch_size)
             return torch.cat([only_tensor(self.graph(part), self.path) for part in parts])
         return only_tensor(self.graph(x), self.path)
 
@@ -102,7 +102,7 @@ def open_program(source: Path, *, input_size: int | None, console: Console) -> O
     image = ImageInput(
         channels=1 if channels == 1 else 3, height=height, width=width, mean=mean, std=std
     )
-    network, num_classes = _probed(program, path, image.shape)
+    network, num_classes = _probed(program, path, (channels, height, width))
     return OpenedProgram(
         path=path, network=network, shape=program.shape, image=image, num_classes=num_classes
     )

@@ -96,7 +96,7 @@ def _fold(module: fx.GraphModule, norm: fx.Node) -> None:
     )
     start = torch.zeros_like(mean).double() if bias is None else bias.double()
     fuse = fuse_linear_bn_weights if layer.target is _LINEAR else fuse_conv_bn_weights
-    folded = fuse(weight.double(), start, *statistics, *affine)  # type: ignore[arg-type]
+    folded = fuse(weight.double(), start, *statistics, *affine)
     names = [f"folded_{norm.name}_{key}" for key in ("weight", "bias")]
     for name, values in zip(names, folded, strict=True):
         module.register_parameter(name, nn.Parameter(values.to(weight.dtype), requires_grad=False))

@@ -118,7 +118,7 @@ def _in_tensorflow(
     folder.mkdir(exist_ok=True)
     names = list(feeds[0])
     inputs = {str(i): np.stack([feed[name] for feed in feeds]) for i, name in enumerate(names)}
-    np.savez(folder / "inputs.npz", **inputs)
+    np.savez(folder / "inputs.npz", **inputs)  # type: ignore[arg-type]  # its stub knows one keyword
     job = {
         "model": str(path),
         "inputs": str(folder / "inputs.npz"),

@@ -68,7 +68,7 @@ def test_the_same_choices_give_the_same_bytes(made, tmp_path):
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
-    """A padded input, a channel of nothing but a bias, an addend of a billionth."""
+    """A padded input, a channel of nothing but a bias, an addend that is dead."""
     folder = tmp_path_factory.mktemp("small")
     fp32 = write_small_tflite(folder / "fp32.tflite")
     feeds = {"image": np.random.default_rng(0).standard_normal((16, *SHAPE), np.float32)}
@@ -85,8 +85,8 @@ def test_padding_of_the_input_is_int8_as_its_readers(small):
     assert audit.int8_operators == {"ADD": 1, "CONV_2D": 2, "PAD": 1, "RESHAPE": 1}
 
 
-def test_an_addend_that_is_almost_nothing_is_no_obstacle(small):
-    fp32, int8, feeds = small  # before its range was widened, LiteRT refused to load such a file
+def test_a_dead_branch_is_no_obstacle(small):
+    fp32, int8, feeds = small  # LiteRT refuses to load it unless the dead range is widened
     noise = signal_to_noise(answers(fp32, feeds, batch=1), answers(int8, feeds, batch=1))
     assert noise > 30
 

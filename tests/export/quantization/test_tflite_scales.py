@@ -79,7 +79,7 @@ def test_rules_of_a_real_model(exported):
     names = [operator_name(model, op) for op in operators]
     found = ScaleRules(model, [str(i) for i in range(len(operators))])._rules
     assert sum(rule.adds for rule in found) == names.count("ADD")
-    products = names.count("CONV_2D") + names.count("FULLY_CONNECTED")
+    products = sum(map(names.count, ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")))
     with_weights = [rule for rule in found if not rule.adds]
     assert len(with_weights) == products
     assert all(0 < rule.weights < np.inf and len(rule.inputs) == 1 for rule in with_weights)
