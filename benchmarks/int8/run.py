@@ -67,7 +67,11 @@ def main() -> None:
 
 def measure(name: str, options: argparse.Namespace) -> None:
     """All files of one architecture, unless every one is in the results already."""
-    done = {(r["format"], r["kind"]) for r in read_results() if same_run(r, name, options)}
+    done = {
+        (r["format"], r["kind"])
+        for r in read_results()
+        if same_run(r, name, options) and not (r["kind"] in ALL_PEERS and "error" in r)
+    }  # a peer that failed may be there now
     missing = [f for f in FORMATS if not {(f, kind) for kind in kinds(f, options)} <= done]
     if not missing:
         return
