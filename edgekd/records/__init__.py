@@ -6,7 +6,13 @@ K classes, D features. Fractions stay fractions; the unit of a field is its suff
 
 from edgekd.records.base import BUSY_CORES, SCHEMA, Format, Precision, Record, SplitName, Task
 from edgekd.records.bundle import ArchSpec, DataRef, Metric, Provenance, StudentBundle, TeacherRef
-from edgekd.records.exported import ExportedModel, OperatorAudit, Parity, TensorSpec
+from edgekd.records.exported import (
+    ExportedModel,
+    MeasuringDevice,
+    OperatorAudit,
+    Parity,
+    TensorSpec,
+)
 from edgekd.records.inputs import ImageInput, InputSpec, Preprocess, SignalInput
 from edgekd.records.measurement import (
     DeviceInfo,
@@ -30,6 +36,7 @@ __all__ = [
     "InputSpec",
     "MachineState",
     "Measurement",
+    "MeasuringDevice",
     "Metric",
     "OperatorAudit",
     "Parity",
