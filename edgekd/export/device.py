@@ -1,4 +1,9 @@
-"""The device that an export measures int8 candidates on: this machine, or a board over SSH."""
+"""The device that an export measures int8 candidates on: this machine, or a board over SSH.
+
+Only times come from there. What a candidate answers is judged here, on the same file: int8 kernels
+of two processor families round a few halves differently, and an x86 without VNNI may saturate where
+the board does not. ``edgekd bench --device`` tells the metric there.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
