@@ -76,5 +76,4 @@ class LocalProcess:
     def close(self) -> None:
         """End it if it has not ended, and give back what following it took; also twice."""
         self._process.kill()
-        if self._process.stdout is not None and not self._process.stdout.closed:
-            self._process.communicate()
+        self._process.communicate()
