@@ -152,10 +152,7 @@ def write_files(
     if not source.recipe.wants_int8:
         return (fp32,)
     path = fp32.path.with_name(f"student.int8.{name}")
-    target = Target.of(source.device)
-    given = given_recipe(source.recipe, name)
-    processor = target.processor if given is None else given[1].processor
-    quantizer = FORMATS[name].quantizer(fp32.path, processor)
+    quantizer = _quantizer(name, source, fp32.path)
     feeds = None
     if samples.calibration is not None:
         feeds = samples.calibration.feeds(
@@ -169,7 +166,7 @@ def write_files(
         accept=lambda path: _keeps_the_budget(path, name, source, samples),
         work=source.work,
         race=source.device.race,
-        target=target,
+        target=Target.of(source.device),
     )
     with console.track(f"int8 for {name}", total=SEARCH_STEPS) as progress:
         found = write_int8(quantizer, job, path, progress)
@@ -177,6 +174,13 @@ def write_files(
     notes = (*quantizer.notes, *_origin(found), *found.notes)
     int8 = Candidate(path=path, format=name, int8=True, notes=notes, int8_recipe=found)
     return fp32, int8
+
+
+def _quantizer(name: FormatName, source: Source, fp32: Path) -> Quantizer:
+    """For the processor that the file is made for; a replayed recipe says itself which it was."""
+    given = given_recipe(source.recipe, name)
+    processor = Target.of(source.device).processor if given is None else given[1].processor
+    return FORMATS[name].quantizer(fp32, processor)
 
 
 def _tell(file: str, found: Int8Recipe, console: Console) -> None:
