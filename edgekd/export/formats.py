@@ -11,8 +11,9 @@ from torch import nn
 
 from edgekd.config import ExportRecipe
 from edgekd.console import Console
+from edgekd.devices.table import THIS_MACHINE, Device
 from edgekd.errors import BundleError, ExportError, ParityError
-from edgekd.export.int8 import SEARCH_STEPS, Int8Job, write_int8
+from edgekd.export.int8 import SATURATED, SEARCH_STEPS, Int8Job, given_recipe, write_int8
 from edgekd.export.metadata import (
     EmbeddedMetadata,
     embed_in_onnx,
@@ -22,12 +23,13 @@ from edgekd.export.metadata import (
 from edgekd.export.onnx_file import export_onnx
 from edgekd.export.parity import compare, problems, run_session
 from edgekd.export.prepare import Deployed, sample_input
+from edgekd.export.program import fixed_batch
 from edgekd.export.quantization.calibration import input_encoding
 from edgekd.export.quantization.candidates import Quantizer
 from edgekd.export.quantization.learned import WithLearnedRanges
 from edgekd.export.quantization.onnx_quantizer import OnnxQuantizer
-from edgekd.export.quantization.onnx_types import this_processor
-from edgekd.export.quantization.recipe import Int8Recipe
+from edgekd.export.quantization.recipe import Int8Recipe, Processor
+from edgekd.export.quantization.target import Target
 from edgekd.export.quantization.tflite_quantizer import TfliteQuantizer
 from edgekd.export.quantization.units import prefer
 from edgekd.export.quiet import quiet_stderr
@@ -52,6 +54,8 @@ class Source:
     """Scratch folder."""
     recovered: Recovered | None = None
     """Where ``network`` has other weights than the bundle's: where they come from."""
+    device: Device = THIS_MACHINE
+    """Where int8 candidates are timed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,8 +82,8 @@ class Format:
     """Batch sizes its files are compared at."""
     write: Callable[[Source], Candidate]
     """The fp32 file."""
-    quantizer: Callable[[Path], Quantizer]
-    """Of an fp32 file, for the int8 file."""
+    quantizer: Callable[[Path, Processor], Quantizer]
+    """Of an fp32 file, for an int8 file that suits a processor."""
     embed: Callable[[Path, EmbeddedMetadata], None]
     """Put metadata into a written file."""
 
@@ -94,6 +98,7 @@ def _write_onnx(source: Source) -> Candidate:
         simplify=source.recipe.simplify,
         work=source.work,
         output_name=source.record.arch.output_name,
+        any_batch=fixed_batch(source.record.arch) is None,
     )
     fp32 = Candidate(
         path=source.work / "student.onnx", format="onnx", int8=False, notes=result.notes
@@ -131,18 +136,24 @@ FORMATS: Final[Mapping[FormatName, Format]] = {
         channel_last=lambda _: False,
         batch_sizes=(1, 3),
         write=_write_onnx,
-        quantizer=lambda fp32: OnnxQuantizer(fp32, this_processor()),
+        quantizer=OnnxQuantizer,
         embed=_onnx_embed,
     ),
     "tflite": Format(
         channel_last=lambda recipe: recipe.channel_last,
         batch_sizes=(1,),  # TFLite files have a fixed batch of one
         write=_write_tflite,
-        quantizer=TfliteQuantizer,
+        quantizer=lambda fp32, _: TfliteQuantizer(fp32),  # its types are the same for all
         embed=_tflite_embed,
     ),
 }
 """Format -> how it is made. To add one: its functions, a line here, its test."""
+
+
+def batch_sizes(name: FormatName, source: Source) -> tuple[int, ...]:
+    """Batch sizes that a source's files of a format are compared at."""
+    fixed = fixed_batch(source.record.arch)
+    return FORMATS[name].batch_sizes if fixed is None else (fixed,)
 
 
 def write_files(
@@ -161,7 +172,7 @@ def write_files(
         return (fp32,)
     path = fp32.path.with_name(f"student.int8.{name}")
     learned = () if source.recovered is None else source.recovered.learned
-    quantizer = WithLearnedRanges(FORMATS[name].quantizer(fp32.path), learned)
+    quantizer = WithLearnedRanges(_quantizer(name, source, fp32.path), learned)
     feeds = None
     if samples.calibration is not None:
         feeds = samples.calibration.feeds(
@@ -171,27 +182,21 @@ def write_files(
         recipe=source.recipe,
         fp32=fp32.path,
         feeds=feeds,
-        batch=1 if 3 not in FORMATS[name].batch_sizes else 3,
+        batch=batch_sizes(name, source)[-1],
         accept=lambda path: _keeps_the_budget(path, name, source, samples),
         work=source.work,
+        race=source.device.race,
+        target=Target.of(source.device),
     )
     with console.track(f"int8 for {name}", total=SEARCH_STEPS) as progress:
         found = write_int8(quantizer, job, path, progress)
-    figures = found.figures
-    if figures is not None:
-        console.info(
-            f"{path.name}: {figures.speedup:.2f} times as fast as fp32 in the search "
-            f"({figures.candidates} candidates in {figures.seconds:.0f} s)"
-        )
-    if figures is not None and figures.fallback is not None:
-        console.warn(
-            f"{path.name}: {figures.fallback}; its weights are int8, its arithmetic is not"
-        )
+    _tell(path.name, found, console)
     if source.recovered is not None:
         found = found.model_copy(
             update={
                 "recovery": source.recovered.record,
                 "ranges": quantizer.learned(found.ranges),
+                "saturated": quantizer.saturated(found.saturated, over=SATURATED),
                 "notes": (*found.notes, *quantizer.told),
             }
         )
@@ -199,7 +204,7 @@ def write_files(
         path=path,
         format=name,
         int8=True,
-        notes=(*quantizer.notes, *found.notes),
+        notes=(*quantizer.notes, *_origin(found), *found.notes),
         int8_recipe=found,
         recovered=source.recovered,
         strict_problems=_strict_problems(quantizer, found, source, samples),
@@ -222,6 +227,38 @@ def _strict_problems(
         return (str(error),)
     return tuple(
         problems(parity, "int8-static", reference.logits, source.recipe, task=reference.task)
+    )
+
+
+def _quantizer(name: FormatName, source: Source, fp32: Path) -> Quantizer:
+    """For the processor that the file is made for; a replayed recipe says itself which it was."""
+    given = given_recipe(source.recipe, name)
+    processor = Target.of(source.device).processor if given is None else given[1].processor
+    return FORMATS[name].quantizer(fp32, processor)
+
+
+def _tell(file: str, found: Int8Recipe, console: Console) -> None:
+    """What a search came to."""
+    figures = found.figures
+    if figures is None:
+        return
+    where = "" if found.measured_on is None else f" on {found.measured_on.name}"
+    console.info(
+        f"{file}: {figures.speedup:.2f} times as fast as fp32 in the search{where} "
+        f"({figures.candidates} candidates in {figures.seconds:.0f} s)"
+    )
+    if figures.fallback is not None:
+        console.warn(f"{file}: {figures.fallback}; its weights are int8, its arithmetic is not")
+
+
+def _origin(found: Int8Recipe) -> tuple[str, ...]:
+    """A note that says for which machine a searched file is fast."""
+    device = found.measured_on
+    if device is None:
+        return ()
+    threads = f"{device.num_threads} thread{'s' if device.num_threads > 1 else ''}"
+    return (
+        f"int8 chosen by times of {device.name}: {device.machine}, {device.runtime}, {threads}",
     )
 
 

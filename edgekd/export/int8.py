@@ -3,7 +3,7 @@
 import hashlib
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,10 +17,10 @@ from edgekd.devices.race import Race, race
 from edgekd.errors import ConfigError, ExportError
 from edgekd.export.quantization.cache import SearchKey, recall, remember
 from edgekd.export.quantization.candidates import Quantizer, Workbench, answers
-from edgekd.export.quantization.onnx_types import this_processor
 from edgekd.export.quantization.ranges import RangeCollector
 from edgekd.export.quantization.recipe import Figures, Int8Recipe, Mode, Range, read_int8_recipe
 from edgekd.export.quantization.search import PASSES, Budget, Found, Search
+from edgekd.export.quantization.target import Target, this_machine
 from edgekd.export.quantization.units import Choices, prefer
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -30,7 +30,7 @@ SEARCH_STEPS: Final = PASSES + 1
 
 _ERROR_SAMPLES: Final = 24
 _SAFETY_DB: Final = 0.5  # other samples than those of the search may err more
-_SATURATED: Final = 0.001  # of a tensor's values: from here on it is worth a note
+SATURATED: Final = 0.001  # of a tensor's values: from here on it is worth a note
 _CALIBRATION_VALUES: Final = 20_000  # kept per tensor, over all samples
 
 
@@ -44,6 +44,8 @@ class Int8Job:
         batch: Samples per call that the file takes.
         accept: Judges a file on held-out data.
         work: Scratch folder.
+        race: Times files on the target.
+        target: The machine that the file is made for.
     """
 
     recipe: ExportRecipe
@@ -53,6 +55,7 @@ class Int8Job:
     accept: Callable[[Path], bool]
     work: Path
     race: Race = race
+    target: Target = field(default_factory=this_machine)
 
 
 def write_int8(quantizer: Quantizer, job: Int8Job, target: Path, progress: Tracker) -> Int8Recipe:
@@ -66,6 +69,7 @@ def write_int8(quantizer: Quantizer, job: Int8Job, target: Path, progress: Track
 
     Raises:
         ConfigError: If a recipe to be replayed is not of this file or of these tools.
+        DeviceError: If the device that times candidates is gone, or can run none of them.
         ExportError: If the quantizer fails.
     """
     mode = job.recipe.int8 or "fast"
@@ -84,7 +88,7 @@ def write_int8(quantizer: Quantizer, job: Int8Job, target: Path, progress: Track
         ranges = {} if collector is None else collector.best()
         found = _recipe(quantizer, job, mode, wanted[mode], ranges)
         if collector is not None:
-            found = found.model_copy(update={"notes": _notes(collector, ranges)})
+            found = found.model_copy(update=_seen(collector, ranges))
     quantizer.write(found.operators, found.ranges, target)
     return found
 
@@ -93,8 +97,9 @@ def _searched(quantizer: Quantizer, job: Int8Job, progress: Tracker) -> Int8Reci
     if job.feeds is None:
         raise ValueError("a search needs calibration samples")
     start = time.monotonic()
+    device = job.target.measuring(quantizer.format, job.recipe.num_threads)
     key = SearchKey.of(
-        sha256_of(job.fp32), _fingerprint(job.feeds), quantizer.versions(), job.recipe
+        sha256_of(job.fp32), _fingerprint(job.feeds), quantizer.versions(), job.recipe, device
     )
     known = recall(key) if job.recipe.cache else None
     if known is not None:
@@ -108,6 +113,7 @@ def _searched(quantizer: Quantizer, job: Int8Job, progress: Tracker) -> Int8Reci
         min_sqnr_db=job.recipe.min_sqnr_db + _SAFETY_DB,
         seconds=job.recipe.search_seconds,
         num_threads=job.recipe.num_threads,
+        files_per_race=job.target.files_per_race(job.fp32.stat().st_size),
     )
     search = Search(
         bench, job.fp32, race=job.race, budget=budget, accept=job.accept, progress=progress
@@ -117,8 +123,9 @@ def _searched(quantizer: Quantizer, job: Int8Job, progress: Tracker) -> Int8Reci
     found = _recipe(quantizer, job, "fast", won.candidate.choices, bench.ranges).model_copy(
         update={
             "figures": figures,
+            "measured_on": device,
             "sensitivity": won.sensitivity,
-            "notes": _notes(collector, bench.ranges),
+            **_seen(collector, bench.ranges),
         }
     )
     if job.recipe.cache:
@@ -162,15 +169,15 @@ def _workbench(
     return max(benches, key=lambda bench: bench.sqnr_db(bench.make(static, "all static")))
 
 
-def _notes(collector: RangeCollector, ranges: Mapping[str, Range]) -> tuple[str, ...]:
-    """What calibration saw that a user should know."""
-    clipped = {n: share for n, share in collector.clipped(ranges).items() if share > _SATURATED}
+def _seen(collector: RangeCollector, ranges: Mapping[str, Range]) -> dict[str, Any]:
+    """What calibration saw that a user should know, as fields of a recipe."""
+    clipped = {n: share for n, share in collector.clipped(ranges).items() if share > SATURATED}
     constant = collector.constant()
     notes = []
     if clipped:
         worst = max(clipped, key=lambda name: clipped[name])
         notes.append(
-            f"{len(clipped)} of {len(ranges)} activations clip more than {_SATURATED:.1%} of what "
+            f"{len(clipped)} of {len(ranges)} activations clip more than {SATURATED:.1%} of what "
             f"calibration saw, most of all {worst} ({clipped[worst]:.1%})"
         )
     if constant:
@@ -178,7 +185,7 @@ def _notes(collector: RangeCollector, ranges: Mapping[str, Range]) -> tuple[str,
             f"{len(constant)} of {len(ranges)} activations never changed in calibration, "
             f"for example {constant[0]}"
         )
-    return tuple(notes)
+    return {"saturated": clipped, "notes": tuple(notes)}
 
 
 def _collect(quantizer: Quantizer, feeds: Arrays) -> RangeCollector:
@@ -199,25 +206,37 @@ def _recipe(
         format="onnx" if quantizer.format == "onnx" else "tflite",
         mode=mode,
         source_sha256=sha256_of(job.fp32),
-        processor=this_processor(),
+        processor=job.target.processor,
         versions=quantizer.versions(),
         operators=dict(choices),
         ranges=dict(ranges),
     )
 
 
-def _replayed(quantizer: Quantizer, job: Int8Job) -> Int8Recipe | None:
-    """The given recipe of this format, if it is one of this very file."""
-    found = [(path, read_int8_recipe(Path(path))) for path in job.recipe.int8_recipe]
-    mine = [(path, recipe) for path, recipe in found if recipe.format == quantizer.format]
+def given_recipe(recipe: ExportRecipe, model_format: str) -> tuple[str, Int8Recipe] | None:
+    """The int8 recipe of a format that shall be replayed, with its path.
+
+    Raises:
+        ConfigError: If a recipe is damaged, or only other formats have one.
+    """
+    found = [(path, read_int8_recipe(Path(path))) for path in recipe.int8_recipe]
+    mine = [(path, given) for path, given in found if given.format == model_format]
     if not mine:
         if found:
             raise ConfigError(
-                f"--int8-recipe: none of the recipes is for {quantizer.format}; give its recipe "
+                f"--int8-recipe: none of the recipes is for {model_format}; give its recipe "
                 f"as well, or --format {found[0][1].format}"
             )
         return None
-    path, recipe = mine[-1]
+    return mine[-1]
+
+
+def _replayed(quantizer: Quantizer, job: Int8Job) -> Int8Recipe | None:
+    """The given recipe of this format, if it is one of this very file."""
+    given = given_recipe(job.recipe, quantizer.format)
+    if given is None:
+        return None
+    path, recipe = given
     if recipe.source_sha256 != sha256_of(job.fp32):
         raise ConfigError(
             f"{path}: made for another fp32 file (sha256 {recipe.source_sha256[:12]}); "

@@ -24,8 +24,9 @@ from edgekd.errors import UsageError
 from edgekd.export.folded_weights import folded_bytes, load_folded
 from edgekd.export.formats import Source
 from edgekd.export.quantization.learned import LearnedRange
-from edgekd.export.quantization.onnx_types import TYPES, this_processor
+from edgekd.export.quantization.onnx_types import TYPES
 from edgekd.export.quantization.ranges import RangeCollector
+from edgekd.export.quantization.target import Target
 from edgekd.export.recovered import RECOVERED_FILE, Recovered, recorded_recovery
 from edgekd.export.samples import ExportSamples, source_logits
 from edgekd.export.verify import Verdict
@@ -169,7 +170,7 @@ def _train(
     feeds = samples.calibration.feeds("float32", channel_last=False)
     batches = _batches([torch.from_numpy(feeds[spec.name]) for spec in inputs])
     network = FakeQuantized(
-        copy.deepcopy(source.network), [x[:2] for x in batches[0]], weight_bits=_weight_bits(recipe)
+        copy.deepcopy(source.network), [x[:2] for x in batches[0]], weight_bits=_weight_bits(source)
     )
     network.calibrate(_observed(network, batches).best())
     work = source.work / "recovery"
@@ -247,9 +248,13 @@ def _by_format(verdicts: Sequence[Verdict]) -> list[Verdict]:
     return sorted(verdicts, key=lambda v: (order.index(v.candidate.format), v.candidate.int8))
 
 
-def _weight_bits(recipe: ExportRecipe) -> int:
+def _weight_bits(source: Source) -> int:
     """Of the coarsest weights among the formats."""
-    return TYPES[this_processor()].weight_bits if "onnx" in recipe.formats else 8
+    return (
+        TYPES[Target.of(source.device).processor].weight_bits
+        if "onnx" in source.recipe.formats
+        else 8
+    )
 
 
 def _batches(inputs: Sequence[Tensor]) -> list[tuple[Tensor, ...]]:

@@ -17,17 +17,18 @@ import edgekd
 from edgekd.bundle import reporting_write_errors
 from edgekd.config import ExportRecipe
 from edgekd.console import Console, SilentConsole
+from edgekd.export.device import open_measuring_device
 from edgekd.export.formats import Source, write_files
+from edgekd.export.int8_checks import findings, not_checked
+from edgekd.export.network import load_plain_network
 from edgekd.export.prepare import input_shape, prepare_for_export
 from edgekd.export.publish import publish
 from edgekd.export.recovery import Recover, make_with_recovery, require_trainable
 from edgekd.export.samples import ExportSamples, gather_samples
 from edgekd.export.sources import bundle_of
-from edgekd.export.stripped import require_stripped
 from edgekd.export.tflite_file import require_litert
 from edgekd.export.verify import Verdict, verify
 from edgekd.records import ExportedModel
-from edgekd.students.build import load_student
 from edgekd.students.count import count_cost
 
 _PACKAGES: Final = (
@@ -56,7 +57,8 @@ def export(
     """Write the student of a bundle as verified files, with a record beside each.
 
     Args:
-        bundle_folder: What ``teach`` or ``distill`` wrote, or ``timm:NAME@weights.safetensors``.
+        bundle_folder: What ``teach`` or ``distill`` wrote, ``timm:NAME@weights.safetensors``, or
+            ``model.pt2``.
         output: Created if missing; gets ``student.onnx``, ``student.int8.onnx``,
             ``student.tflite``, ``student.int8.tflite`` as the recipe asks, ``FILE.json``, and
             beside an int8 file ``FILE.recipe.json``; also ``student.recovered.safetensors``
@@ -72,6 +74,7 @@ def export(
         UsageError: If int8 is asked for without data, or recovery of what cannot be trained.
         BundleError: If the bundle is damaged.
         DataError: If the data cannot be opened or is not what the student was trained for.
+        DeviceError: If the recipe's device is unknown, emulated, unreachable or lost on the way.
         MissingExtraError: If a converter is not installed.
         ExportError: If a converter fails, or produces something else than was asked for.
         ParityError: If a file does not answer like the student; nothing is exported then.
@@ -82,10 +85,9 @@ def export(
         require_litert()
     if recipe.recovery.epochs:
         require_trainable(bundle_folder)
-    with _scratch_folder(output) as work:
+    with _scratch_folder(output) as work, open_measuring_device(recipe, console) as device:
         bundle_folder = bundle_of(bundle_folder, recipe, work, console)
-        record, student = load_student(bundle_folder)
-        require_stripped(bundle_folder, record, student)
+        record, student = load_plain_network(bundle_folder)
         samples = gather_samples(record, student, recipe, console)
         source = Source(
             bundle_folder=bundle_folder,
@@ -93,6 +95,7 @@ def export(
             network=prepare_for_export(student, record.preprocess.inputs),
             recipe=recipe,
             work=work,
+            device=device,
         )
         verdicts = make_with_recovery(
             source, samples, make=_make_all, recover=recover, student=student, console=console
@@ -101,6 +104,11 @@ def export(
     for model in models:
         for note in model.notes:
             console.info(f"{model.file}: {note}")
+        skipped = not_checked(model)
+        if skipped is not None:
+            console.info(f"{model.file}: {skipped}")
+        for text in findings(model):
+            console.warn(f"{model.file}: {text}")
     return models
 
 
@@ -135,12 +143,16 @@ def rows(models: Sequence[ExportedModel]) -> list[dict[str, Any]]:
             "recovery": model.recovery and model.recovery.model_dump(mode="json"),
             "parity": model.parity.model_dump(mode="json"),
             "audit": model.audit.model_dump(mode="json"),
+            "int8_checks": checks and checks.model_dump(mode="json"),
             "num_params": model.num_params,
             "macs": model.macs,
             "sha256": model.sha256,
+            "measured_on": None
+            if model.measured_on is None
+            else model.measured_on.model_dump(mode="json"),
             "notes": list(model.notes),
         }
-        for model in models
+        for model, checks in ((model, model.int8_checks) for model in models)
     ]
 
 

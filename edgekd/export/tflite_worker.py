@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from edgekd.export.folded_weights import load_folded
+from edgekd.export.network import load_network
 from edgekd.export.prepare import Deployed, prepare_for_export, sample_input
 from edgekd.export.subprocesses import read_job
-from edgekd.students.build import load_student
 
 
 class NamedTensors(nn.Module):
@@ -29,10 +29,10 @@ class NamedTensors(nn.Module):
 
 
 def convert(job: dict[str, Any]) -> None:
-    """Bundle to fp32 file."""
+    """Bundle or program to fp32 file."""
     import litert_torch
 
-    record, student = load_student(Path(job["bundle"]))
+    record, student = load_network(Path(job["bundle"]))
     specs = record.preprocess.inputs
     network = prepare_for_export(student, specs)
     if job["weights"] is not None:

@@ -6,7 +6,16 @@ K classes, D features. Fractions stay fractions; the unit of a field is its suff
 
 from edgekd.records.base import BUSY_CORES, SCHEMA, Format, Precision, Record, SplitName, Task
 from edgekd.records.bundle import ArchSpec, DataRef, Metric, Provenance, StudentBundle, TeacherRef
-from edgekd.records.exported import ExportedModel, OperatorAudit, Parity, Recovery, TensorSpec
+from edgekd.records.exported import (
+    ExportedModel,
+    Int8Checks,
+    MeasuringDevice,
+    OperatorAudit,
+    Parity,
+    Recovery,
+    ReferenceCheck,
+    TensorSpec,
+)
 from edgekd.records.inputs import ImageInput, InputSpec, Preprocess, SignalInput
 from edgekd.records.measurement import (
     DeviceInfo,
@@ -28,8 +37,10 @@ __all__ = [
     "Format",
     "ImageInput",
     "InputSpec",
+    "Int8Checks",
     "MachineState",
     "Measurement",
+    "MeasuringDevice",
     "Metric",
     "OperatorAudit",
     "Parity",
@@ -38,6 +49,7 @@ __all__ = [
     "Provenance",
     "Record",
     "Recovery",
+    "ReferenceCheck",
     "SignalInput",
     "SplitName",
     "StudentBundle",

@@ -70,6 +70,7 @@ class WithLearnedRanges:
         self._inner, self._learned = inner, learned
         self._matched: dict[str, Range] = {}
         self._seen = 0
+        self._clipped: dict[str, float] = {}
 
     @property
     def format(self) -> str:
@@ -100,6 +101,7 @@ class WithLearnedRanges:
         self._inner.calibrate(feeds, collector)
         extremes = collector.extremes()
         self._matched, self._seen = matched(extremes, self._learned), len(extremes)
+        self._clipped = collector.clipped(self._matched)
 
     def write(self, choices: Choices, ranges: Mapping[str, Range], path: Path) -> None:
         """Write the int8 file, with learned ranges in the place of given ones."""
@@ -108,6 +110,20 @@ class WithLearnedRanges:
     def learned(self, ranges: Mapping[str, Range]) -> dict[str, Range]:
         """The ranges that :meth:`write` writes."""
         return {name: self._matched.get(name, limits) for name, limits in ranges.items()}
+
+    def saturated(
+        self, calibrated: Mapping[str, float] | None, *, over: float
+    ) -> dict[str, float] | None:
+        """Shares of values outside the ranges that are written, where they are over a limit.
+
+        Args:
+            calibrated: Those of the calibrated ranges; ``None`` where none were set.
+            over: The limit.
+        """
+        if calibrated is None:
+            return None
+        others = {n: share for n, share in calibrated.items() if n not in self._matched}
+        return {**others, **{n: share for n, share in self._clipped.items() if share > over}}
 
     def versions(self) -> dict[str, str]:
         """Of the inner quantizer."""

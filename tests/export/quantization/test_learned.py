@@ -60,6 +60,12 @@ def test_a_file_is_written_with_learned_ranges_where_its_tensors_are_told():
     quantizer = WithLearnedRanges(inner, [RELU, SUM])
     assert quantizer.told == ()
     quantizer.calibrate({"x": np.float32([0, 2, 6])}, RangeCollector(seed=0, per_batch=8))
+    # a learned range of 0 to 5 clips the 6
+    saturated = quantizer.saturated({"relu": 0.5, "other": 0.25}, over=0.01)
+    assert saturated.keys() == {"relu", "other"}
+    assert 0 < saturated["relu"] != 0.5
+    assert saturated["other"] == 0.25
+    assert quantizer.saturated(None, over=0.01) is None
     quantizer.write({}, {"relu": (0.0, 6.0), "other": (-6.0, 0.0)}, Path("unused"))
     assert inner.written == {"relu": (0.0, 5.0), "other": (-6.0, 0.0)}
     assert quantizer.notes == ("of the inner one",)
