@@ -141,7 +141,7 @@ def test_a_recovered_recipe_makes_the_same_bytes_again_without_training(
     recovered, student, tmp_path
 ):
     recipes = tuple(str(recovered.folder / f"{name}.recipe.json") for name in INT8)
-    models = export(student.folder, tmp_path, ExportRecipe(int8_recipe=recipes, **GATE))
+    models = export(student.folder, tmp_path, ExportRecipe(int8_recipe=recipes, **GATE), Listener())
     assert [model.file for model in models] == list(recovered.models)
     for model in models:
         assert model.sha256 == recovered.models[model.file].sha256
