@@ -22,7 +22,9 @@ _FLAGS: Final = (
         bare="fast",
     ),
     Flag("int8_recipe", ("--int8-recipe",), "Make the int8 file of this FILE.recipe.json again."),
-    Flag("search_seconds", ("--search-seconds",), "Longest int8 search, per format."),
+    Flag("device", ("--device",), "Where --int8 fast measures: local, or a board (see devices)."),
+    Flag("wheels", ("--wheels",), "Folder of wheels for the board, where there is no network."),
+    Flag("search_seconds", ("--search-seconds",), "Longest int8 search; 300 on a board."),
     Flag("num_threads", ("--num-threads",), "Threads with which the int8 search measures."),
     Flag(
         "reference_kernels",

@@ -3,7 +3,7 @@
 import hashlib
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,10 +17,10 @@ from edgekd.devices.race import Race, race
 from edgekd.errors import ConfigError, ExportError
 from edgekd.export.quantization.cache import SearchKey, recall, remember
 from edgekd.export.quantization.candidates import Quantizer, Workbench, answers
-from edgekd.export.quantization.onnx_types import this_processor
 from edgekd.export.quantization.ranges import RangeCollector
 from edgekd.export.quantization.recipe import Figures, Int8Recipe, Mode, Range, read_int8_recipe
 from edgekd.export.quantization.search import PASSES, Budget, Found, Search
+from edgekd.export.quantization.target import Target, this_machine
 from edgekd.export.quantization.units import Choices, prefer
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -44,6 +44,8 @@ class Int8Job:
         batch: Samples per call that the file takes.
         accept: Judges a file on held-out data.
         work: Scratch folder.
+        race: Times files on the target.
+        target: The machine that the file is made for.
     """
 
     recipe: ExportRecipe
@@ -53,6 +55,7 @@ class Int8Job:
     accept: Callable[[Path], bool]
     work: Path
     race: Race = race
+    target: Target = field(default_factory=this_machine)
 
 
 def write_int8(quantizer: Quantizer, job: Int8Job, target: Path, progress: Tracker) -> Int8Recipe:
@@ -66,6 +69,7 @@ def write_int8(quantizer: Quantizer, job: Int8Job, target: Path, progress: Track
 
     Raises:
         ConfigError: If a recipe to be replayed is not of this file or of these tools.
+        DeviceError: If the device that times candidates is gone, or can run none of them.
         ExportError: If the quantizer fails.
     """
     mode = job.recipe.int8 or "fast"
@@ -93,8 +97,9 @@ def _searched(quantizer: Quantizer, job: Int8Job, progress: Tracker) -> Int8Reci
     if job.feeds is None:
         raise ValueError("a search needs calibration samples")
     start = time.monotonic()
+    device = job.target.measuring(quantizer.format, job.recipe.num_threads)
     key = SearchKey.of(
-        sha256_of(job.fp32), _fingerprint(job.feeds), quantizer.versions(), job.recipe
+        sha256_of(job.fp32), _fingerprint(job.feeds), quantizer.versions(), job.recipe, device
     )
     known = recall(key) if job.recipe.cache else None
     if known is not None:
@@ -108,6 +113,7 @@ def _searched(quantizer: Quantizer, job: Int8Job, progress: Tracker) -> Int8Reci
         min_sqnr_db=job.recipe.min_sqnr_db + _SAFETY_DB,
         seconds=job.recipe.search_seconds,
         num_threads=job.recipe.num_threads,
+        files_per_race=job.target.files_per_race(job.fp32.stat().st_size),
     )
     search = Search(
         bench, job.fp32, race=job.race, budget=budget, accept=job.accept, progress=progress
@@ -117,6 +123,7 @@ def _searched(quantizer: Quantizer, job: Int8Job, progress: Tracker) -> Int8Reci
     found = _recipe(quantizer, job, "fast", won.candidate.choices, bench.ranges).model_copy(
         update={
             "figures": figures,
+            "measured_on": device,
             "sensitivity": won.sensitivity,
             **_seen(collector, bench.ranges),
         }
@@ -199,25 +206,37 @@ def _recipe(
         format="onnx" if quantizer.format == "onnx" else "tflite",
         mode=mode,
         source_sha256=sha256_of(job.fp32),
-        processor=this_processor(),
+        processor=job.target.processor,
         versions=quantizer.versions(),
         operators=dict(choices),
         ranges=dict(ranges),
     )
 
 
-def _replayed(quantizer: Quantizer, job: Int8Job) -> Int8Recipe | None:
-    """The given recipe of this format, if it is one of this very file."""
-    found = [(path, read_int8_recipe(Path(path))) for path in job.recipe.int8_recipe]
-    mine = [(path, recipe) for path, recipe in found if recipe.format == quantizer.format]
+def given_recipe(recipe: ExportRecipe, model_format: str) -> tuple[str, Int8Recipe] | None:
+    """The int8 recipe of a format that shall be replayed, with its path.
+
+    Raises:
+        ConfigError: If a recipe is damaged, or only other formats have one.
+    """
+    found = [(path, read_int8_recipe(Path(path))) for path in recipe.int8_recipe]
+    mine = [(path, given) for path, given in found if given.format == model_format]
     if not mine:
         if found:
             raise ConfigError(
-                f"--int8-recipe: none of the recipes is for {quantizer.format}; give its recipe "
+                f"--int8-recipe: none of the recipes is for {model_format}; give its recipe "
                 f"as well, or --format {found[0][1].format}"
             )
         return None
-    path, recipe = mine[-1]
+    return mine[-1]
+
+
+def _replayed(quantizer: Quantizer, job: Int8Job) -> Int8Recipe | None:
+    """The given recipe of this format, if it is one of this very file."""
+    given = given_recipe(job.recipe, quantizer.format)
+    if given is None:
+        return None
+    path, recipe = given
     if recipe.source_sha256 != sha256_of(job.fp32):
         raise ConfigError(
             f"{path}: made for another fp32 file (sha256 {recipe.source_sha256[:12]}); "

@@ -17,6 +17,7 @@ import edgekd
 from edgekd.bundle import reporting_write_errors
 from edgekd.config import ExportRecipe
 from edgekd.console import Console, SilentConsole
+from edgekd.export.device import open_measuring_device
 from edgekd.export.formats import Source, write_files
 from edgekd.export.int8_checks import findings, not_checked
 from edgekd.export.network import load_plain_network
@@ -65,6 +66,7 @@ def export(
         UsageError: If int8 is asked for without data.
         BundleError: If the bundle is damaged.
         DataError: If the data cannot be opened or is not what the student was trained for.
+        DeviceError: If the recipe's device is unknown, emulated, unreachable or lost on the way.
         MissingExtraError: If a converter is not installed.
         ExportError: If a converter fails, or produces something else than was asked for.
         ParityError: If a file does not answer like the student; nothing is exported then.
@@ -73,7 +75,7 @@ def export(
     console = console or SilentConsole()
     if "tflite" in recipe.formats:
         require_litert()
-    with _scratch_folder(output) as work:
+    with _scratch_folder(output) as work, open_measuring_device(recipe, console) as device:
         bundle_folder = bundle_of(bundle_folder, recipe, work, console)
         record, student = load_plain_network(bundle_folder)
         samples = gather_samples(record, student, recipe, console)
@@ -83,6 +85,7 @@ def export(
             network=prepare_for_export(student, record.preprocess.inputs),
             recipe=recipe,
             work=work,
+            device=device,
         )
         verdicts = _make_all(source, samples, console)
         models = publish(verdicts, output)
@@ -131,6 +134,9 @@ def rows(models: Sequence[ExportedModel]) -> list[dict[str, Any]]:
             "num_params": model.num_params,
             "macs": model.macs,
             "sha256": model.sha256,
+            "measured_on": None
+            if model.measured_on is None
+            else model.measured_on.model_dump(mode="json"),
             "notes": list(model.notes),
         }
         for model, checks in ((model, model.int8_checks) for model in models)

@@ -95,6 +95,7 @@ def verify(
         metrics=reference.metrics(next(iter(answers.values()))),
         versions=versions,
         provenance=source.record.provenance,
+        measured_on=None if candidate.int8_recipe is None else candidate.int8_recipe.measured_on,
         notes=candidate.notes,
     )
     found = problems(parity, facts.precision, reference.logits, source.recipe, task=reference.task)

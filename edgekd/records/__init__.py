@@ -9,6 +9,7 @@ from edgekd.records.bundle import ArchSpec, DataRef, Metric, Provenance, Student
 from edgekd.records.exported import (
     ExportedModel,
     Int8Checks,
+    MeasuringDevice,
     OperatorAudit,
     Parity,
     ReferenceCheck,
@@ -38,6 +39,7 @@ __all__ = [
     "Int8Checks",
     "MachineState",
     "Measurement",
+    "MeasuringDevice",
     "Metric",
     "OperatorAudit",
     "Parity",

@@ -74,6 +74,24 @@ class Int8Checks(Record):
     """TFLite only."""
 
 
+class MeasuringDevice(Record):
+    """Where the candidates for an int8 file were timed; unknown is ``None``."""
+
+    name: str
+    """As the user calls it, ``local`` for the machine that exported."""
+    board: str | None
+    cpu: str | None
+    arch: str
+    runtime: str
+    """With its version there."""
+    num_threads: int = Field(ge=1)
+
+    @property
+    def machine(self) -> str:
+        """What it calls itself."""
+        return self.board or self.cpu or self.arch
+
+
 class ExportedModel(Record):
     """A file for a runtime, with the proof that it answers like its source."""
 
@@ -104,4 +122,6 @@ class ExportedModel(Record):
     metrics: tuple[Metric, ...]
     versions: dict[str, str]
     provenance: Provenance | None
+    measured_on: MeasuringDevice | None = None
+    """Where its int8 recipe was found to be fast; ``None`` where none was searched for."""
     notes: tuple[str, ...] = ()

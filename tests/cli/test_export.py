@@ -90,6 +90,36 @@ def test_recipes_of_an_earlier_export_are_handed_on(calls):
     assert (recipe.wants_int8, recipe.needs_calibration, recipe.cache) == (True, False, False)
 
 
+def test_a_board_to_measure_on_and_more_time_for_it(calls, tmp_path):
+    assert main_inner(["export", "s", "--int8", "--device", "rpi", "--wheels", "w", "-o", "o"]) == 0
+    by_flag = calls[-1][2]
+    assert (by_flag.device, by_flag.wheels, by_flag.search_seconds) == ("rpi", "w", 300)
+    assert main_inner(["export", "s", "--int8", "--set", "device=rpi", "-o", "o"]) == 0
+    assert calls[-1][2].device == "rpi"
+    (tmp_path / "r.toml").write_text('device = "rpi"\nint8 = "fast"\nsearch_seconds = 5\n')
+    assert main_inner(["export", "s", "--recipe", str(tmp_path / "r.toml"), "-o", "o"]) == 0
+    assert (calls[-1][2].device, calls[-1][2].search_seconds) == ("rpi", 5)
+
+
+@pytest.mark.parametrize(
+    ("flags", "why"),
+    [
+        ([], "no int8 file is asked for"),
+        (["--int8", "full"], "int8 full follows from the word alone"),
+        (["--int8", "weights"], "int8 weights follows from the word alone"),
+        (["--int8", "dynamic"], "int8 dynamic follows from the word alone"),
+        (["--int8-recipe", "r.json"], "int8_recipe makes a file again as it was"),
+        (["--int8", "--int8-recipe", "r.json"], "int8_recipe makes a file again as it was"),
+    ],
+)
+def test_a_board_with_nothing_to_measure_is_exit_code_3(calls, capsys, flags, why):
+    assert main_inner(["export", "runs/s", *flags, "--device", "rpi", "-o", "out"]) == 3
+    said = capsys.readouterr().err
+    assert f"there is nothing to measure: {why}" in said
+    assert "leave the device out, or take --int8 fast" in said
+    assert calls == []
+
+
 def test_both_formats_in_fp32_by_default(calls):
     assert main_inner(["export", "runs/s", "-o", "out"]) == 0
     recipe = calls[0][2]

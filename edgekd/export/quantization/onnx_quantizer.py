@@ -14,9 +14,9 @@ from edgekd.export.quantization.onnx_graph import OnnxGraph
 from edgekd.export.quantization.onnx_mixed import write_mixed
 from edgekd.export.quantization.onnx_rewrites import rewrite_for_int8
 from edgekd.export.quantization.onnx_stem import pad_stem_channels
-from edgekd.export.quantization.onnx_types import TYPES, Processor
+from edgekd.export.quantization.onnx_types import TYPES
 from edgekd.export.quantization.ranges import RangeCollector
-from edgekd.export.quantization.recipe import Range
+from edgekd.export.quantization.recipe import Processor, Range
 from edgekd.export.quantization.units import Choices, Unit
 
 Arrays = Mapping[str, NDArray[Any]]
