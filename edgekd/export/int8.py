@@ -30,7 +30,7 @@ SEARCH_STEPS: Final = PASSES + 1
 
 _ERROR_SAMPLES: Final = 24
 _SAFETY_DB: Final = 0.5  # other samples than those of the search may err more
-_SATURATED: Final = 0.001  # of a tensor's values: from here on it is worth a note
+SATURATED: Final = 0.001  # of a tensor's values: from here on it is worth a note
 _CALIBRATION_VALUES: Final = 20_000  # kept per tensor, over all samples
 
 
@@ -171,13 +171,13 @@ def _workbench(
 
 def _seen(collector: RangeCollector, ranges: Mapping[str, Range]) -> dict[str, Any]:
     """What calibration saw that a user should know, as fields of a recipe."""
-    clipped = {n: share for n, share in collector.clipped(ranges).items() if share > _SATURATED}
+    clipped = {n: share for n, share in collector.clipped(ranges).items() if share > SATURATED}
     constant = collector.constant()
     notes = []
     if clipped:
         worst = max(clipped, key=lambda name: clipped[name])
         notes.append(
-            f"{len(clipped)} of {len(ranges)} activations clip more than {_SATURATED:.1%} of what "
+            f"{len(clipped)} of {len(ranges)} activations clip more than {SATURATED:.1%} of what "
             f"calibration saw, most of all {worst} ({clipped[worst]:.1%})"
         )
     if constant:

@@ -12,7 +12,12 @@ _WORKER: Final = "edgekd.export.tflite_worker"
 
 
 def write_tflite(
-    bundle_folder: Path, fp32: Path, *, encoding: Encoding, channel_last: bool
+    bundle_folder: Path,
+    fp32: Path,
+    *,
+    encoding: Encoding,
+    channel_last: bool,
+    weights: Path | None = None,
 ) -> None:
     """Write the student of a bundle as an fp32 TFLite file of batch size 1.
 
@@ -24,6 +29,7 @@ def write_tflite(
         fp32: The file to write, in a scratch folder.
         encoding: What it takes.
         channel_last: ``(B, H, W, C)`` images, the layout TFLite's kernels compute in.
+        weights: Of the prepared network, where they are not the bundle's.
 
     Raises:
         MissingExtraError: If litert-torch is not installed.
@@ -35,6 +41,7 @@ def write_tflite(
         "fp32": str(fp32),
         "encoding": encoding,
         "channel_last": channel_last,
+        "weights": None if weights is None else str(weights.absolute()),
     }
     run_converter(_WORKER, job, fp32.parent, purpose="convert the student to TFLite")
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from edgekd.export.folded_weights import load_folded
 from edgekd.export.network import load_network
 from edgekd.export.prepare import Deployed, prepare_for_export, sample_input
 from edgekd.export.subprocesses import read_job
@@ -33,8 +34,11 @@ def convert(job: dict[str, Any]) -> None:
 
     record, student = load_network(Path(job["bundle"]))
     specs = record.preprocess.inputs
+    network = prepare_for_export(student, specs)
+    if job["weights"] is not None:
+        load_folded(network, Path(job["weights"]))
     deployed = Deployed(
-        prepare_for_export(student, specs),
+        network,
         specs,
         encoding=job["encoding"],
         channel_last=job["channel_last"],

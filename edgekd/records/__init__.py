@@ -12,6 +12,7 @@ from edgekd.records.exported import (
     MeasuringDevice,
     OperatorAudit,
     Parity,
+    Recovery,
     ReferenceCheck,
     TensorSpec,
 )
@@ -47,6 +48,7 @@ __all__ = [
     "Preprocess",
     "Provenance",
     "Record",
+    "Recovery",
     "ReferenceCheck",
     "SignalInput",
     "SplitName",
