@@ -1,7 +1,8 @@
 """What can be written, in one table: how the files of each format are made."""
 
+import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
 
@@ -10,7 +11,11 @@ from torch import nn
 
 from edgekd.config import ExportRecipe
 from edgekd.console import Console
+from edgekd.export.adjustments.adjuster import Adjuster
+from edgekd.export.adjustments.apply import adjusted
+from edgekd.export.adjustments.record import AS_IT_IS, Adjustments
 from edgekd.export.int8 import SEARCH_STEPS, Int8Job, write_int8
+from edgekd.export.int8_basis import Basis
 from edgekd.export.metadata import (
     EmbeddedMetadata,
     embed_in_onnx,
@@ -45,6 +50,10 @@ class Source:
     recipe: ExportRecipe
     work: Path
     """Scratch folder."""
+    adjuster: Adjuster | None = None
+    """Proposes changes of the network for int8; ``None`` where nothing is calibrated."""
+    adjustments: Adjustments = AS_IT_IS
+    """Of ``network``, in the files that are written."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +85,8 @@ class Format:
 
 def _write_onnx(source: Source) -> Candidate:
     specs, encoding = source.record.preprocess.inputs, source.recipe.input_encoding
-    deployed = Deployed(source.network, specs, encoding=encoding, channel_last=False).eval()
+    network = adjusted(source.network, source.adjustments)
+    deployed = Deployed(network, specs, encoding=encoding, channel_last=False).eval()
     inputs = {spec.name: sample_input(spec, encoding, channel_last=False) for spec in specs}
     result = export_onnx(
         deployed,
@@ -106,6 +116,7 @@ def _write_tflite(source: Source) -> Candidate:
         fp32.path,
         encoding=recipe.input_encoding,
         channel_last=recipe.channel_last,
+        adjustments=source.adjustments,
     )
     fp32.path.write_bytes(named_by_signature(fp32.path.read_bytes()))
     return fp32
@@ -162,6 +173,8 @@ def write_files(
         batch=1 if 3 not in FORMATS[name].batch_sizes else 3,
         accept=lambda path: _keeps_the_budget(path, name, source, samples),
         work=source.work,
+        adjuster=source.adjuster,
+        remake=lambda adjustments: _remade(name, source, adjustments),
     )
     with console.track(f"int8 for {name}", total=SEARCH_STEPS) as progress:
         found = write_int8(quantizer, job, path, progress)
@@ -179,6 +192,19 @@ def write_files(
         path=path, format=name, int8=True, notes=(*quantizer.notes, *found.notes), int8_recipe=found
     )
     return fp32, int8
+
+
+def _remade(name: FormatName, source: Source, adjustments: Adjustments) -> Basis:
+    """The fp32 file of the adjusted network, in a scratch folder of its own.
+
+    Raises:
+        ConfigError: If the adjustments are of another network.
+    """
+    adjusted(source.network, adjustments)  # refused here, not in a converter's process
+    folder = Path(tempfile.mkdtemp(prefix=f"{name}-adjusted-", dir=source.work))
+    changed = replace(source, adjustments=adjustments, work=folder)
+    fp32 = FORMATS[name].write(changed).path
+    return Basis(quantizer=FORMATS[name].quantizer(fp32), fp32=fp32, adjustments=adjustments)
 
 
 def _keeps_the_budget(path: Path, name: FormatName, source: Source, samples: ExportSamples) -> bool:

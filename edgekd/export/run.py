@@ -9,14 +9,18 @@ import platform
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
+
+from torch import nn
 
 import edgekd
 from edgekd.bundle import reporting_write_errors
 from edgekd.config import ExportRecipe
 from edgekd.console import Console, SilentConsole
+from edgekd.export.adjustments.adjuster import Adjuster, proposing_rows
 from edgekd.export.formats import Source, write_files
 from edgekd.export.prepare import input_shape, prepare_for_export
 from edgekd.export.publish import publish
@@ -77,12 +81,14 @@ def export(
         record, student = load_student(bundle_folder)
         require_stripped(bundle_folder, record, student)
         samples = gather_samples(record, student, recipe, console)
+        network = prepare_for_export(student, record.preprocess.inputs)
         source = Source(
             bundle_folder=bundle_folder,
             record=record,
-            network=prepare_for_export(student, record.preprocess.inputs),
+            network=network,
             recipe=recipe,
             work=work,
+            adjuster=_adjuster(network, samples),
         )
         verdicts = _make_all(source, samples, console)
         models = publish(verdicts, output)
@@ -90,6 +96,17 @@ def export(
         for note in model.notes:
             console.info(f"{model.file}: {note}")
     return models
+
+
+def _adjuster(network: nn.Module, samples: ExportSamples) -> Adjuster | None:
+    """What proposes changes of the network, where there are samples to make them from."""
+    calibration = samples.calibration
+    if calibration is None:
+        return None
+    rows = proposing_rows(len(calibration.decoded[0]))
+    few = replace(calibration, decoded=[values[rows] for values in calibration.decoded])
+    feeds = few.feeds("float32", channel_last=False)  # as the network takes them
+    return Adjuster(network, list(feeds.values()))
 
 
 def _make_all(source: Source, samples: ExportSamples, console: Console) -> list[Verdict]:
@@ -122,6 +139,8 @@ def rows(models: Sequence[ExportedModel]) -> list[dict[str, Any]]:
             "int8_weight_bytes_share": model.int8_weight_bytes_share,
             "parity": model.parity.model_dump(mode="json"),
             "audit": model.audit.model_dump(mode="json"),
+            "adjustments": [tried.model_dump(mode="json") for tried in model.adjustments],
+            "layer_errors": [layer.model_dump(mode="json") for layer in model.layer_errors],
             "num_params": model.num_params,
             "macs": model.macs,
             "sha256": model.sha256,

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from edgekd.errors import MissingExtraError
+from edgekd.export.adjustments.record import AS_IT_IS, Adjustments
 from edgekd.export.prepare import Encoding
 from edgekd.export.subprocesses import run_converter
 
@@ -12,7 +13,12 @@ _WORKER: Final = "edgekd.export.tflite_worker"
 
 
 def write_tflite(
-    bundle_folder: Path, fp32: Path, *, encoding: Encoding, channel_last: bool
+    bundle_folder: Path,
+    fp32: Path,
+    *,
+    encoding: Encoding,
+    channel_last: bool,
+    adjustments: Adjustments = AS_IT_IS,
 ) -> None:
     """Write the student of a bundle as an fp32 TFLite file of batch size 1.
 
@@ -24,6 +30,7 @@ def write_tflite(
         fp32: The file to write, in a scratch folder.
         encoding: What it takes.
         channel_last: ``(B, H, W, C)`` images, the layout TFLite's kernels compute in.
+        adjustments: Of the prepared network.
 
     Raises:
         MissingExtraError: If litert-torch is not installed.
@@ -35,6 +42,7 @@ def write_tflite(
         "fp32": str(fp32),
         "encoding": encoding,
         "channel_last": channel_last,
+        "adjustments": adjustments.model_dump(mode="json"),
     }
     run_converter(_WORKER, job, fp32.parent, purpose="convert the student to TFLite")
 

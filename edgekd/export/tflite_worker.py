@@ -3,12 +3,15 @@
 Its imports take seconds and print from C++; so it is a process of its own.
 """
 
+import json
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from edgekd.export.adjustments.apply import adjusted
+from edgekd.export.adjustments.record import Adjustments
 from edgekd.export.prepare import Deployed, prepare_for_export, sample_input
 from edgekd.export.subprocesses import read_job
 from edgekd.students.build import load_student
@@ -33,8 +36,10 @@ def convert(job: dict[str, Any]) -> None:
 
     record, student = load_student(Path(job["bundle"]))
     specs = record.preprocess.inputs
+    # from JSON text: it has lists where the record, which converts nothing, has tuples
+    adjustments = Adjustments.model_validate_json(json.dumps(job["adjustments"]))
     deployed = Deployed(
-        prepare_for_export(student, specs),
+        adjusted(prepare_for_export(student, specs), adjustments),
         specs,
         encoding=job["encoding"],
         channel_last=job["channel_last"],

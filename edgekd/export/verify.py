@@ -93,6 +93,8 @@ def verify(
         metrics=reference.metrics(next(iter(answers.values()))),
         versions=versions,
         provenance=source.record.provenance,
+        adjustments=() if candidate.int8_recipe is None else candidate.int8_recipe.tried,
+        layer_errors=() if candidate.int8_recipe is None else candidate.int8_recipe.layers,
         notes=(*candidate.notes, *_kernel_notes(candidate, source, reference, facts, encodings)),
     )
     found = problems(parity, facts.precision, reference.logits, source.recipe, task=reference.task)

@@ -6,7 +6,14 @@ K classes, D features. Fractions stay fractions; the unit of a field is its suff
 
 from edgekd.records.base import BUSY_CORES, SCHEMA, Format, Precision, Record, SplitName, Task
 from edgekd.records.bundle import ArchSpec, DataRef, Metric, Provenance, StudentBundle, TeacherRef
-from edgekd.records.exported import ExportedModel, OperatorAudit, Parity, TensorSpec
+from edgekd.records.exported import (
+    Adjustment,
+    ExportedModel,
+    LayerError,
+    OperatorAudit,
+    Parity,
+    TensorSpec,
+)
 from edgekd.records.inputs import ImageInput, InputSpec, Preprocess, SignalInput
 from edgekd.records.measurement import (
     DeviceInfo,
@@ -20,6 +27,7 @@ from edgekd.records.measurement import (
 __all__ = [
     "BUSY_CORES",
     "SCHEMA",
+    "Adjustment",
     "ArchSpec",
     "DataRef",
     "DeviceInfo",
@@ -28,6 +36,7 @@ __all__ = [
     "Format",
     "ImageInput",
     "InputSpec",
+    "LayerError",
     "MachineState",
     "Measurement",
     "Metric",

@@ -7,6 +7,7 @@ from edgekd.records import DeviceInfo, Provenance
 from edgekd.report.document import Cell, Column, Curves, Line, Listing, Section, Table
 from edgekd.report.lineage import Collection, Network
 from edgekd.report.proofs import operator_section, parity_section
+from edgekd.report.quantization import adjustment_section, sensitivity_section
 from edgekd.report.units import DASH, duration, percent, significant, unit_for
 from edgekd.report.walk import Epoch
 
@@ -17,6 +18,8 @@ def detail_sections(collection: Collection) -> tuple[Section, ...]:
         _training(collection.networks),
         parity_section(collection.networks),
         operator_section(collection.networks),
+        adjustment_section(collection.networks),
+        sensitivity_section(collection.networks),
         _devices(collection),
         _provenance(collection.networks),
     )

@@ -13,7 +13,7 @@ from edgekd.devices.probe import probe
 from edgekd.errors import ConfigError, OutputError
 from edgekd.export.quantization.recipe import RECIPE_SUFFIX, Int8Recipe, read_int8_recipe
 
-_SEARCH_VERSION: Final = 1
+_SEARCH_VERSION: Final = 2
 """Raised whenever the search or the writers change: their old results are not asked again."""
 
 

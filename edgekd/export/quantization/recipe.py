@@ -7,7 +7,8 @@ from pydantic import Field
 
 from edgekd.bundle import read_record
 from edgekd.errors import ConfigError, EdgekdError
-from edgekd.records import SCHEMA, Record
+from edgekd.export.adjustments.record import Adjustments
+from edgekd.records import SCHEMA, Adjustment, LayerError, Record
 
 Choice = Literal["static", "dynamic", "weights", "float"]
 """How one operator computes. ``static``: on 8-bit activations with calibrated ranges; ``dynamic``:
@@ -51,7 +52,9 @@ class Int8Recipe(Record):
     format: Literal["onnx", "tflite"]
     mode: Mode
     source_sha256: str
-    """Of the fp32 file it belongs to, before metadata is put into it."""
+    """Of the fp32 file it is made from, before metadata is put into it."""
+    adjustments: Adjustments = Adjustments()
+    """Of the network in that file; without any, it is the fp32 file beside this one."""
     processor: str
     """``arm``, ``x86-vnni`` or ``x86``: which number types suit its kernels."""
     versions: dict[str, str]
@@ -62,6 +65,9 @@ class Int8Recipe(Record):
     figures: Figures | None = None
     sensitivity: tuple[OperatorError, ...] = ()
     """Worst first."""
+    layers: tuple[LayerError, ...] = ()
+    """Worst first."""
+    tried: tuple[Adjustment, ...] = ()
     notes: tuple[str, ...] = ()
     """Activations that saturate or never change, where there are some."""
 
