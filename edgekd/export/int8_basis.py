@@ -106,7 +106,8 @@ def best_basis(plain: Basis, trial: Trial, progress: Tracker) -> Chosen:
     best = judge.of(plain, "plain")
     if trial.adjuster is None or trial.remake is None:
         return best
-    tried, notes = [], []
+    tried: list[Adjustment] = []
+    notes: list[str] = []
     try:
         for name, propose in _steps(trial.adjuster):
             progress.describe(f"trying {name} for {plain.quantizer.format}")

@@ -181,7 +181,7 @@ def _permute(node: fx.Node, sources: list[fx.Node], axis: int) -> int | None:
 
 
 def _transpose(node: fx.Node, sources: list[fx.Node], axis: int) -> int | None:
-    one, other = (int(argument(node, i)) % rank(node) for i in (1, 2))  # type: ignore[arg-type]
+    one, other = (int(argument(node, i)) % rank(node) for i in (1, 2))
     return {one: other, other: one}.get(axis, axis)
 
 

@@ -1,8 +1,8 @@
 """What was changed in a float network before its int8 file was made: enough to do it again."""
 
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from edgekd.records import Record
 
@@ -13,6 +13,7 @@ KINDS: Final[tuple[Kind, ...]] = ("equalization", "smoothing", "bias correction"
 
 STEPS_PER_OCTAVE: Final = 8  # scales 9 % apart: far below what 8 bits can tell
 LARGEST_STEP: Final = 7 * STEPS_PER_OCTAVE  # a factor of 128 either way
+LARGEST_LEVEL: Final = 127
 
 
 class ChannelScaling(Record):
@@ -29,7 +30,9 @@ class ChannelScaling(Record):
     """Parameters whose first axis is the channels."""
     multiplied: tuple[str, ...] = Field(min_length=1)
     """Weights whose second axis is the channels, of one group after the other."""
-    eighths: tuple[int, ...] = Field(min_length=1)
+    eighths: tuple[Annotated[int, Field(ge=-LARGEST_STEP, le=LARGEST_STEP)], ...] = Field(
+        min_length=1
+    )
     """Of every channel ``8 * log2(factor)``."""
 
     @model_validator(mode="after")
@@ -44,7 +47,9 @@ class BiasShift(Record):
 
     parameter: str
     step: float = Field(gt=0)
-    levels: tuple[int, ...] = Field(min_length=1)
+    levels: tuple[Annotated[int, Field(ge=-LARGEST_LEVEL, le=LARGEST_LEVEL)], ...] = Field(
+        min_length=1
+    )
     """Of every channel the shift in steps."""
 
 

@@ -6,15 +6,13 @@ per channel, so that little cancels.
 """
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 from torch import Tensor, fx
 
-from edgekd.export.adjustments.record import BiasShift
+from edgekd.export.adjustments.record import LARGEST_LEVEL, BiasShift
 from edgekd.export.adjustments.scales import rounded_weights
 from edgekd.export.adjustments.trace import Layer, Trace
-
-_LEVELS: Final = 127
 
 
 def bias_shifts(trace: Trace, samples: Sequence[Sequence[Tensor]]) -> tuple[BiasShift, ...]:
@@ -58,6 +56,6 @@ def _shift(bias: str, lost: Tensor) -> BiasShift | None:
     largest = float(lost.abs().max())
     if largest == 0:
         return None
-    step = largest / _LEVELS
+    step = largest / LARGEST_LEVEL
     levels = tuple(int(level) for level in (lost / step).round().tolist())
     return BiasShift(parameter=bias, step=step, levels=levels)

@@ -136,16 +136,17 @@ class Trace:
     def _layer_at(
         self, node: fx.Node, where: int, bias_at: int, axis: int, *, is_product: bool
     ) -> Layer | None:
-        weight, bias = argument(node, where), argument(node, bias_at)
-        names = [self._own(value) for value in (weight, bias)]
-        if names[0] is None or (bias is not None and names[1] is None):
+        weight, bias = self._own(argument(node, where)), self._own(argument(node, bias_at))
+        if weight is None or (bias is None and argument(node, bias_at) is not None):
             return None
-        tensor = self.network.get_parameter(names[0])
+        tensor = self.network.get_parameter(weight)
         if rank(node) < 2 or shape(node)[axis] != tensor.shape[0]:
-            return None  # without a batch axis, or normalised over more than its channels
+            return None  # without a batch axis
+        if not is_product and tensor.dim() != 1:
+            return None  # normalised over more than its channels
         if is_product and axis == 1 and rank(node) != tensor.dim():
             return None  # a convolution without a batch axis
-        return Layer(node=node, weight=names[0], bias=names[1], axis=axis, is_product=is_product)
+        return Layer(node=node, weight=weight, bias=bias, axis=axis, is_product=is_product)
 
     def _own(self, value: Any) -> str | None:
         """The parameter's name, if nothing else reads it."""

@@ -24,3 +24,8 @@ def test_a_record_survives_json():
 def test_a_factor_beyond_128_either_way_is_refused(eighths):
     with pytest.raises(ValidationError):
         ChannelScaling(kind="smoothing", divided=("a",), multiplied=("b",), eighths=eighths)
+
+
+def test_levels_are_those_of_a_byte():
+    with pytest.raises(ValidationError):
+        BiasShift(parameter="a", step=1.0, levels=(128,))

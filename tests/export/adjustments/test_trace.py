@@ -63,6 +63,11 @@ class InPlace(nn.Module):
         return self.second(y) + torch.relu_(y)
 
 
+def test_a_norm_over_more_than_its_channels_is_no_layer():
+    network = nn.Sequential(nn.LayerNorm((4, 4))).eval()
+    assert not Trace(network, [torch.zeros(1, 4, 4)]).layers
+
+
 def test_a_run_tells_what_layers_are_given():
     network = InPlace().eval().requires_grad_(False)
     network.first.weight.fill_(-2.0)
