@@ -49,7 +49,7 @@ class Adjuster:
             ExportError: If torch cannot trace the network.
         """
         if kind == "bias correction":
-            trace = Trace(adjusted(self._network, kept), self._samples[0])
+            trace = self._trace.of(adjusted(self._network, kept))
             shifts = bias_shifts(trace, self._samples)
             return kept.model_copy(update={"shifts": shifts}) if shifts else None
         new = self._scalings[kind]
@@ -64,11 +64,14 @@ class Adjuster:
         ]
 
     @cached_property
+    def _trace(self) -> Trace:
+        return Trace(self._network, self._samples[0])
+
+    @cached_property
     def _scalings(self) -> Mapping[str, tuple[ChannelScaling, ...]]:
         """By kind; each group of channels is scaled at most once."""
-        trace = Trace(self._network, self._samples[0])
-        groups = scale_groups(trace)
-        seen = watch(trace, groups, self._samples)
+        groups = scale_groups(self._trace)
+        seen = watch(self._trace, groups, self._samples)
         found: dict[str, list[ChannelScaling]] = {"equalization": [], "smoothing": []}
         scaled = copy.deepcopy(self._network)  # what makes one group may read another
         for group in groups:

@@ -35,12 +35,6 @@ class ChannelScaling(Record):
     )
     """Of every channel ``8 * log2(factor)``."""
 
-    @model_validator(mode="after")
-    def _within_bounds(self) -> "ChannelScaling":
-        if max(map(abs, self.eighths)) > LARGEST_STEP:
-            raise ValueError(f"a factor beyond 2**{LARGEST_STEP // STEPS_PER_OCTAVE}")
-        return self
-
 
 class BiasShift(Record):
     """What is added to a bias: the mean that rounding its layer's weights takes away."""

@@ -1,5 +1,6 @@
 """A network as a graph of operators: which layer makes and which layer reads which channels."""
 
+import copy
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -61,7 +62,7 @@ class Layer:
 
 
 class Trace:
-    """A network traced once, run on any samples, with whatever its parameters are by then.
+    """A network traced once, run on any samples with whatever its parameters are by then.
 
     Args:
         network: In eval mode.
@@ -85,6 +86,12 @@ class Trace:
         self._private = self._used_once()
         found = ((node, self._layer(node)) for node in self.nodes)
         self.layers: Mapping[fx.Node, Layer] = {node: x for node, x in found if x is not None}
+
+    def of(self, network: nn.Module) -> "Trace":
+        """The same graph over the parameters of a copy of its network."""
+        other = copy.copy(self)
+        other.network = network
+        return other
 
     def products(self) -> Iterator[Layer]:
         """Convolutions and linear layers, in the order of execution."""
