@@ -67,7 +67,8 @@ class _Finder:
         """Nodes come in the order of execution."""
         layer = self._layers.get(node)
         if layer is None:
-            self._carry(node)
+            if operator(node) not in _LOOKING:
+                self._carry(node)
             return
         source = node.args[0]
         for read in node.all_input_nodes:
@@ -129,6 +130,9 @@ class _Finder:
             number = self._parents[number]
         return number
 
+
+_LOOKING: Final = frozenset({"_assert_tensor_metadata"})
+"""Operators that ask what a tensor is like, not what is in it."""
 
 _Rule = Callable[[fx.Node, list[fx.Node], int], int | None]
 """A node, those it reads that have scaled channels, and the axis these are in; gives the axis in

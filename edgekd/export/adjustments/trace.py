@@ -106,7 +106,8 @@ class Trace:
             wanted: Nodes to hear about.
             hear: Called once per wanted node, in the order of execution.
         """
-        _Listener(self._program.graph_module, frozenset(wanted), hear).run(*self._feeds(sample))
+        listener = _Listener(self._program.graph_module, frozenset(wanted), hear)
+        listener.run(*self._feeds(sample), enable_io_processing=False)
 
     def _feeds(self, sample: Sequence[Tensor]) -> Iterator[Any]:
         inputs = iter(sample)
