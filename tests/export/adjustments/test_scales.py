@@ -104,18 +104,21 @@ def test_an_outlier_of_a_normalisation_is_smoothed():
 
 
 def test_a_chain_whose_channels_differ_is_equalized():
-    torch.manual_seed(0)
-    network = nn.Sequential(nn.Conv2d(3, 8, 1), nn.ReLU(), nn.Conv2d(8, 4, 1))
+    """Channels that differ by nothing but their size: every rule finds that size."""
+    network = nn.Sequential(nn.Conv2d(1, 4, 1), nn.ReLU(), nn.Conv2d(4, 3, 1))
     network = network.eval().requires_grad_(False)
-    sizes = torch.tensor([1.0, 100, 1, 50, 1, 1, 20, 1])
-    network[0].weight.mul_(sizes.view(-1, 1, 1, 1))
-    network[0].bias.mul_(sizes)
-    network[2].weight.div_(sizes.view(1, -1, 1, 1))
-    found = proposed(network, [(torch.randn(1, 3, 6, 6),) for _ in range(4)])
-    assert found.kind == "equalization"
-    # about log2(100), log2(50) and log2(20) octaves above the others
-    above = [(found.eighths[i] - found.eighths[0]) / 8 for i in (1, 3, 6)]
-    assert above == pytest.approx([6.6, 5.6, 4.3], abs=2.5)
+    sizes = torch.tensor([1.0, 64, 1, 4])
+    network[0].weight.copy_(sizes.view(-1, 1, 1, 1))
+    network[0].bias.copy_(sizes)
+    network[2].weight.copy_((1 / sizes).view(1, -1, 1, 1).expand(3, 4, 1, 1))
+    found = proposed(network, [(torch.linspace(-1, 1, 36).view(1, 1, 6, 6),)])
+    assert (found.kind, found.divided, found.multiplied) == (
+        "equalization",
+        ("0.weight", "0.bias"),
+        ("2.weight",),
+    )
+    # 0, 48, 0 and 16 eighths of an octave, less their mean of 16
+    assert found.eighths == (-16, 32, -16, 0)
 
 
 def test_channels_of_one_size_are_left_alone():
