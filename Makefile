@@ -45,9 +45,9 @@ fmt: install
 
 # What we promise to keep quick; needs a quiet machine. The tables that train are in benchmarks/README.md.
 bench: demo
-	$(BIN)/python benchmarks/cli_startup/run.py
-	$(BIN)/python benchmarks/kd_overhead/run.py
-	$(BIN)/python benchmarks/bench_overhead/run.py $(DEMO)/exported/*.onnx $(DEMO)/exported/*.tflite
+	$(BIN)/python -m benchmarks.cli_startup.run
+	$(BIN)/python -m benchmarks.kd_overhead.run
+	$(BIN)/python -m benchmarks.bench_overhead.run $(DEMO)/exported/*.onnx $(DEMO)/exported/*.tflite
 
 # Take today's newest versions that pyproject.toml allows; run the tests before committing.
 constraints:

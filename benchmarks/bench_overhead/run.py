@@ -1,6 +1,6 @@
 """What the runner adds to a call: its p50 against a bare loop around the runtime's own call.
 
-    python benchmarks/bench_overhead/run.py runs/exported/*.onnx runs/exported/*.tflite
+    python -m benchmarks.bench_overhead.run runs/exported/*.onnx runs/exported/*.tflite
 
 Both loops run in this process, on the same loaded model and input, in alternating blocks, so that
 whatever else the machine does falls on both. A call leads from arrays to arrays in either runtime:

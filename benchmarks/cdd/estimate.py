@@ -1,6 +1,6 @@
 """How many CPU hours a table will take, from steps that are really taken.
 
-    python benchmarks/cdd/estimate.py retrieval --threads 1 --steps 5 --precision bf16
+    python -m benchmarks.cdd.estimate retrieval --threads 1 --steps 5 --precision bf16
 
 Every row's method runs on random images with a random teacher; loading and augmenting images,
 validation and checkpoints come on top, some five to ten per cent. torch-pruning's row is taken to
@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from experiments import EXPERIMENTS, PEER, Experiment
 from torch import nn
 
+from benchmarks.cdd.experiments import EXPERIMENTS, PEER, Experiment
 from edgekd.config import SettledRecipe, TrainRecipe, build_recipe
 from edgekd.distill.methods.protocol import Batch, Run
 from edgekd.distill.methods.table import make_method

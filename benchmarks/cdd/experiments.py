@@ -158,7 +158,7 @@ class Plan:
             *("--weights", teacher / "weights.safetensors", "--share", self.experiment.share),
             *("--seed", seed, "-o", folder),
         )
-        return self._command(HERE / "peer_torch_pruning.py", *arguments)
+        return self._command("-m", "benchmarks.cdd.peer_torch_pruning", *arguments)
 
     def _command(self, *arguments: object) -> tuple[str, ...]:
         settings = [f"precision={self.precision}"]

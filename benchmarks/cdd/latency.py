@@ -2,13 +2,12 @@
 
 import json
 import statistics
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
-from experiments import Plan
-from table import bundle_of
+from benchmarks.cdd.experiments import Plan
+from benchmarks.cdd.table import bundle_of
+from benchmarks.commands import edgekd
 
 ROUNDS = 3  # dense and pruned in turns, so that a machine that warms up favours neither
 
@@ -41,7 +40,7 @@ def latency_table(plan: Plan, results: Path) -> str:
 def _export(plan: Plan, name: str) -> None:
     output = plan.runs / f"exported-{name}"
     if not any(output.glob("*.int8.tflite.json")):
-        _edgekd(
+        edgekd(
             *("export", plan.runs / name, "--int8", "-o", output, *_data(plan)),
             # The test reads the files' own accuracy; a gate here would hide it.
             *("--set", "max_drop=1", "--set", "min_agreement=0", "--set", "min_sqnr_db=-100"),
@@ -51,7 +50,7 @@ def _export(plan: Plan, name: str) -> None:
 def _bench(plan: Plan, name: str, number: int) -> list[Row]:
     data = _data(plan) if number == 0 else ()  # the metric once
     command = ("bench", plan.runs / f"exported-{name}", "--threads", 1, *data)
-    return [row | {"run": name, "round": number} for row in _edgekd(*command)]
+    return [row | {"run": name, "round": number} for row in edgekd(*command)]
 
 
 def _data(plan: Plan) -> tuple[object, ...]:
@@ -64,13 +63,6 @@ def _data(plan: Plan) -> tuple[object, ...]:
         for part in (f"--{key.replace('_', '-')}", recipe[key])
     ]
     return ("--data", plan.data, *folders)
-
-
-def _edgekd(*arguments: object) -> list[Row]:
-    command = [sys.executable, "-m", "edgekd", *map(str, arguments), "--json", "--quiet"]
-    done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
-    found: list[Row] = json.loads(done.stdout)
-    return found
 
 
 def _table(plan: Plan, rows: list[Row], students: list[str]) -> str:

@@ -1,6 +1,6 @@
 """One row of the table: torch-pruning's pruner, then the same distillation for the same epochs.
 
-    python benchmarks/cdd/peer_torch_pruning.py \
+    python -m benchmarks.cdd.peer_torch_pruning \
         --recipe RECIPE.toml --data DATA --teacher runs/teacher \
         --weights runs/teacher/weights.safetensors --share 0.35 --seed 0 -o runs/torch-pruning-seed0
 

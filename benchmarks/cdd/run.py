@@ -1,9 +1,9 @@
 """CDD beside its rivals, at the same final MACs and after the same number of epochs.
 
-    python benchmarks/cdd/run.py retrieval --data omniglot.zip --jobs 2
-    python benchmarks/cdd/run.py classification --data cifar10-jpeg.zip --jobs 2
-    python benchmarks/cdd/run.py retrieval --data omniglot.zip --quick      # does all of it work?
-    python benchmarks/cdd/run.py retrieval --data omniglot.zip --phase latency
+    python -m benchmarks.cdd.run retrieval --data omniglot.zip --jobs 2
+    python -m benchmarks.cdd.run classification --data cifar10-jpeg.zip --jobs 2
+    python -m benchmarks.cdd.run retrieval --data omniglot.zip --quick      # does all of it work?
+    python -m benchmarks.cdd.run retrieval --data omniglot.zip --phase latency
 
 A finished teacher of the experiment's recipe can be copied to ``<runs>/teacher`` beforehand.
 
@@ -32,9 +32,9 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from types import FrameType
 
-from experiments import EXPERIMENTS, HERE, PEER, Plan, Training
-from latency import latency_table
-from table import main_table
+from benchmarks.cdd.experiments import EXPERIMENTS, HERE, PEER, Plan, Training
+from benchmarks.cdd.latency import latency_table
+from benchmarks.cdd.table import main_table
 
 
 class Crew:

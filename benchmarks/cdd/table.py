@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from experiments import Plan
+from benchmarks.cdd.experiments import Plan
 
 Bundle = dict[str, Any]
 

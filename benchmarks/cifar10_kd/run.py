@@ -1,6 +1,6 @@
 """Teacher, students from labels and from the teacher, both formats in fp32 and int8, on CIFAR-10.
 
-    python benchmarks/cifar10_kd/run.py --data cifar10-jpeg.zip
+    python -m benchmarks.cifar10_kd.run --data cifar10-jpeg.zip
 
 Runs the ``edgekd`` commands a user would type, one after another; every training resumes, so the
 driver can be killed and started again. Tuning looks at the validation split that edgekd cuts off
@@ -12,34 +12,15 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from benchmarks.commands import ROOT, bundle, edgekd, minutes, summary, test_top1
+
 HERE = Path(__file__).parent
-ROOT = HERE.parent.parent
 TEACHER_RECIPE = ROOT / "models" / "cifar10-resnet18w32-teacher" / "recipe.toml"
 STUDENT_RECIPE = ROOT / "models" / "kd-resnet8-cifar10" / "recipe.toml"
 METHODS = ("none", "kd")
-
-
-def edgekd(*arguments: object) -> object:
-    """Run one command and return its JSON."""
-    command = [sys.executable, "-m", "edgekd", *map(str, arguments), "--json"]
-    print("$ edgekd", *map(str, arguments), flush=True)
-    done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
-    return json.loads(done.stdout)
-
-
-def bundle(folder: Path) -> dict:
-    """A finished run's record."""
-    return json.loads((folder / "bundle.json").read_text())
-
-
-def test_top1(record: dict) -> float:
-    """The one test figure of a bundle."""
-    return next(m["value"] for m in record["metrics"] if m["split"] == "test")
 
 
 def train(data: Path, runs: Path, seeds: list[int], jobs: int) -> None:
@@ -82,12 +63,6 @@ def export_and_bench(data: Path, runs: Path, seeds: list[int]) -> list[dict]:
     return rows
 
 
-def summary(values: list[float]) -> str:
-    """Mean and sample standard deviation of fractions, in per cent."""
-    spread = statistics.stdev(values) if len(values) > 1 else 0.0
-    return f"{100 * statistics.mean(values):.2f} ± {100 * spread:.2f}"
-
-
 def table(runs: Path, seeds: list[int], rows: list[dict]) -> str:
     """The Markdown table of README and this folder."""
     teacher = bundle(runs / "teacher")
@@ -101,16 +76,15 @@ def table(runs: Path, seeds: list[int], rows: list[dict]) -> str:
         "",
         "| network | top-1 % | parameters | MACs | training minutes |",
         "|---|---|---|---|---|",
-        f"| teacher ResNet-20, 32 wide | {100 * test_top1(teacher):.2f} | "
+        f"| teacher: ResNet-18 for small images, 32 wide | {100 * test_top1(teacher):.2f} | "
         f"{teacher['num_params']:,} | {teacher['macs']:,} | "
-        f"{provenance['train_seconds'] / 60:.1f} |",
+        f"{minutes([teacher]):.1f} |",
     ]
     for method, name in (("none", "ResNet-8 from labels"), ("kd", "ResNet-8 by `kd`")):
         group = students[method]
-        minutes = statistics.mean(b["provenance"]["train_seconds"] for b in group) / 60
         lines.append(
             f"| {name} | {summary([test_top1(b) for b in group])} | {group[0]['num_params']:,} | "
-            f"{group[0]['macs']:,} | {minutes:.1f} |"
+            f"{group[0]['macs']:,} | {minutes(group):.1f} |"
         )
     lines += [
         "",

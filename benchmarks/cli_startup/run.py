@@ -1,6 +1,6 @@
 """How long ``edgekd --help`` takes, beside a bare interpreter and ``import click``.
 
-Run as ``python benchmarks/cli_startup/run.py [CALLS]``; appends one JSON line per command with all
+Run as ``python -m benchmarks.cli_startup.run [CALLS]``; appends one JSON line per command with all
 raw times to ``results.jsonl`` beside this file and prints the medians. The bound is 0.25 s.
 """
 

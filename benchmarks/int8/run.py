@@ -1,6 +1,6 @@
 """fp32, each tool chain's own int8 recipe, and edgekd's, on timm architectures, in one run.
 
-    python benchmarks/int8/run.py resnet18 mobilenetv3_small_100 vit_tiny_patch16_224
+    python -m benchmarks.int8.run resnet18 mobilenetv3_small_100 vit_tiny_patch16_224
 
 Each line of ``results.jsonl`` is one file of one architecture on one runtime: its time against the
 fp32 file's of the same race, its SQNR and top-1 agreement against fp32 on held-out images, and its
@@ -24,9 +24,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from architectures import MEAN, STD, make_images, write_architecture, write_data
-from stock import quantize_onnx, quantize_tflite
-
+from benchmarks.int8.architectures import MEAN, STD, make_images, write_architecture, write_data
+from benchmarks.int8.stock import quantize_onnx, quantize_tflite
 from edgekd.config import ExportRecipe
 from edgekd.console import SilentConsole
 from edgekd.devices.local import describe

@@ -1,6 +1,6 @@
 """What the loop costs: a KD step through edgekd against a bare PyTorch loop with the same passes.
 
-    python benchmarks/kd_overhead/run.py
+    python -m benchmarks.kd_overhead.run
 
 Both run the same student, teacher, loss, optimizer and precision on batches of the same shape, in
 turns within one process. The bare loop has its one batch in memory and does nothing else; edgekd

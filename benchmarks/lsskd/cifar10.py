@@ -1,6 +1,6 @@
 """Which part of layered self-distillation gains what: an ablation on CIFAR-10, and few labels.
 
-    python benchmarks/lsskd/cifar10.py --data cifar10-jpeg.zip --teacher runs/teacher
+    python -m benchmarks.lsskd.cifar10 --data cifar10-jpeg.zip --teacher runs/teacher
 
 Rows, each adding to the one before: labels only; label smoothing; PS-KD; branches and the
 transformation task; softening; deep-to-shallow KL; features (which is all of it); an external
@@ -17,7 +17,18 @@ import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
-from commands import HERE, ROOT, append, bundle, conditions, edgekd, minutes, summary, test_top1
+from benchmarks.commands import (
+    ROOT,
+    append,
+    bundle,
+    conditions,
+    edgekd,
+    minutes,
+    summary,
+    test_top1,
+)
+
+HERE = Path(__file__).parent
 
 RECIPE = ROOT / "models" / "lsskd-resnet20-cifar10" / "recipe.toml"
 WHOLE = "+ features"

@@ -1,6 +1,6 @@
 """Three sensors, one subject left out: each alone, fused, fused with branches, one missing, int8.
 
-    python benchmarks/lsskd/daily_sports.py --data daily-sports.npz
+    python -m benchmarks.lsskd.daily_sports --data daily-sports.npz
 
 For every test subject (validation is the one before it) the rows are: each modality alone and late
 fusion, both from labels; late fusion by ``lsskd``; and for the last two, every modality missing at
@@ -19,8 +19,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from commands import HERE, ROOT, append, bundle, conditions, edgekd, minutes, summary, test_top1
 
+from benchmarks.commands import (
+    ROOT,
+    append,
+    bundle,
+    conditions,
+    edgekd,
+    minutes,
+    summary,
+    test_top1,
+)
 from edgekd.config import DataRecipe
 from edgekd.console import SilentConsole
 from edgekd.data.cache import InputSource
@@ -29,6 +38,7 @@ from edgekd.data.preprocess import absent_samples
 from edgekd.evaluate.classification import predict
 from edgekd.students.build import load_student
 
+HERE = Path(__file__).parent
 RECIPE = ROOT / "models" / "lsskd-sensor-daily-sports" / "recipe.toml"
 MODALITIES = ("acc", "gyro", "mag")
 FUSED = {"late fusion, labels": "none", "late fusion, lsskd": "lsskd"}

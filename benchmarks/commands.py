@@ -1,17 +1,17 @@
-"""Commands, records and results that both drivers of this folder use."""
+"""Commands, records and results that the drivers which train have in common."""
 
 import json
 import statistics
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
-HERE = Path(__file__).parent
-ROOT = HERE.parent.parent
+ROOT = Path(__file__).parent.parent
 
 
-def edgekd(*arguments: object) -> object:
-    """Run one command and return its JSON."""
+def edgekd(*arguments: object) -> Any:
+    """Run one command as a user types it and return its JSON."""
     command = [sys.executable, "-m", "edgekd", *map(str, arguments), "--json"]
     print("$ edgekd", *map(str, arguments), flush=True)
     done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
