@@ -173,7 +173,7 @@ def write_files(
         batch=1 if 3 not in FORMATS[name].batch_sizes else 3,
         accept=lambda path: _keeps_the_budget(path, name, source, samples),
         work=source.work,
-        adjuster=source.adjuster,
+        adjuster=_adjuster(source),
         remake=lambda adjustments: _remade(name, source, adjustments),
     )
     with console.track(f"int8 for {name}", total=SEARCH_STEPS) as progress:
@@ -192,6 +192,12 @@ def write_files(
         path=path, format=name, int8=True, notes=(*quantizer.notes, *found.notes), int8_recipe=found
     )
     return fp32, int8
+
+
+def _adjuster(source: Source) -> Adjuster | None:
+    """What proposes for the very network of a source; one with other weights stays as it is."""
+    found = source.adjuster
+    return found if found is not None and found.network is source.network else None
 
 
 def _remade(name: FormatName, source: Source, adjustments: Adjustments) -> Basis:

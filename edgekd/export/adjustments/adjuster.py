@@ -30,7 +30,7 @@ class Adjuster:
     """
 
     def __init__(self, network: nn.Module, inputs: Sequence[NDArray[np.float32]]) -> None:
-        self._network = network
+        self.network = network
         self._inputs = inputs
         self.settled: Adjustments | None = None
         """What the files of another format have shown to help; ``None`` before the first."""
@@ -49,7 +49,7 @@ class Adjuster:
             ExportError: If torch cannot trace the network.
         """
         if kind == "bias correction":
-            trace = self._trace.of(adjusted(self._network, kept))
+            trace = self._trace.of(adjusted(self.network, kept))
             shifts = bias_shifts(trace, self._samples)
             return kept.model_copy(update={"shifts": shifts}) if shifts else None
         new = self._scalings[kind]
@@ -65,7 +65,7 @@ class Adjuster:
 
     @cached_property
     def _trace(self) -> Trace:
-        return Trace(self._network, self._samples[0])
+        return Trace(self.network, self._samples[0])
 
     @cached_property
     def _scalings(self) -> Mapping[str, tuple[ChannelScaling, ...]]:
@@ -73,7 +73,7 @@ class Adjuster:
         groups = scale_groups(self._trace)
         seen = watch(self._trace, groups, self._samples)
         found: dict[str, list[ChannelScaling]] = {"equalization": [], "smoothing": []}
-        scaled = copy.deepcopy(self._network)  # what makes one group may read another
+        scaled = copy.deepcopy(self.network)  # what makes one group may read another
         for group in groups:
             best = best_scaling(scaled, group, seen)
             if best is not None:

@@ -6,6 +6,7 @@ from edgekd.export.adjustments.apply import scale
 from edgekd.export.adjustments.groups import scale_groups
 from edgekd.export.adjustments.record import ChannelScaling
 from edgekd.export.adjustments.trace import Trace
+from edgekd.export.prepare import fold_batch_norms
 
 IMAGE = (1, 3, 8, 8)
 TOKENS = (1, 5, 6)
@@ -245,3 +246,29 @@ def test_any_factors_leave_the_answers_as_they_were(make, shape, count):
             ),
         )
     torch.testing.assert_close(network(x), before, rtol=1e-4, atol=1e-4 * float(before.abs().max()))
+
+
+def test_blocks_of_timm_with_folded_norms():
+    from timm.models._efficientnet_blocks import InvertedResidual
+
+    network = nn.Sequential(
+        conv(3, 8), InvertedResidual(8, 8, exp_ratio=2.0), InvertedResidual(8, 12), conv(12, 4, 1)
+    ).eval()
+    fold_batch_norms(network, [torch.zeros(IMAGE)])
+    assert found(network) == [
+        (["0.weight", "1.conv_pwl.weight"], ["1.conv_pw.weight", "2.conv_pw.weight"]),
+        (["1.conv_pw.weight"], ["1.conv_dw.weight"]),
+        (["1.conv_dw.weight"], ["1.conv_pwl.weight"]),
+        (["2.conv_pw.weight"], ["2.conv_dw.weight"]),
+        (["2.conv_dw.weight"], ["2.conv_pwl.weight"]),
+        (["2.conv_pwl.weight"], ["3.weight"]),
+    ]
+
+
+def test_a_transformer_block_of_timm():
+    from timm.models.vision_transformer import Block
+
+    assert found(nn.Sequential(Block(6, 2)), TOKENS) == [
+        (["0.norm1.weight"], ["0.attn.qkv.weight"]),
+        (["0.norm2.weight"], ["0.mlp.fc1.weight"]),
+    ]
