@@ -82,7 +82,8 @@ class Trace:
             raise ExportError(f"torch cannot trace the student: {reason}") from error
         self._program = program
         self.nodes: tuple[fx.Node, ...] = tuple(program.graph.nodes)
-        self._names = dict(program.graph_signature.inputs_to_parameters)
+        names: Mapping[str, str] = program.graph_signature.inputs_to_parameters
+        self._names = dict(names)
         self._private = self._used_once()
         found = ((node, self._layer(node)) for node in self.nodes)
         self.layers: Mapping[fx.Node, Layer] = {node: x for node, x in found if x is not None}
