@@ -18,7 +18,7 @@ from pathlib import Path
 from benchmarks.commands import ROOT, bundle, edgekd, minutes, summary, test_top1
 
 HERE = Path(__file__).parent
-TEACHER_RECIPE = ROOT / "models" / "cifar10-resnet18w32-teacher" / "recipe.toml"
+TEACHER_RECIPE = ROOT / "models" / "cifar10-resnet20w32-teacher" / "recipe.toml"
 STUDENT_RECIPE = ROOT / "models" / "kd-resnet8-cifar10" / "recipe.toml"
 METHODS = ("none", "kd")
 
@@ -76,7 +76,7 @@ def table(runs: Path, seeds: list[int], rows: list[dict]) -> str:
         "",
         "| network | top-1 % | parameters | MACs | training minutes |",
         "|---|---|---|---|---|",
-        f"| teacher: ResNet-18 for small images, 32 wide | {100 * test_top1(teacher):.2f} | "
+        f"| teacher: ResNet-20, 32 wide | {100 * test_top1(teacher):.2f} | "
         f"{teacher['num_params']:,} | {teacher['macs']:,} | "
         f"{minutes([teacher]):.1f} |",
     ]
