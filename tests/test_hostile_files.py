@@ -5,11 +5,13 @@ import io
 import json
 import os
 import shutil
+import zipfile
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from program_file import BatchNormed, saved
 
 from edgekd.bundle import from_json
 from edgekd.bundle import to_json as signed
@@ -182,13 +184,33 @@ def test_a_mutated_model_file_is_benched_cleanly(working, originals, name, chang
     assert_clean(*edgekd("bench", bare, *quick))
 
 
-@given(content=st.binary(max_size=300), suffix=st.sampled_from([".json", ".onnx", ".tflite"]))
+@given(
+    content=st.binary(max_size=300), suffix=st.sampled_from([".json", ".onnx", ".tflite", ".pt2"])
+)
 @quietly
 def test_noise_is_not_a_model(tmp_path, content, suffix):
     path = tmp_path / f"noise{suffix}"
     path.write_bytes(content)
     code, stderr = edgekd("inspect", path)
     assert code == BundleError.exit_code, stderr
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory):
+    path = saved(BatchNormed().eval(), tmp_path_factory.mktemp("program") / "net.pt2")
+    with zipfile.ZipFile(path) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+@given(changes=mutations)
+@settings(quietly, max_examples=30)
+def test_a_mutated_program_is_inspected_cleanly(tmp_path, program, changes):
+    path = tmp_path / "net.pt2"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in program.items():
+            ours = name.endswith("models/model.json")
+            archive.writestr(name, mutated(content, changes) if ours else content)
+    assert_clean(*edgekd("inspect", path))
 
 
 def test_a_pickle_is_never_loaded(tmp_path, originals):
@@ -217,6 +239,8 @@ def test_a_pickle_is_never_loaded(tmp_path, originals):
             for name in ("a.pt2", "a.onnx", "a.keras")
         ),
         edgekd("inspect", tmp_path / "a.tflite")[0],
+        edgekd("inspect", tmp_path / "a.pt2")[0],
+        edgekd("export", tmp_path / "a.pt2", "-o", tmp_path / "out")[0],
     ]
     assert set(codes) <= {BundleError.exit_code, 8}, codes
     assert not (tmp_path / "pwned").exists()

@@ -1,6 +1,6 @@
-"""fp32, each tool chain's own int8 recipe, and edgekd's, on timm architectures, in one run.
+"""fp32, each tool chain's own int8 recipe, peers' and edgekd's, on timm architectures, in one run.
 
-    python -m benchmarks.int8.run resnet18 mobilenetv3_small_100 vit_tiny_patch16_224
+    python -m benchmarks.int8.run resnet18 mobilenetv3_small_100 --peers-python peers/bin/python
 
 Each line of ``results.jsonl`` is one file of one architecture on one runtime: its time against the
 fp32 file's of the same race, its SQNR and top-1 agreement against fp32 on held-out images, and its
@@ -25,6 +25,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent))
 
 from benchmarks.int8.architectures import MEAN, STD, make_images, write_architecture, write_data
+from benchmarks.int8.peers import PEERS, peer_version, run_peer
 from benchmarks.int8.stock import quantize_onnx, quantize_tflite
 from edgekd.config import ExportRecipe
 from edgekd.console import SilentConsole
@@ -34,11 +35,13 @@ from edgekd.errors import EdgekdError
 from edgekd.export.quantization.candidates import answers, signal_to_noise
 from edgekd.export.run import export
 from edgekd.records import ExportedModel
+from edgekd.runtimes.session import open_session
 
 HERE: Final = Path(__file__).parent
 RESULTS: Final = HERE / "results.jsonl"
 FORMATS: Final = ("onnx", "tflite")
 STOCK: Final = {"onnx": quantize_onnx, "tflite": quantize_tflite}
+ALL_PEERS: Final = frozenset(peer for peers in PEERS.values() for peer in peers)
 CALIBRATION, HELD_OUT = 128, 64
 
 
@@ -49,6 +52,11 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=224, help="height and width of the images")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--note", default="", help="kept with every line, e.g. 'machine busy'")
+    parser.add_argument(
+        "--peers-python",
+        type=lambda text: Path(text).absolute(),
+        help="interpreter with the peers of peers.py; none if left out",
+    )
     parser.add_argument("--table", action="store_true", help="only print what was measured")
     options = parser.parse_args()
     if not options.table:
@@ -59,8 +67,13 @@ def main() -> None:
 
 def measure(name: str, options: argparse.Namespace) -> None:
     """All files of one architecture, unless every one is in the results already."""
-    done = {(r["format"], r["kind"]) for r in read_results() if same_run(r, name, options)}
-    if {(f, kind) for f in FORMATS for kind in ("stock", "edgekd")} <= done:
+    done = {
+        (r["format"], r["kind"])
+        for r in read_results()
+        if same_run(r, name, options) and not (r["kind"] in ALL_PEERS and "error" in r)
+    }  # a peer that failed may be there now
+    missing = [f for f in FORMATS if not {(f, kind) for kind in kinds(f, options)} <= done]
+    if not missing:
         return
     with tempfile.TemporaryDirectory(prefix="int8-bench-") as folder:
         work = Path(folder)
@@ -74,11 +87,16 @@ def measure(name: str, options: argparse.Namespace) -> None:
             max_drop=1.0,
             num_threads=options.threads,
         )
-        for model_format in FORMATS:
-            if not {(model_format, "stock"), (model_format, "edgekd")} <= done:
-                one = recipe.model_copy(update={"formats": (model_format,)})
-                for line in measure_format(name, one, work, options):
-                    append(line)
+        for model_format in missing:
+            one = recipe.model_copy(update={"formats": (model_format,)})
+            for line in measure_format(name, one, work, options):
+                append(line)
+
+
+def kinds(model_format: str, options: argparse.Namespace) -> tuple[str, ...]:
+    """Whose int8 files are measured."""
+    peers = PEERS[model_format] if options.peers_python else ()
+    return ("edgekd", "stock", *peers)
 
 
 def measure_format(
@@ -98,44 +116,64 @@ def measure_format(
         yield {**base, "kind": "edgekd", "error": str(error)}
         return
     seconds = time.monotonic() - begin
-    out = work / "out"
-    fp32, ours = (out / model.file for model in models)
-    stock, problem = out / f"stock.{model_format}", ""
-    try:
-        STOCK[model_format](fp32, stock, feeds(CALIBRATION, options.size, model_format, seed=1))
-    except Exception as error:  # a peer fails in ways of its own; the reason is the result
-        problem = f"{type(error).__name__}: {error}"[:300]
-    yield from compare(base, fp32, stock, ours, models[1], problem, seconds, options)
+    fp32, ours = (work / "out" / model.file for model in models)
+    files, problems = {"edgekd": ours}, {}
+    for kind in kinds(model_format, options)[1:]:
+        target = work / "out" / f"{kind}.{model_format}"
+        try:
+            write_other(kind, fp32, target, work, options)
+            files[kind] = target
+        except Exception as error:  # a peer fails in ways of its own; the reason is the result
+            problems[kind] = f"{type(error).__name__}: {error}"[:300]
+    yield from compare(base, fp32, files, problems, models[1], seconds, options)
+
+
+def write_other(
+    kind: str, fp32: Path, target: Path, work: Path, options: argparse.Namespace
+) -> None:
+    """The int8 file of the tool chain's own recipe, or of a peer."""
+    model_format = target.suffix[1:]
+    if kind == "stock":
+        STOCK[model_format](fp32, target, feeds(CALIBRATION, options.size, model_format, seed=1))
+        return
+    onnx_file = work / "out" / "student.onnx"  # peers start from ONNX, whatever they write
+    if not onnx_file.exists():
+        export(work / "bundle", work / "out", ExportRecipe(formats=("onnx",)), SilentConsole())
+    images = feeds(CALIBRATION, options.size, "onnx", seed=1)
+    run_peer(kind, options.peers_python, onnx_file, images, target)
 
 
 def compare(
     base: dict[str, Any],
     fp32: Path,
-    stock: Path,
-    ours: Path,
+    files: dict[str, Path],
+    problems: dict[str, str],
     model: ExportedModel,
-    problem: str,
     seconds: float,
     options: argparse.Namespace,
 ) -> Iterator[dict[str, Any]]:
-    """Race the three files; judge the two int8 ones on images nobody has seen."""
-    held_out = feeds(HELD_OUT, options.size, base["format"], seed=2)
-    expected = answers(fp32, held_out, batch=1)
-    files = [fp32, ours] if problem else [fp32, ours, stock]
-    times = race(files, num_threads=options.threads, seconds=3.0)
+    """Race all files; judge the int8 ones on images nobody has seen."""
+    held_out = feeds(HELD_OUT, options.size, base["format"], seed=2)["image"]
+    expected = answers_of(fp32, held_out)
+    times = race([fp32, *files.values()], num_threads=options.threads, seconds=3.0)
     context = {"versions": model.versions, "device": describe().model_dump(mode="json")}
-    for kind, path, own in zip(("edgekd", "stock"), files[1:], times[1:], strict=False):
+    for (kind, path), own in zip(files.items(), times[1:], strict=True):
         line = {
             **base,
             "kind": kind,
             "size_ratio": path.stat().st_size / fp32.stat().st_size,
             **context,
+            **(
+                {"peer_version": peer_version(kind, options.peers_python)}
+                if kind in ALL_PEERS
+                else {}
+            ),
         }
         if times[0] is None or own is None:
             yield {**line, "error": "the runtime cannot run it"}
             continue
         speedup, error = ratio(times[0], own)
-        found = answers(path, held_out, batch=1)
+        found = answers_of(path, held_out)
         agreement = float((found.argmax(1) == expected.argmax(1)).mean())
         yield {
             **line,
@@ -148,8 +186,14 @@ def compare(
             "latencies_ns": {"fp32": times[0], "int8": own},
             **({"export_seconds": seconds, **ours_only(model)} if kind == "edgekd" else {}),
         }
-    if problem:
-        yield {**base, "kind": "stock", "error": problem, **context}
+    for kind, problem in problems.items():
+        yield {**base, "kind": kind, "error": problem, **context}
+
+
+def answers_of(path: Path, images: np.ndarray) -> np.ndarray:
+    """A file's answers; a peer may call its only input as it likes."""
+    (info,) = open_session(path, num_threads=1).inputs
+    return answers(path, {info.name: images}, batch=1)
 
 
 def ours_only(model: ExportedModel) -> dict[str, Any]:
@@ -205,9 +249,11 @@ def print_table(lines: list[dict[str, Any]], names: set[str]) -> None:
             f"{line['size_ratio']:.2f} |"
         )
     for model_format in FORMATS:
-        for kind in ("stock", "edgekd"):
+        for kind in ("stock", "edgekd", *PEERS[model_format]):
             found = [r for k, r in kept.items() if k[1:] == (model_format, kind)]
             speedups = [r["speedup"] for r in found if "speedup" in r]
+            if found and not speedups:
+                print(f"{model_format} {kind}: all {len(found)} failed")
             if speedups:
                 mean = math.exp(statistics.fmean(map(math.log, speedups)))
                 slower = sum(s < 1 for s in speedups)

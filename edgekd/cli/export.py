@@ -22,15 +22,21 @@ _FLAGS: Final = (
         bare="fast",
     ),
     Flag("int8_recipe", ("--int8-recipe",), "Make the int8 file of this FILE.recipe.json again."),
-    Flag("search_seconds", ("--search-seconds",), "Longest int8 search, per format."),
+    Flag("device", ("--device",), "Where --int8 fast measures: local, or a board (see devices)."),
+    Flag("wheels", ("--wheels",), "Folder of wheels for the board, where there is no network."),
+    Flag("search_seconds", ("--search-seconds",), "Longest int8 search; 300 on a board."),
     Flag("num_threads", ("--num-threads",), "Threads with which the int8 search measures."),
     Flag(
         "reference_kernels",
         ("--reference-kernels",),
-        "Compare int8 TFLite files with LiteRT's slow reference kernels as well.",
+        "Compare int8 TFLite files with the slow reference kernels of TensorFlow, where installed.",
     ),
     Flag("cache", ("--cache",), "Ask earlier int8 searches on this machine."),
-    Flag("input_size", ("--input-size",), "Size that a timm:NAME@FILE was trained at, in pixels."),
+    Flag(
+        "input_size",
+        ("--input-size",),
+        "Size a timm:NAME@FILE was trained at, in pixels, or a .pt2 that leaves it open.",
+    ),
     Flag("input_encoding", ("--input",), "uint8 puts the normalisation inside the file."),
     Flag("channel_last", ("--channel-last",), "Layout of the TFLite input."),
     Flag("simplify", ("--simplify",), "Simplify the ONNX graph, if its outputs stay the same."),
@@ -61,7 +67,9 @@ _FLAGS: Final = (
 def command(*, recipe: ExportRecipe, terminal: Terminal, bundle: Path, output: Path) -> None:
     """Write verified ONNX and TFLite files from BUNDLE, a folder of teach or distill.
 
-    BUNDLE may also be timm:NAME@weights.safetensors, a finished network of your own.
+    BUNDLE may also be a finished network of your own: timm:NAME@weights.safetensors, or a
+    torch.export program, model.pt2 or model.pt2#mean=0.5#std=0.5; without its normalisation it
+    gets ImageNet's.
 
     Every file is compared with the network it was made from; one that answers differently is
     refused (exit code 6).

@@ -19,13 +19,14 @@ from edgekd.errors import BundleError, UsageError
 from edgekd.records import ExportedModel, ImageInput, InputSpec, StudentBundle
 
 MODEL_SUFFIXES: Final = (".onnx", ".tflite")
+PROGRAM_SUFFIX: Final = ".pt2"
 
 
 @click.command("inspect", epilog=example("edgekd inspect runs/student"))
 @click.argument("path", type=click.Path(path_type=Path))
 @takes_terminal
 def command(*, terminal: Terminal, path: Path) -> None:
-    """Say what the bundle folder, .onnx or .tflite file, or .json record at PATH is.
+    """Say what the bundle folder, .onnx, .tflite or .pt2 file, or .json record at PATH is.
 
     Architecture, parameters, MACs, inputs and outputs, quantization, provenance.
     """
@@ -51,9 +52,11 @@ def inspect(path: Path) -> dict[str, Any]:
         return _exported(read_record(ExportedModel, path))
     if path.suffix in MODEL_SUFFIXES:
         return _model_file(path)
+    if path.suffix == PROGRAM_SUFFIX:
+        return _program(path)
     raise UsageError(
         f"{path}: neither a bundle folder (with {BUNDLE_FILE}), nor a file that ends in "
-        f"{', '.join(MODEL_SUFFIXES)} or .json"
+        f"{', '.join((*MODEL_SUFFIXES, PROGRAM_SUFFIX))} or .json"
     )
 
 
@@ -100,6 +103,14 @@ def _model_file(path: Path) -> dict[str, Any]:
             "export it again"
         )
     return {**_exported(record), **data}
+
+
+def _program(path: Path) -> dict[str, Any]:
+    """What a torch.export program says of itself; only its archive is read, it is not run."""
+    with needs_extra("export", purpose="read a torch.export program"):
+        from edgekd.export.describe import describe_program
+
+    return {"kind": "torch.export program", **describe_program(path)}
 
 
 def _lines(data: dict[str, Any]) -> Iterator[tuple[str, str]]:

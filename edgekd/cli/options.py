@@ -7,10 +7,10 @@ as typed: judging it is left to the recipe, which reports every problem at once.
 
 import functools
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal, TypeVar, Union, get_args, get_origin
+from typing import Any, Final, Literal, TypeVar, Union, cast, get_args, get_origin
 
 import click
 from click.shell_completion import CompletionItem
@@ -38,7 +38,8 @@ class Flag:
         names: ``"--temperature"``, and a short form where there is one.
         help: What it does; the default is added from the recipe.
         required: Whether this command asks for it even where the recipe has a default.
-        bare: What the flag means without a value; ``None`` where it needs one.
+        bare: What the flag means without a value; ``None`` where it needs one. A text behind it
+            that is none of its words is the command's argument.
     """
 
     key: str
@@ -143,6 +144,30 @@ class _Words(click.ParamType[str]):
         return [CompletionItem(word) for word in self.words if word.startswith(incomplete)]
 
 
+class _BareOption(click.Option):
+    """An option whose value may be left out, so that what follows it may be the argument.
+
+    The parser hands it the next text in any case. Where that is none of its words and the command's
+    argument is missing, the text was meant to be that argument: ``export --int8 runs/student``.
+    """
+
+    def handle_parse_result(
+        self, ctx: click.Context, opts: Mapping[str, Any], args: list[str]
+    ) -> tuple[Any, list[str]]:
+        """As click does, after giving the argument back what is its own."""
+        text = opts.get(self.name)
+        argument = next((p for p in ctx.command.params if isinstance(p, click.Argument)), None)
+        stray = isinstance(text, str) and text not in self._words
+        if stray and argument is not None and not isinstance(opts.get(argument.name), str):
+            opts = cast(dict[str, Any], opts)  # the parser's own, which the argument reads next
+            opts[argument.name], opts[self.name] = text, self.flag_value
+        return super().handle_parse_result(ctx, opts, args)
+
+    @property
+    def _words(self) -> tuple[str, ...]:
+        return self.type.words if isinstance(self.type, _Words) else ()
+
+
 def _recipe_options() -> list[Decorator]:
     return [
         click.option(
@@ -172,7 +197,7 @@ def _option(kind: type[Section], flag: Flag) -> Decorator:
     words = tuple(str(word) for word in scalars if isinstance(word, str))
     metavar = next((_METAVARS[scalar] for scalar in scalars if scalar in _METAVARS), "TEXT")
     optional: dict[str, Any] = (
-        {} if flag.bare is None else {"is_flag": False, "flag_value": flag.bare}
+        {} if flag.bare is None else {"is_flag": False, "flag_value": flag.bare, "cls": _BareOption}
     )
     return click.option(
         *flag.names,

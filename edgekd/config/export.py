@@ -1,10 +1,14 @@
 """What ``edgekd export`` can be told."""
 
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from edgekd.config.data import DataRecipe
+
+_LOCAL: Final = "local"
+_BOARD_SECONDS: Final = 300.0  # it is slower, and candidates have to get there
 
 
 class ExportRecipe(DataRecipe):
@@ -17,16 +21,22 @@ class ExportRecipe(DataRecipe):
     stored in 8 bits, computed in float; ``dynamic``: activations are quantized while running."""
     int8_recipe: tuple[str, ...] = ()
     """Recipes of an earlier export, one per format: the same int8 files again, without data."""
+    device: str = _LOCAL
+    """Where the search measures: this machine, or a board of the devices files."""
+    wheels: str | None = None
+    """Folder of wheels for the board, in place of the package index."""
     search_seconds: Annotated[float, Field(ge=0)] = 60.0
-    """Per format, after which the search for a fast int8 file begins nothing new."""
+    """Per format, after which the search for a fast int8 file begins nothing new; 300 on a board
+    unless it is given."""
     num_threads: Annotated[int, Field(ge=1, le=256)] = 1
     """With which the search measures."""
-    reference_kernels: bool = False
-    """Whether int8 TFLite files are also run with LiteRT's reference kernels, which are slow."""
+    reference_kernels: bool = True
+    """Whether int8 TFLite files also run with TensorFlow's reference kernels, if installed."""
     cache: bool = True
     """Whether a search is asked for that was made before on this machine."""
     input_size: Annotated[int, Field(ge=8, le=8192)] | None = None
-    """Height and width that a ``timm:NAME@FILE`` was trained at; ``None`` for timm's own."""
+    """Height and width that a ``timm:NAME@FILE`` was trained at, ``None`` for timm's own; or those
+    of a program that leaves them open."""
     input_encoding: Literal["float32", "uint8"] = "float32"
     channel_last: bool = True
     """Layout of the TFLite input; ONNX keeps ``(B, C, H, W)``."""
@@ -47,6 +57,28 @@ class ExportRecipe(DataRecipe):
     def _word(cls, value: Any) -> Any:
         """``true`` and ``false``, as recipes before the words had them."""
         return {True: "fast", False: None}.get(value, value) if isinstance(value, bool) else value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _boards_get_more_time(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping) or values.get("device", _LOCAL) == _LOCAL:
+            return values
+        return {"search_seconds": _BOARD_SECONDS, **values}
+
+    @model_validator(mode="after")
+    def _device_has_something_to_measure(self) -> Self:
+        if self.device == _LOCAL or (self.int8 == "fast" and not self.int8_recipe):
+            return self
+        if self.int8_recipe:
+            why = "int8_recipe makes a file again as it was, for the device it was made for"
+        elif self.int8 is None:
+            why = "no int8 file is asked for"
+        else:
+            why = f"int8 {self.int8} follows from the word alone"
+        raise ValueError(
+            f"device {self.device} times the candidates of --int8 fast, and there is nothing to "
+            f"measure: {why}; leave the device out, or take --int8 fast"
+        )
 
     @property
     def wants_int8(self) -> bool:

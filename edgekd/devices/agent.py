@@ -58,6 +58,7 @@ class Agent:
             "lock": self._take_lock,
             "have": self._have,
             "put": self._put,
+            "drop": self._drop,
             "get": self._get,
             "sites": self._sites,
             "make_site": self._make_site,
@@ -133,10 +134,15 @@ class Agent:
     def _put(self, request: Request) -> Mapping[str, Any]:
         payload = self._payload(request["size"])
         try:
-            self._shelf.put(request["name"], payload)
+            self._shelf.put(request["name"], payload, passing=request.get("passing", False))
         finally:
             for _ in payload:  # what was announced is read to its end all the same
                 pass
+        return {}
+
+    def _drop(self, request: Request) -> Mapping[str, Any]:
+        for name in request["names"]:
+            self._shelf.passing(name).unlink(missing_ok=True)
         return {}
 
     def _payload(self, size: int) -> Iterator[bytes]:

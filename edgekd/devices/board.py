@@ -1,24 +1,33 @@
 """A board over SSH as a device: the same runner as here, with nothing to install by hand."""
 
 import getpass
-import hashlib
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from edgekd.console import Console
 from edgekd.devices.address import Address
+from edgekd.devices.courier import Courier
 from edgekd.devices.drive import IDLE_SECONDS, Watch, drive, runner_environment
-from edgekd.devices.job import Job, Outcome
+from edgekd.devices.job import Job, Latencies, Outcome, RaceJob
 from edgekd.devices.program import runner_program
-from edgekd.devices.provision import Board, advice, ensure_site, look_at, require
-from edgekd.devices.session import ANSWER_SECONDS, RefusedError, Session
+from edgekd.devices.provision import (
+    Board,
+    advice,
+    ensure_site,
+    look_at,
+    require,
+    site_version,
+)
+from edgekd.devices.race import despite_crashes, times_of
+from edgekd.devices.remote_process import RemoteProcess
+from edgekd.devices.session import RefusedError, Session
 from edgekd.errors import BundleError, DataError, DeviceError, ModelError
 from edgekd.records import DeviceInfo
-from edgekd.runtimes.session import format_of
+from edgekd.runtimes.session import RUNTIMES, format_of
 
 _LOGITS: Final = "logits.npy"
 
@@ -58,12 +67,26 @@ class RemoteDevice:
         self._console = console
         self._wheels = wheels
         self._sites: dict[str, str] = {}
-        self._sent: dict[tuple[str, int, int], str] = {}
+        self._courier = Courier(session, board.folder)
         self._program: str | None = None
 
     def describe(self) -> DeviceInfo:
         """The board, as it was when the connection was opened."""
         return DeviceInfo(name=self._board.name, **self._board.device)
+
+    def cpu_flags(self) -> frozenset[str]:
+        """What its processor can do, in its kernel's words."""
+        return self._board.cpu_flags
+
+    def runtime_version(self, model_format: str) -> str:
+        """Of what runs files of a format there; sent there first, where it is missing.
+
+        Raises:
+            DeviceError: If there are no wheels for it, or the board cannot take or import them.
+        """
+        with self._advising():
+            _, site = self._provide(model_format)
+            return site_version(self._session, site, RUNTIMES[model_format].package)
 
     def measure(
         self,
@@ -99,23 +122,43 @@ class RemoteDevice:
                 sustain_seconds=0.0,
                 energy_seconds=0.0,
             )
-        try:
-            program, site = self._provide(model_format)
+        with self._advising():
             sent = self._send(job, model_format)
-            started = self._session.ask(
-                "run",
-                program=program,
-                site=site,
-                job=sent.to_json(),
-                environment=runner_environment(job.num_threads),
-            )
-            process = _Process(self._session, started["run"])
-            outcome = self._follow(process, job, sent, watch, idle_seconds)
+            process = self._start(sent, model_format)
+            with self._in_our_words({sent.model: job.model}):
+                outcome = drive(job, process, watch=watch, idle_seconds=idle_seconds)
             if job.logits is not None:
                 Path(job.logits).write_bytes(self._session.get(_LOGITS))
-        except RefusedError as refusal:
-            raise advice(self._board.name, self._board.folder, refusal) from refusal
         return outcome
+
+    def race(
+        self, files: Sequence[Path], *, num_threads: int, seconds: float
+    ) -> tuple[Latencies | None, ...]:
+        """Time files against each other in a fresh process on the board.
+
+        Args:
+            files: Of one format and for the same inputs; they are gone with the connection.
+            num_threads: Threads that compute, >= 1.
+            seconds: About how long each file is timed, sending and loading not included.
+
+        Returns:
+            As :func:`edgekd.devices.race.race`.
+
+        Raises:
+            BundleError: If the runtime there refuses every file.
+            DeviceError: If the connection ended, the board cannot hold the files, or none runs.
+        """
+        model_format = format_of(files[0])
+
+        def once(paths: Sequence[Path], seconds: float) -> tuple[Latencies | None, ...]:
+            sent = self._courier.lend(paths, model_format)
+            job = RaceJob(files=tuple(sent), num_threads=num_threads, seconds=seconds)
+            process = self._start(job, model_format)
+            with self._in_our_words(dict(zip(sent, map(str, paths), strict=True))):
+                return times_of(job, process)
+
+        with self._advising():
+            return despite_crashes(once, files, seconds)
 
     def install(self, model_format: str) -> None:
         """Make sure that the board can run files of a format.
@@ -123,10 +166,8 @@ class RemoteDevice:
         Raises:
             DeviceError: If there are no wheels for it, or it cannot take or import them.
         """
-        try:
+        with self._advising():
             self._provide(model_format)
-        except RefusedError as refusal:
-            raise advice(self._board.name, self._board.folder, refusal) from refusal
 
     def clean(self) -> str:
         """Remove all that edgekd keeps there; returns the folder.
@@ -134,16 +175,14 @@ class RemoteDevice:
         Raises:
             DeviceError: If the connection ended or something cannot be removed.
         """
-        try:
+        with self._advising():
             self._session.ask("clean")
-        except RefusedError as refusal:
-            raise advice(self._board.name, self._board.folder, refusal) from refusal
         return self._board.folder
 
     def _provide(self, model_format: str) -> tuple[str, str]:
         """The runner and the environment it runs a format in, both being there."""
         if self._program is None:
-            self._program = self._send_bytes(runner_program(), "pyz")
+            self._program = self._courier.send_bytes(runner_program(), "pyz")
         if model_format not in self._sites:
             self._sites[model_format] = ensure_site(
                 self._session,
@@ -157,80 +196,42 @@ class RemoteDevice:
 
     def _send(self, job: Job, model_format: str) -> Job:
         """The job in the board's paths, every file it names being there."""
-        objects = f"{self._board.folder}/objects"
         return replace(
             job,
-            model=f"{objects}/{self._send_file(Path(job.model), model_format)}",
-            samples=tuple(
-                f"{objects}/{self._send_file(Path(path), 'npy')}" for path in job.samples
-            ),
+            model=self._courier.send(Path(job.model), model_format),
+            samples=tuple(self._courier.send(Path(path), "npy") for path in job.samples),
             logits=f"{self._board.folder}/job/{_LOGITS}" if job.logits is not None else None,
         )
 
-    def _send_file(self, path: Path, suffix: str) -> str:
-        """Put a file there, unless it is; its name there is its hash."""
-        status = path.stat()
-        key = (str(path), status.st_size, status.st_mtime_ns)
-        if key not in self._sent:
-            with path.open("rb") as file:
-                name = f"{hashlib.file_digest(file, 'sha256').hexdigest()}.{suffix}"
-            if not self._session.ask("have", names=[name])["names"]:
-                self._session.put(name, path)
-            self._sent[key] = name
-        return self._sent[key]
+    def _start(self, job: Job | RaceJob, model_format: str) -> RemoteProcess:
+        """A runner of a job whose paths are the board's."""
+        program, site = self._provide(model_format)
+        started = self._session.ask(
+            "run",
+            program=program,
+            site=site,
+            job=job.to_json(),
+            environment=runner_environment(job.num_threads),
+        )
+        return RemoteProcess(self._session, started["run"])
 
-    def _send_bytes(self, content: bytes, suffix: str) -> str:
-        name = f"{hashlib.sha256(content).hexdigest()}.{suffix}"
-        if not self._session.ask("have", names=[name])["names"]:
-            self._session.put_bytes(name, content)
-        return name
-
-    def _follow(
-        self, process: "_Process", job: Job, sent: Job, watch: Watch, idle_seconds: float
-    ) -> Outcome:
+    @contextmanager
+    def _advising(self) -> Iterator[None]:
+        """What the agent refuses, as one line with what to do."""
         try:
-            return drive(job, process, watch=watch, idle_seconds=idle_seconds)
+            yield
+        except RefusedError as refusal:
+            raise advice(self._board.name, self._board.folder, refusal) from refusal
+
+    @contextmanager
+    def _in_our_words(self, sent: Mapping[str, str]) -> Iterator[None]:
+        """Errors name the board, and files as they are named here (path there -> path here)."""
+        try:
+            yield
         except (BundleError, DataError, DeviceError, ModelError) as error:
-            words = str(error).replace(sent.model, job.model)
+            words = str(error)
+            for there, here in sent.items():
+                words = words.replace(there, here)
             if not words.startswith(self._board.name):
                 words = f"{self._board.name}: {words}"
             raise type(error)(words) from error
-
-
-class _Process:
-    """A runner on the board; what an earlier one still says is not taken for its words."""
-
-    def __init__(self, session: Session, run: int) -> None:
-        self._session = session
-        self._run = run
-        self._ended: list[Mapping[str, Any]] = []
-
-    def lines(self) -> Iterator[bytes]:
-        while not self._ended:
-            event = self._session.next_event(ANSWER_SECONDS)
-            if event.get("run") != self._run:
-                continue
-            if event["event"] == "line":
-                yield event["line"].encode()
-            elif event["event"] == "ended":
-                self._ended.append(event)
-
-    def kill(self) -> None:
-        self._session.kill_runner()
-
-    def wait(self) -> int:
-        return int(self._end()["status"])
-
-    def last_words(self) -> str:
-        lines = str(self._end()["stderr"]).split("\n")
-        return next((line.strip()[:300] for line in reversed(lines) if line.strip()), "")
-
-    def close(self) -> None:
-        if not self._ended:
-            self.kill()
-
-    def _end(self) -> Mapping[str, Any]:
-        if not self._ended:
-            for _ in self.lines():
-                pass
-        return self._ended[0]

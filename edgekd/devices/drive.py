@@ -45,6 +45,10 @@ class RunnerProcess(Protocol):
         """End it if it has not ended, and give back what following it took."""
 
 
+class RunnerDiedError(DeviceError):
+    """The runner crashed, hung or was killed; what it ran on still answers."""
+
+
 def runner_environment(num_threads: int) -> dict[str, str]:
     """One thread count for every pool a library may open by itself."""
     threads = str(num_threads)
@@ -57,7 +61,7 @@ def runner_environment(num_threads: int) -> dict[str, str]:
 
 
 def drive(job: Job, process: RunnerProcess, *, watch: Watch, idle_seconds: float) -> Outcome:
-    """Follow a runner to its result; whatever happens, it has ended afterwards.
+    """Follow a runner to what it measured; whatever happens, it has ended afterwards.
 
     Args:
         job: What it was asked.
@@ -67,8 +71,33 @@ def drive(job: Job, process: RunnerProcess, *, watch: Watch, idle_seconds: float
 
     Raises:
         BundleError: If the model file is damaged.
-        DeviceError: If the runner crashed, hung or was killed; its last phase is named.
+        DeviceError: If the connection to its device ended.
         MissingExtraError: If the runtime is not installed.
+        RunnerDiedError: If the runner crashed, hung or was killed; its last phase is named.
+    """
+    what = f"{job.name} with {job.num_threads} thread(s)"
+    model_format = format_of(Path(job.model))
+    fields = follow(process, what, model_format, watch=watch, idle_seconds=idle_seconds)
+    return Outcome.from_fields(fields)
+
+
+def follow(
+    process: RunnerProcess, what: str, model_format: str, *, watch: Watch, idle_seconds: float
+) -> dict[str, Any]:
+    """Follow a runner to the fields of its result; whatever happens, it has ended afterwards.
+
+    Args:
+        process: The runner.
+        what: It does, for messages.
+        model_format: Of the files it runs.
+        watch: Called with every event, for progress; what it raises ends the runner.
+        idle_seconds: How long the runner may stay silent.
+
+    Raises:
+        BundleError: If the runtime refuses a file.
+        DeviceError: If the connection to its device ended.
+        MissingExtraError: If the runtime is not installed.
+        RunnerDiedError: If the runner crashed, hung or was killed; its last phase is named.
     """
     phase, result = "start", None
     watchdog = _Watchdog(process, idle_seconds)
@@ -78,9 +107,9 @@ def drive(job: Job, process: RunnerProcess, *, watch: Watch, idle_seconds: float
             if event["event"] == "phase":
                 phase = event["name"]
             elif event["event"] == "error":
-                raise _reported(event, job)
+                raise _reported(event, model_format)
             elif event["event"] == "result":
-                result = _result(event)
+                result = {k: v for k, v in event.items() if k not in ("edgekd", "event")}
             elif event["event"] == "predicted":
                 phase = "prediction"
             watch(event)
@@ -91,7 +120,7 @@ def drive(job: Job, process: RunnerProcess, *, watch: Watch, idle_seconds: float
         process.close()
     if result is not None and status == 0:
         return result
-    raise _died(job, phase, status, watchdog, last)
+    raise _died(f"{what}, during {phase}", status, watchdog, last)
 
 
 def _events(process: RunnerProcess) -> Iterator[dict[str, Any]]:
@@ -105,28 +134,23 @@ def _events(process: RunnerProcess) -> Iterator[dict[str, Any]]:
         yield event
 
 
-def _result(event: Mapping[str, Any]) -> Outcome:
-    return Outcome.from_fields({k: v for k, v in event.items() if k not in ("edgekd", "event")})
-
-
-def _reported(event: Mapping[str, Any], job: Job) -> EdgekdError:
+def _reported(event: Mapping[str, Any], model_format: str) -> EdgekdError:
     if event["kind"] == "MissingExtraError":
-        return missing_runtime(format_of(Path(job.model)))
+        return missing_runtime(model_format)
     return _ERRORS.get(event["kind"], DeviceError)(event["message"])
 
 
-def _died(job: Job, phase: str, status: int, watchdog: "_Watchdog", last: str) -> DeviceError:
-    where = f"{job.name} with {job.num_threads} thread(s), during {phase}"
+def _died(where: str, status: int, watchdog: "_Watchdog", last: str) -> RunnerDiedError:
     if watchdog.bit:
-        return DeviceError(
+        return RunnerDiedError(
             f"{where}: no sign of life for {watchdog.seconds:g} s, stopped; "
             "the file may be damaged: export it again"
         )
     said = f"; it last said: {last}" if last else ""
     if status >= 0:
-        return DeviceError(f"{where}: the runner ended with status {status}{said}")
+        return RunnerDiedError(f"{where}: the runner ended with status {status}{said}")
     name = signal.Signals(-status).name
-    return DeviceError(f"{where}: the runner was ended by {name}, {_remedy(-status)}{said}")
+    return RunnerDiedError(f"{where}: the runner was ended by {name}, {_remedy(-status)}{said}")
 
 
 def _remedy(number: int) -> str:

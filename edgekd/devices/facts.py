@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from edgekd.devices.probe import probe
+from edgekd.devices.probe import cpu_flags, probe
 
 
 def facts(folder: Path) -> dict[str, Any]:
@@ -20,6 +20,7 @@ def facts(folder: Path) -> dict[str, Any]:
     """
     return {
         "device": probe(),
+        "cpu_flags": cpu_flags(),
         "bits": struct.calcsize("P") * 8,
         "python": list(sys.version_info[:3]),
         "implementation": platform.python_implementation(),

@@ -7,12 +7,15 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from edgekd.errors import DeviceError
 
-PROTOCOL: Final = 2
+PROTOCOL: Final = 3
 """Version of jobs and events; host and runner must agree."""
+
+Latencies = tuple[int, ...]
+"""Times of one file in ns, one per round of a race."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +25,8 @@ class Job:
     With ``samples`` the latency input is their first row, and where ``logits`` is given all rows
     are predicted. Without, it is drawn at random from ``seed``.
     """
+
+    kind: ClassVar[str] = "measure"
 
     model: str
     """Path of the file, or of the bundle folder for the baseline."""
@@ -45,30 +50,47 @@ class Job:
 
     def to_json(self) -> str:
         """The job as one JSON object."""
-        return json.dumps({"protocol": PROTOCOL, **asdict(self)})
-
-    @classmethod
-    def from_json(cls, text: str) -> "Job":
-        """The inverse of :meth:`to_json`.
-
-        Raises:
-            DeviceError: If host and runner speak different versions.
-        """
-        fields = json.loads(text)
-        protocol = fields.pop("protocol", None)
-        if protocol != PROTOCOL:
-            raise DeviceError(
-                f"the job speaks protocol {protocol}, this runner {PROTOCOL}; "
-                "install the same edgekd on both sides"
-            )
-        for key in ("encodings", "samples"):
-            fields[key] = tuple(fields[key])
-        return cls(**fields)
+        return _to_json(self)
 
     @property
     def name(self) -> str:
         """How to name the model in a message."""
         return Path(self.model).name
+
+
+@dataclass(frozen=True, kw_only=True)
+class RaceJob:
+    """Files of one format, timed against each other in one process."""
+
+    kind: ClassVar[str] = "race"
+
+    files: tuple[str, ...]
+    num_threads: int
+    seconds: float
+    """About how long each file is timed, loading not included."""
+
+    def to_json(self) -> str:
+        """The job as one JSON object."""
+        return _to_json(self)
+
+
+def read_job(text: str) -> Job | RaceJob:
+    """The inverse of ``to_json``.
+
+    Raises:
+        DeviceError: If host and runner speak different versions.
+    """
+    fields = json.loads(text)
+    protocol, kind = fields.pop("protocol", None), fields.pop("kind", None)
+    if protocol != PROTOCOL:
+        raise DeviceError(
+            f"the job speaks protocol {protocol}, this runner {PROTOCOL}; "
+            "install the same edgekd on both sides"
+        )
+    for key, value in fields.items():
+        if isinstance(value, list):  # JSON knows no tuples
+            fields[key] = tuple(value)
+    return RaceJob(**fields) if kind == RaceJob.kind else Job(**fields)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,3 +143,7 @@ class Outcome:
                 f"the runner's result is not one of protocol {PROTOCOL} ({error}); "
                 "install the same edgekd on both sides"
             ) from error
+
+
+def _to_json(job: Job | RaceJob) -> str:
+    return json.dumps({"protocol": PROTOCOL, "kind": job.kind, **asdict(job)})

@@ -86,6 +86,16 @@ def busy_seconds(root: Path = _ROOT) -> float | None:
     return float(user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
 
 
+def cpu_flags(root: Path = _ROOT) -> list[str]:
+    """What the processor can do, in the kernel's words, sorted; empty where it names nothing.
+
+    Args:
+        root: Where ``proc`` is mounted; another folder in tests.
+    """
+    cpuinfo = _cpuinfo(root)  # x86 and Arm have words of their own for the line itself
+    return sorted((cpuinfo.get("flags") or cpuinfo.get("Features") or "").split())
+
+
 def frequency_mhz(root: Path = _ROOT) -> float | None:
     """Of the first core, at this moment."""
     khz = _number(root / "sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq")

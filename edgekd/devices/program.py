@@ -11,8 +11,8 @@ _MODULES: Final = (
     *(
         f"devices/{name}"
         for name in (
-            "__init__", "calls", "energy", "job", "memory", "other_load", "probe", "runner",
-            "sustain",
+            "__init__", "calls", "energy", "job", "memory", "other_load", "probe", "rounds",
+            "runner", "sustain",
         )
     ),
     *(

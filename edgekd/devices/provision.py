@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name, parse_wheel_filename
+from packaging.utils import NormalizedName, canonicalize_name, parse_wheel_filename
+from packaging.version import Version
 
 from edgekd.console import Console
 from edgekd.devices.session import RefusedError, Session
@@ -34,6 +35,8 @@ class Board:
     writable: str | None
     """``None`` where files can be written; otherwise why not."""
     free_bytes: int
+    cpu_flags: frozenset[str] = frozenset()
+    """As the kernel names them: what the processor can do."""
 
     @property
     def target(self) -> Target:
@@ -64,6 +67,7 @@ def look_at(session: Session, name: str, folder: str | None) -> Board:
         folder=facts["folder"],
         writable=facts["writable"],
         free_bytes=facts["free_bytes"],
+        cpu_flags=frozenset(facts["cpu_flags"]),
     )
 
 
@@ -163,6 +167,15 @@ def ensure_site(
     return name
 
 
+def site_version(session: Session, site: str, package: str) -> str:
+    """The version of a package in an environment there.
+
+    Raises:
+        DeviceError: If the connection ended.
+    """
+    return str(_versions(session.ask("sites")["sites"][site])[canonicalize_name(package)])
+
+
 def advice(board_name: str, folder: str, refusal: RefusedError) -> DeviceError:
     """The one line for what the agent could not do."""
     what = {
@@ -181,7 +194,7 @@ def _fitting_site(
     for name, content in sorted(session.ask("sites")["sites"].items()):
         if content["python"] != list(board.python[:2]) or module not in content["imports"]:
             continue
-        versions = dict(parse_wheel_filename(wheel["file"])[:2] for wheel in content["wheels"])
+        versions = _versions(content)
         wanted = [Requirement(line) for line in requirements]
         if all(
             (version := versions.get(canonicalize_name(requirement.name))) is not None
@@ -190,6 +203,11 @@ def _fitting_site(
         ):
             return str(name)
     return None
+
+
+def _versions(site: Mapping[str, Any]) -> dict[NormalizedName, Version]:
+    """Package to version of the wheels an environment was made from."""
+    return dict(parse_wheel_filename(wheel["file"])[:2] for wheel in site["wheels"])
 
 
 def _site_name(wheels: Sequence[Mapping[str, str]], board: Board) -> str:

@@ -1,40 +1,24 @@
 """Files timed against each other: in one process, in turns, so that a machine's moods cancel out.
 
 Times of different moments must not be compared: another process, a governor or a warm chassis
-easily changes them by more than what is looked for. Here every round calls every file, and what
-counts is the ratio of two times of the same round. :func:`race` starts a fresh process on this
-machine; it is the only call a search for fast files makes, so that another device can stand in
-for it by offering a function of the same form.
-
-``python -m edgekd.devices.race JOB.json`` is that process.
+easily changes them by more than what is looked for. Here every round calls every file
+(:mod:`edgekd.devices.rounds`), and what counts is the ratio of two times of the same round. Every
+device offers a function of this form: :func:`race` is this machine's.
 """
 
-import gc
-import json
-import os
-import resource
 import statistics
-import subprocess
-import sys
-import tempfile
-import time
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
-from edgekd.errors import DeviceError, EdgekdError
-from edgekd.runtimes.encoding import random_feeds
-from edgekd.runtimes.session import RUNTIMES, format_of, open_session, reporting_runtime_errors
+from edgekd.devices.drive import RunnerDiedError, RunnerProcess, follow
+from edgekd.devices.job import Latencies as Latencies
+from edgekd.devices.job import RaceJob
+from edgekd.devices.local_process import start_runner
+from edgekd.errors import BundleError, DeviceError
+from edgekd.runtimes.session import format_of
 
-Latencies = tuple[int, ...]
-
-_MIN_ROUNDS: Final = 7
-_MAX_ROUNDS: Final = 60
-_TURN_NS: Final = 12_000_000  # a turn lasts so long: other processes seldom spoil all its calls
-_MOST_CALLS: Final = 24
-_TIMEOUT_SECONDS: Final = 240.0
-_ENVIRONMENT: Final = ("PATH", "HOME", "TMPDIR", "LANG", "LD_LIBRARY_PATH", "PYTHONPATH")
+_IDLE_SECONDS: Final = 120.0  # a round of slow files may take half of it
 
 
 class Race(Protocol):
@@ -44,6 +28,10 @@ class Race(Protocol):
         self, files: Sequence[Path], *, num_threads: int, seconds: float
     ) -> tuple[Latencies | None, ...]:
         """One entry per file: its time in ns in every round, or ``None`` where it cannot run."""
+
+
+Once = Callable[[Sequence[Path], float], tuple[Latencies | None, ...]]
+"""Files and seconds to times, in one process that any of the files may take down."""
 
 
 def race(
@@ -61,19 +49,61 @@ def race(
         where a file does not load, or fails or crashes when it runs.
 
     Raises:
+        BundleError: If the runtime refuses every file.
         DeviceError: If not even one file alone can be timed.
+        MissingExtraError: If the runtime is not installed.
     """
-    found = _in_a_process(files, num_threads, seconds)
-    if found is not None:
-        return found
-    # one of them took the process down: find out which, then time the others
-    alive = [
-        path for path in files if _in_a_process([path], num_threads, 0.0) not in (None, (None,))
-    ]
-    again = _in_a_process(alive, num_threads, seconds) if alive else None
-    if again is None:
+
+    def once(paths: Sequence[Path], seconds: float) -> tuple[Latencies | None, ...]:
+        names = tuple(str(path.absolute()) for path in paths)
+        job = RaceJob(files=names, num_threads=num_threads, seconds=seconds)
+        with start_runner(job.to_json(), num_threads) as process:
+            return times_of(job, process)
+
+    return despite_crashes(once, files, seconds)
+
+
+def times_of(job: RaceJob, process: RunnerProcess) -> tuple[Latencies | None, ...]:
+    """Follow a runner to the times of every file of its race.
+
+    Raises:
+        BundleError: If the runtime refuses every file.
+        DeviceError: If the connection to its device ended.
+        MissingExtraError: If the runtime is not installed.
+        RunnerDiedError: If a file crashed or hung the runner.
+    """
+    fields = follow(
+        process,
+        f"a race of {len(job.files)} files with {job.num_threads} thread(s)",
+        format_of(Path(job.files[0])),
+        watch=lambda event: None,
+        idle_seconds=_IDLE_SECONDS,
+    )
+    return tuple(None if found is None else tuple(found) for found in fields["times"])
+
+
+def despite_crashes(
+    once: Once, files: Sequence[Path], seconds: float
+) -> tuple[Latencies | None, ...]:
+    """A race in which files may crash: they are found out, and the others timed without them.
+
+    Raises:
+        BundleError: If the runtime refuses every file.
+        DeviceError: If no file runs, or not all that run fit into one process.
+    """
+    try:
+        return once(files, seconds)
+    except RunnerDiedError:
+        alive = [path for path in files if _runs_alone(once, path)]
+    if not alive:
         raise DeviceError("the runtime crashes on every candidate file; see edgekd doctor")
-    times = dict(zip(alive, again, strict=True))
+    try:
+        times = dict(zip(alive, once(alive, seconds), strict=True))
+    except RunnerDiedError as error:
+        raise DeviceError(
+            f"{error}; each of them runs alone, so memory may be short: free some, or take a "
+            "smaller model"
+        ) from error
     return tuple(times.get(path) for path in files)
 
 
@@ -90,104 +120,9 @@ def ratio(times: Latencies, reference: Latencies) -> tuple[float, float]:
     return middle, 1.4826 * 1.2533 * spread / len(ratios) ** 0.5
 
 
-def run_rounds(
-    calls: Sequence[Callable[[], Any]], *, seconds: float, clock: Callable[[], int]
-) -> list[Latencies]:
-    """Call every function in turns; each turn's time is the best of its calls but the first.
-
-    The first call of a turn refills the caches that the others emptied.
-
-    Args:
-        calls: What to time.
-        seconds: About how long each is timed; at least 7 rounds are made, at most 60.
-        clock: Nanoseconds.
-    """
-    times: list[list[int]] = [[] for _ in calls]
-    end = clock() + int(seconds * len(calls) * 1e9)
-    rounds = 0
-    while rounds < _MIN_ROUNDS or (rounds < _MAX_ROUNDS and clock() < end):
-        for call, found in zip(calls, times, strict=True):
-            call()
-            found.append(_turn(call, clock))
-        rounds += 1
-    return [tuple(found) for found in times]
-
-
-def _turn(call: Callable[[], Any], clock: Callable[[], int]) -> int:
-    end = clock() + _TURN_NS
-    best = min(_timed(call, clock), _timed(call, clock))
-    for _ in range(_MOST_CALLS - 2):
-        if clock() >= end:
-            break
-        best = min(best, _timed(call, clock))
-    return best
-
-
-def _timed(call: Callable[[], Any], clock: Callable[[], int]) -> int:
-    start = clock()
-    call()
-    return clock() - start
-
-
-def _in_a_process(
-    files: Sequence[Path], num_threads: int, seconds: float
-) -> tuple[Latencies | None, ...] | None:
-    """The times, or ``None`` where the process died."""
-    with tempfile.TemporaryDirectory(prefix="edgekd-race-") as folder:
-        job, answer = Path(folder) / "job.json", Path(folder) / "times.json"
-        fields = {
-            "files": [str(path.absolute()) for path in files],
-            "num_threads": num_threads,
-            "seconds": seconds,
-            "answer": str(answer),
-        }
-        job.write_text(json.dumps(fields), encoding="utf-8")
-        kept = {key: os.environ[key] for key in _ENVIRONMENT if key in os.environ}
-        threads = str(num_threads)
-        try:
-            subprocess.run(
-                [sys.executable, "-P", "-m", "edgekd.devices.race", str(job)],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                env={**kept, "OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": "1"},
-                timeout=_TIMEOUT_SECONDS,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            return None
-        if not answer.exists():
-            return None
-        times = json.loads(answer.read_text(encoding="utf-8"))
-    return tuple(None if found is None else tuple(found) for found in times)
-
-
-def _main(job_file: Path) -> None:
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    job = json.loads(job_file.read_text(encoding="utf-8"))
-    calls = [_prepared(Path(path), job["num_threads"]) for path in job["files"]]
-    gc.collect()
-    gc.disable()
-    running = [call for call in calls if call is not None]
-    times = iter(run_rounds(running, seconds=job["seconds"], clock=time.perf_counter_ns))
-    answer = [None if call is None else next(times) for call in calls]
-    partial_file = Path(job["answer"] + ".part")
-    partial_file.write_text(json.dumps(answer), encoding="utf-8")
-    partial_file.rename(job["answer"])  # whole or not at all
-
-
-def _prepared(path: Path, num_threads: int) -> Callable[[], Any] | None:
-    """A call that has run once; ``None`` where the runtime refuses the file."""
+def _runs_alone(once: Once, path: Path) -> bool:
     try:
-        session = open_session(path, num_threads=num_threads)
-        feeds = random_feeds(session.inputs, batch=1, seed=0)
-        call = partial(session.invoke, feeds)
-        with reporting_runtime_errors(path, RUNTIMES[format_of(path)].name, "run"):
-            call()
-    except EdgekdError:
-        return None
-    return call
-
-
-if __name__ == "__main__":
-    _main(Path(sys.argv[1]))
+        once([path], 0.0)
+    except (BundleError, RunnerDiedError):
+        return False
+    return True

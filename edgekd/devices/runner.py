@@ -1,6 +1,7 @@
-"""Measures one model at one thread count: ``python -m edgekd.devices.runner JOB.json``.
+"""Measures what a job says: ``python -m edgekd.devices.runner JOB.json``.
 
-A fresh process per measurement, so that no model sees another's memory, caches or threads.
+A fresh process per measurement, so that no model sees another's memory, caches or threads; or one
+for a race, whose files must share all of these.
 Standard library, numpy and the runtime only: this very code is what a board runs.
 
 Events are JSON lines on what was standard output when the process started; afterwards descriptor
@@ -28,9 +29,10 @@ import numpy.random  # NumPy loads it on first use, and its memory is no model's
 from numpy.typing import NDArray
 
 from edgekd.devices.calls import Emit, call_model, time_calls
-from edgekd.devices.job import Job, Outcome
+from edgekd.devices.job import Job, Outcome, RaceJob, read_job
 from edgekd.devices.memory import reset_peak, resident_bytes
 from edgekd.devices.probe import state
+from edgekd.devices.rounds import run_race
 from edgekd.errors import EdgekdError
 from edgekd.runtimes.encoding import InputEncoding, random_feeds, random_samples
 from edgekd.runtimes.session import (
@@ -153,12 +155,19 @@ def main(arguments: Sequence[str]) -> int:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a hostile model must not fill the disk
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
-        outcome = run_job(Job.from_json(Path(arguments[0]).read_text(encoding="utf-8")), emit)
+        result = _result(read_job(Path(arguments[0]).read_text(encoding="utf-8")), emit)
     except EdgekdError as error:
         emit("error", kind=type(error).__name__, message=str(error))
         return 1
-    emit("result", **asdict(outcome))
+    emit("result", **result)
     return 0
+
+
+def _result(job: Job | RaceJob, emit: Emit) -> Mapping[str, Any]:
+    """The fields of the event that ends a job."""
+    if isinstance(job, RaceJob):
+        return {"times": run_race(job, emit)}
+    return asdict(run_job(job, emit))
 
 
 def _latency_samples(

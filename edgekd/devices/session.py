@@ -122,8 +122,13 @@ class Session:
         number = self._send(op, **fields)
         return self._answer(number)
 
-    def put(self, name: str, path: Path) -> None:
+    def put(self, name: str, path: Path, *, passing: bool = False) -> None:
         """Send a file, to be kept there under the name of its hash.
+
+        Args:
+            name: Its hash and a suffix.
+            path: The file.
+            passing: Whether it shall be gone when the session is.
 
         Raises:
             DeviceError: If the connection ended, or the file changed while it was sent.
@@ -131,7 +136,7 @@ class Session:
         """
         with path.open("rb") as file:
             size = path.stat().st_size
-            number = self._send("put", payload=file, name=name, size=size)
+            number = self._send("put", payload=file, name=name, size=size, passing=passing)
         self._answer(number)
 
     def put_bytes(self, name: str, content: bytes) -> None:

@@ -20,6 +20,7 @@ from edgekd.devices.unpack import WheelError, unpack_wheel
 LOCK_FILE: Final = "lock"
 
 _SITE_FILE: Final = "site.json"
+_PASSING: Final = ("job", "passing")  # of one session
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -69,6 +70,14 @@ class Shelf:
             raise RefusalError("name", f"{name!r} is not the name of an object")
         return self.folder / "objects" / name
 
+    def passing(self, name: str) -> Path:
+        """Where a file is that goes with the session; named like an object.
+
+        Raises:
+            RefusalError: If the name is not such a one.
+        """
+        return self.folder / "passing" / self.object(name).name
+
     def job_file(self, name: str) -> Path:
         """Where a file of the running job is.
 
@@ -83,9 +92,10 @@ class Shelf:
         """Remove what a session left in the middle of its work; ``begin`` another one."""
         for part in self.folder.glob("*.part"):
             _remove(part)
-        shutil.rmtree(self.folder / "job", ignore_errors=True)
+        for name in _PASSING:
+            shutil.rmtree(self.folder / name, ignore_errors=True)
         if begin:
-            for name in ("job", "objects", "sites"):
+            for name in (*_PASSING, "objects", "sites"):
                 (self.folder / name).mkdir(exist_ok=True)
 
     def empty(self) -> None:
@@ -104,15 +114,21 @@ class Shelf:
         path.unlink()
         return False
 
-    def put(self, name: str, blocks: Iterable[bytes]) -> None:
+    def put(self, name: str, blocks: Iterable[bytes], *, passing: bool = False) -> None:
         """Keep bytes, if they have the hash they are named by.
+
+        Args:
+            name: Of the object.
+            blocks: The bytes.
+            passing: Whether they go with the session.
 
         Raises:
             OSError: If the disk is full.
             RefusalError: If they have another hash.
         """
         part = self.folder / f"{os.getpid()}.part"
-        path, digest = self.object(name), hashlib.sha256()
+        path = self.passing(name) if passing else self.object(name)
+        digest = hashlib.sha256()
         try:
             with part.open("wb") as file:
                 for block in blocks:

@@ -1,13 +1,15 @@
-"""``edgekd inspect`` on a model file: what the file itself says, ours or anybody's."""
+"""``edgekd inspect`` on a model file or program: what it says itself, ours or anybody's."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from edgekd.bundle import sha256_of
 from edgekd.errors import BundleError
 from edgekd.export.audit import audit_file
 from edgekd.export.metadata import read_metadata
 from edgekd.runtimes.session import format_of
+
+_HALF_BYTES: Final = 2
 
 
 def describe(path: Path) -> dict[str, Any]:
@@ -42,4 +44,42 @@ def describe(path: Path) -> dict[str, Any]:
         "outputs": [spec.model_dump(mode="json") for spec in facts.outputs],
         "audit": facts.audit.model_dump(mode="json"),
         **about,
+    }
+
+
+def describe_program(path: Path) -> dict[str, Any]:
+    """JSON values that describe a torch.export program, read without running it.
+
+    Returns:
+        ``file, format, sha256, size_bytes, precision, num_params, inputs, outputs``.
+
+    Raises:
+        BundleError: If the file is not a saved program, or damaged.
+        ModelError: If it could run code, or takes anything but one tensor of four axes.
+    """
+    from edgekd.teachers.program import load_program
+
+    program = load_program(path)
+    shape = [
+        name if size is None else size
+        for name, size in zip(("batch", "channels", "height", "width"), program.shape, strict=True)
+    ]
+    parameters = list(program.module.parameters())
+    halves = any(parameter.itemsize == _HALF_BYTES for parameter in parameters)
+    return {
+        "file": path.name,
+        "format": "torch-export",
+        "sha256": sha256_of(path),
+        "size_bytes": path.stat().st_size,
+        "precision": "fp16" if halves else "fp32",
+        "num_params": sum(parameter.numel() for parameter in parameters),
+        "inputs": [
+            {
+                "name": "image",
+                "shape": shape,
+                "dtype": "float16" if halves else "float32",
+                "layout": "NCHW",
+            }
+        ],
+        "outputs": [],
     }

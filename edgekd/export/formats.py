@@ -11,10 +11,11 @@ from torch import nn
 
 from edgekd.config import ExportRecipe
 from edgekd.console import Console
+from edgekd.devices.table import THIS_MACHINE, Device
 from edgekd.export.adjustments.adjuster import Adjuster
 from edgekd.export.adjustments.apply import adjusted
 from edgekd.export.adjustments.record import AS_IT_IS, Adjustments
-from edgekd.export.int8 import SEARCH_STEPS, Int8Job, write_int8
+from edgekd.export.int8 import SEARCH_STEPS, Int8Job, given_recipe, write_int8
 from edgekd.export.int8_basis import Basis
 from edgekd.export.metadata import (
     EmbeddedMetadata,
@@ -25,11 +26,12 @@ from edgekd.export.metadata import (
 from edgekd.export.onnx_file import export_onnx
 from edgekd.export.parity import compare, problems, run_session
 from edgekd.export.prepare import Deployed, sample_input
+from edgekd.export.program import fixed_batch
 from edgekd.export.quantization.calibration import input_encoding
 from edgekd.export.quantization.candidates import Quantizer
 from edgekd.export.quantization.onnx_quantizer import OnnxQuantizer
-from edgekd.export.quantization.onnx_types import this_processor
-from edgekd.export.quantization.recipe import Int8Recipe
+from edgekd.export.quantization.recipe import Int8Recipe, Processor
+from edgekd.export.quantization.target import Target
 from edgekd.export.quantization.tflite_quantizer import TfliteQuantizer
 from edgekd.export.quiet import quiet_stderr
 from edgekd.export.samples import ExportSamples
@@ -50,6 +52,8 @@ class Source:
     recipe: ExportRecipe
     work: Path
     """Scratch folder."""
+    device: Device = THIS_MACHINE
+    """Where int8 candidates are timed."""
     adjuster: Adjuster | None = None
     """Proposes changes of the network for int8; ``None`` where nothing is calibrated."""
     adjustments: Adjustments = AS_IT_IS
@@ -77,8 +81,8 @@ class Format:
     """Batch sizes its files are compared at."""
     write: Callable[[Source], Candidate]
     """The fp32 file."""
-    quantizer: Callable[[Path], Quantizer]
-    """Of an fp32 file, for the int8 file."""
+    quantizer: Callable[[Path, Processor], Quantizer]
+    """Of an fp32 file, for an int8 file that suits a processor."""
     embed: Callable[[Path, EmbeddedMetadata], None]
     """Put metadata into a written file."""
 
@@ -94,6 +98,7 @@ def _write_onnx(source: Source) -> Candidate:
         simplify=source.recipe.simplify,
         work=source.work,
         output_name=source.record.arch.output_name,
+        any_batch=fixed_batch(source.record.arch) is None,
     )
     fp32 = Candidate(
         path=source.work / "student.onnx", format="onnx", int8=False, notes=result.notes
@@ -131,18 +136,24 @@ FORMATS: Final[Mapping[FormatName, Format]] = {
         channel_last=lambda _: False,
         batch_sizes=(1, 3),
         write=_write_onnx,
-        quantizer=lambda fp32: OnnxQuantizer(fp32, this_processor()),
+        quantizer=OnnxQuantizer,
         embed=_onnx_embed,
     ),
     "tflite": Format(
         channel_last=lambda recipe: recipe.channel_last,
         batch_sizes=(1,),  # TFLite files have a fixed batch of one
         write=_write_tflite,
-        quantizer=TfliteQuantizer,
+        quantizer=lambda fp32, _: TfliteQuantizer(fp32),  # its types are the same for all
         embed=_tflite_embed,
     ),
 }
 """Format -> how it is made. To add one: its functions, a line here, its test."""
+
+
+def batch_sizes(name: FormatName, source: Source) -> tuple[int, ...]:
+    """Batch sizes that a source's files of a format are compared at."""
+    fixed = fixed_batch(source.record.arch)
+    return FORMATS[name].batch_sizes if fixed is None else (fixed,)
 
 
 def write_files(
@@ -160,7 +171,7 @@ def write_files(
     if not source.recipe.wants_int8:
         return (fp32,)
     path = fp32.path.with_name(f"student.int8.{name}")
-    quantizer = FORMATS[name].quantizer(fp32.path)
+    quantizer = _quantizer(name, source, fp32.path)
     feeds = None
     if samples.calibration is not None:
         feeds = samples.calibration.feeds(
@@ -170,27 +181,19 @@ def write_files(
         recipe=source.recipe,
         fp32=fp32.path,
         feeds=feeds,
-        batch=1 if 3 not in FORMATS[name].batch_sizes else 3,
+        batch=batch_sizes(name, source)[-1],
         accept=lambda path: _keeps_the_budget(path, name, source, samples),
         work=source.work,
+        race=source.device.race,
+        target=Target.of(source.device),
         adjuster=_adjuster(source),
         remake=lambda adjustments: _remade(name, source, adjustments),
     )
     with console.track(f"int8 for {name}", total=SEARCH_STEPS) as progress:
         found = write_int8(quantizer, job, path, progress)
-    figures = found.figures
-    if figures is not None:
-        console.info(
-            f"{path.name}: {figures.speedup:.2f} times as fast as fp32 in the search "
-            f"({figures.candidates} candidates in {figures.seconds:.0f} s)"
-        )
-    if figures is not None and figures.fallback is not None:
-        console.warn(
-            f"{path.name}: {figures.fallback}; its weights are int8, its arithmetic is not"
-        )
-    int8 = Candidate(
-        path=path, format=name, int8=True, notes=(*quantizer.notes, *found.notes), int8_recipe=found
-    )
+    _tell(path.name, found, console)
+    notes = (*quantizer.notes, *_origin(found), *found.notes)
+    int8 = Candidate(path=path, format=name, int8=True, notes=notes, int8_recipe=found)
     return fp32, int8
 
 
@@ -210,7 +213,39 @@ def _remade(name: FormatName, source: Source, adjustments: Adjustments) -> Basis
     folder = Path(tempfile.mkdtemp(prefix=f"{name}-adjusted-", dir=source.work))
     changed = replace(source, adjustments=adjustments, work=folder)
     fp32 = FORMATS[name].write(changed).path
-    return Basis(quantizer=FORMATS[name].quantizer(fp32), fp32=fp32, adjustments=adjustments)
+    return Basis(quantizer=_quantizer(name, source, fp32), fp32=fp32, adjustments=adjustments)
+
+
+def _quantizer(name: FormatName, source: Source, fp32: Path) -> Quantizer:
+    """For the processor that the file is made for; a replayed recipe says itself which it was."""
+    given = given_recipe(source.recipe, name)
+    processor = Target.of(source.device).processor if given is None else given[1].processor
+    return FORMATS[name].quantizer(fp32, processor)
+
+
+def _tell(file: str, found: Int8Recipe, console: Console) -> None:
+    """What a search came to."""
+    figures = found.figures
+    if figures is None:
+        return
+    where = "" if found.measured_on is None else f" on {found.measured_on.name}"
+    console.info(
+        f"{file}: {figures.speedup:.2f} times as fast as fp32 in the search{where} "
+        f"({figures.candidates} candidates in {figures.seconds:.0f} s)"
+    )
+    if figures.fallback is not None:
+        console.warn(f"{file}: {figures.fallback}; its weights are int8, its arithmetic is not")
+
+
+def _origin(found: Int8Recipe) -> tuple[str, ...]:
+    """A note that says for which machine a searched file is fast."""
+    device = found.measured_on
+    if device is None:
+        return ()
+    threads = f"{device.num_threads} thread{'s' if device.num_threads > 1 else ''}"
+    return (
+        f"int8 chosen by times of {device.name}: {device.machine}, {device.runtime}, {threads}",
+    )
 
 
 def _keeps_the_budget(path: Path, name: FormatName, source: Source, samples: ExportSamples) -> bool:

@@ -3,7 +3,7 @@
 import hashlib
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,11 +19,11 @@ from edgekd.export.adjustments.record import KINDS, Adjustments
 from edgekd.export.int8_basis import Basis, Chosen, Proposes, Trial, best_basis
 from edgekd.export.quantization.cache import SearchKey, recall, remember
 from edgekd.export.quantization.candidates import Quantizer
-from edgekd.export.quantization.onnx_types import this_processor
 from edgekd.export.quantization.ranges import RangeCollector
 from edgekd.export.quantization.recipe import Figures, Int8Recipe, Mode, Range, read_int8_recipe
 from edgekd.export.quantization.search import PASSES, Budget, Found, Search
 from edgekd.export.quantization.sensitivity import layer_errors
+from edgekd.export.quantization.target import Target, this_machine
 from edgekd.export.quantization.units import Choices, prefer
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -45,6 +45,8 @@ class Int8Job:
         batch: Samples per call that the file takes.
         accept: Judges a file on held-out data.
         work: Scratch folder.
+        race: Times files on the target.
+        target: The machine that the file is made for.
         adjuster: Proposes changes of the network; ``None`` where it has to stay as it is.
         remake: The basis of a changed network; ``None`` where there is no network to change.
     """
@@ -56,6 +58,7 @@ class Int8Job:
     accept: Callable[[Path], bool]
     work: Path
     race: Race = race
+    target: Target = field(default_factory=this_machine)
     adjuster: Proposes | None = None
     remake: Callable[[Adjustments], Basis] | None = None
 
@@ -71,6 +74,7 @@ def write_int8(quantizer: Quantizer, job: Int8Job, target: Path, progress: Track
 
     Raises:
         ConfigError: If a recipe to be replayed is not of this file or of these tools.
+        DeviceError: If the device that times candidates is gone, or can run none of them.
         ExportError: If the quantizer fails.
     """
     plain = Basis(quantizer=quantizer, fp32=job.fp32)
@@ -90,21 +94,26 @@ def _named(plain: Basis, job: Int8Job, progress: Tracker) -> tuple[Basis, Int8Re
     if job.recipe.int8 != "full":
         mode: Mode = "weights" if job.recipe.int8 == "weights" else "dynamic"
         choices = prefer(plain.quantizer.units, *(() if mode == "weights" else ("dynamic",)))
-        return plain, _recipe(plain, mode, choices, {})
+        return plain, _recipe(plain, job, mode, choices, {})
     if job.feeds is None:
         raise ValueError("static int8 needs calibration samples")
     chosen = _best_basis(plain, job, job.feeds, progress)
     choices = prefer(chosen.basis.quantizer.units, "static")
     layers = layer_errors(chosen.bench, choices, ())
-    found = _recipe(chosen.basis, "full", choices, chosen.bench.ranges)
+    found = _recipe(chosen.basis, job, "full", choices, chosen.bench.ranges)
     return chosen.basis, found.model_copy(update={"layers": layers, **_about(chosen)})
 
 
 def _searched(plain: Basis, job: Int8Job, progress: Tracker) -> tuple[Basis, Int8Recipe]:
     if job.feeds is None:
         raise ValueError("a search needs calibration samples")
+    device = job.target.measuring(plain.quantizer.format, job.recipe.num_threads)
     key = SearchKey.of(
-        sha256_of(plain.fp32), _fingerprint(job.feeds), plain.quantizer.versions(), job.recipe
+        sha256_of(plain.fp32),
+        _fingerprint(job.feeds),
+        plain.quantizer.versions(),
+        job.recipe,
+        device,
     )
     known = _known(plain, job, key)
     if known is not None:
@@ -118,9 +127,15 @@ def _searched(plain: Basis, job: Int8Job, progress: Tracker) -> tuple[Basis, Int
     choices, figures = won.candidate.choices, _figures(won, chosen, time.monotonic() - start)
     progress.describe(f"measuring layers of {name}")
     layers = layer_errors(chosen.bench, choices, won.sensitivity)
-    more = {"figures": figures, "sensitivity": won.sensitivity, "layers": layers}
-    found = _recipe(chosen.basis, "fast", choices, chosen.bench.ranges)
-    found = found.model_copy(update={**more, **_about(chosen)})
+    found = _recipe(chosen.basis, job, "fast", choices, chosen.bench.ranges).model_copy(
+        update={
+            "figures": figures,
+            "measured_on": device,
+            "sensitivity": won.sensitivity,
+            "layers": layers,
+            **_about(chosen),
+        }
+    )
     if job.recipe.cache:
         remember(key, found)
     return chosen.basis, found
@@ -144,6 +159,7 @@ def _search(chosen: Chosen, job: Int8Job, progress: Tracker) -> Found:
         min_sqnr_db=job.recipe.min_sqnr_db + _SAFETY_DB,
         seconds=job.recipe.search_seconds,
         num_threads=job.recipe.num_threads,
+        files_per_race=job.target.files_per_race(job.fp32.stat().st_size),
     )
     return Search(
         chosen.bench, job.fp32, race=job.race, budget=budget, accept=job.accept, progress=progress
@@ -159,8 +175,8 @@ def _best_basis(plain: Basis, job: Int8Job, feeds: Arrays, progress: Tracker) ->
 
 def _about(chosen: Chosen) -> dict[str, Any]:
     """What was tried and seen on the way to a basis, as fields of a recipe."""
-    notes = (*_notes(chosen.collector, chosen.bench.ranges), *chosen.notes)
-    return {"tried": chosen.tried, "notes": notes}
+    seen = _seen(chosen.collector, chosen.bench.ranges)
+    return {**seen, "tried": chosen.tried, "notes": (*seen["notes"], *chosen.notes)}
 
 
 def _figures(won: Found, chosen: Chosen, seconds: float) -> Figures:
@@ -173,8 +189,8 @@ def _figures(won: Found, chosen: Chosen, seconds: float) -> Figures:
     )
 
 
-def _notes(collector: RangeCollector, ranges: Mapping[str, Range]) -> tuple[str, ...]:
-    """What calibration saw that a user should know."""
+def _seen(collector: RangeCollector, ranges: Mapping[str, Range]) -> dict[str, Any]:
+    """What calibration saw that a user should know, as fields of a recipe."""
     clipped = {n: share for n, share in collector.clipped(ranges).items() if share > _SATURATED}
     constant = collector.constant()
     notes = []
@@ -189,35 +205,48 @@ def _notes(collector: RangeCollector, ranges: Mapping[str, Range]) -> tuple[str,
             f"{len(constant)} of {len(ranges)} activations never changed in calibration, "
             f"for example {constant[0]}"
         )
-    return tuple(notes)
+    return {"saturated": clipped, "notes": tuple(notes)}
 
 
-def _recipe(basis: Basis, mode: Mode, choices: Choices, ranges: Mapping[str, Range]) -> Int8Recipe:
+def _recipe(
+    basis: Basis, job: Int8Job, mode: Mode, choices: Choices, ranges: Mapping[str, Range]
+) -> Int8Recipe:
     return Int8Recipe(
         format="onnx" if basis.quantizer.format == "onnx" else "tflite",
         mode=mode,
         source_sha256=sha256_of(basis.fp32),
         adjustments=basis.adjustments,
-        processor=this_processor(),
+        processor=job.target.processor,
         versions=basis.quantizer.versions(),
         operators=dict(choices),
         ranges=dict(ranges),
     )
 
 
-def _replayed(plain: Basis, job: Int8Job) -> tuple[Basis, Int8Recipe] | None:
-    """The given recipe of this format and what it starts from, if it is one of this very file."""
-    name = plain.quantizer.format
-    found = [(path, read_int8_recipe(Path(path))) for path in job.recipe.int8_recipe]
-    mine = [(path, recipe) for path, recipe in found if recipe.format == name]
+def given_recipe(recipe: ExportRecipe, model_format: str) -> tuple[str, Int8Recipe] | None:
+    """The int8 recipe of a format that shall be replayed, with its path.
+
+    Raises:
+        ConfigError: If a recipe is damaged, or only other formats have one.
+    """
+    found = [(path, read_int8_recipe(Path(path))) for path in recipe.int8_recipe]
+    mine = [(path, given) for path, given in found if given.format == model_format]
     if not mine:
         if found:
             raise ConfigError(
-                f"--int8-recipe: none of the recipes is for {name}; give its recipe "
+                f"--int8-recipe: none of the recipes is for {model_format}; give its recipe "
                 f"as well, or --format {found[0][1].format}"
             )
         return None
-    path, recipe = mine[-1]
+    return mine[-1]
+
+
+def _replayed(plain: Basis, job: Int8Job) -> tuple[Basis, Int8Recipe] | None:
+    """The given recipe of this format and what it starts from, if it is one of this very file."""
+    given = given_recipe(job.recipe, plain.quantizer.format)
+    if given is None:
+        return None
+    path, recipe = given
     basis = _basis_of(plain, job, recipe.adjustments)
     if recipe.source_sha256 != sha256_of(basis.fp32):
         raise ConfigError(

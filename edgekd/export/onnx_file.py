@@ -41,8 +41,9 @@ def export_onnx(
     simplify: bool,
     work: Path,
     output_name: str = OUTPUT_NAME,
+    any_batch: bool = True,
 ) -> OnnxExport:
-    """Trace a module into an ONNX model with a dynamic batch axis.
+    """Trace a module into an ONNX model.
 
     Args:
         deployed: In eval mode; positional inputs to ``(B, K)`` logits or ``(B, D)`` embeddings.
@@ -50,16 +51,18 @@ def export_onnx(
         simplify: Try onnxsim, and keep its graph if its outputs are the same.
         work: Scratch folder.
         output_name: What the answer is called in the file.
+        any_batch: Whether the batch axis is dynamic; else it is one.
 
     Raises:
         ExportError: If the exporter fails or its model is not valid ONNX.
     """
-    model = _trace(deployed, samples, output_name)
+    model = _trace(deployed, samples, output_name, any_batch=any_batch)
     _strip_traces(model)
     _check(model)
     if not simplify:
         return OnnxExport(model=model, notes=())
-    simpler, note = _simplify(model, samples, work)
+    batches = _CHECKED_BATCHES if any_batch else (1,)
+    simpler, note = _simplify(model, samples, work, batches)
     return OnnxExport(model=simpler, notes=(note,))
 
 
@@ -75,11 +78,14 @@ def run_onnx(model: onnx.ModelProto, feeds: Arrays) -> NDArray[np.float32]:
     return output
 
 
-def _trace(deployed: nn.Module, samples: Mapping[str, Tensor], output_name: str) -> onnx.ModelProto:
-    inputs = tuple(x.expand(_TRACED_BATCH, *x.shape[1:]).contiguous() for x in samples.values())
+def _trace(
+    deployed: nn.Module, samples: Mapping[str, Tensor], output_name: str, *, any_batch: bool
+) -> onnx.ModelProto:
+    rows = _TRACED_BATCH if any_batch else 1
+    inputs = tuple(x.expand(rows, *x.shape[1:]).contiguous() for x in samples.values())
     batch = torch.export.Dim(BATCH_AXIS, min=1)
     # Deployed.forward(*inputs): one tuple of shapes for the one variadic argument
-    shapes = (tuple({0: batch} for _ in inputs),)
+    shapes = (tuple({0: batch} for _ in inputs),) if any_batch else None
     try:
         with quiet_converter():
             program = torch.onnx.export(
@@ -120,7 +126,10 @@ def _check(model: onnx.ModelProto) -> None:
 
 
 def _simplify(
-    model: onnx.ModelProto, samples: Mapping[str, Tensor], work: Path
+    model: onnx.ModelProto,
+    samples: Mapping[str, Tensor],
+    work: Path,
+    batches: Sequence[int] = _CHECKED_BATCHES,
 ) -> tuple[onnx.ModelProto, str]:
     """The simplified model if it is as good, else the model as it was; and a note which."""
     before, after = work / "traced.onnx", work / "simplified.onnx"
@@ -130,7 +139,7 @@ def _simplify(
         run_converter("edgekd.export.onnx_simplifier", job, work, purpose="simplify the graph")
         simpler = onnx.load(after)
         onnx.checker.check_model(simpler, full_check=True)
-        problem = _difference(model, simpler, samples)
+        problem = _difference(model, simpler, samples, batches)
     except Exception as error:  # whatever goes wrong in a simplifier, the original is still good
         problem = _first_line(error)
     if problem:
@@ -142,11 +151,14 @@ def _simplify(
 
 
 def _difference(
-    model: onnx.ModelProto, simpler: onnx.ModelProto, samples: Mapping[str, Tensor]
+    model: onnx.ModelProto,
+    simpler: onnx.ModelProto,
+    samples: Mapping[str, Tensor],
+    batches: Sequence[int],
 ) -> str:
     """What the simplified model does differently, or an empty string."""
     generator = np.random.default_rng(0)
-    for batch in _CHECKED_BATCHES:
+    for batch in batches:
         feeds = _random_feeds(samples, batch, generator)
         expected, found = run_onnx(model, feeds), run_onnx(simpler, feeds)
         if found.shape != expected.shape:

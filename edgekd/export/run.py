@@ -21,16 +21,17 @@ from edgekd.bundle import reporting_write_errors
 from edgekd.config import ExportRecipe
 from edgekd.console import Console, SilentConsole
 from edgekd.export.adjustments.adjuster import Adjuster, proposing_rows
+from edgekd.export.device import open_measuring_device
 from edgekd.export.formats import Source, write_files
+from edgekd.export.int8_checks import findings, not_checked
+from edgekd.export.network import load_plain_network
 from edgekd.export.prepare import input_shape, prepare_for_export
 from edgekd.export.publish import publish
 from edgekd.export.samples import ExportSamples, gather_samples
 from edgekd.export.sources import bundle_of
-from edgekd.export.stripped import require_stripped
 from edgekd.export.tflite_file import require_litert
 from edgekd.export.verify import Verdict, verify
 from edgekd.records import ExportedModel
-from edgekd.students.build import load_student
 from edgekd.students.count import count_cost
 
 _PACKAGES: Final = (
@@ -54,7 +55,8 @@ def export(
     """Write the student of a bundle as verified files, with a record beside each.
 
     Args:
-        bundle_folder: What ``teach`` or ``distill`` wrote, or ``timm:NAME@weights.safetensors``.
+        bundle_folder: What ``teach`` or ``distill`` wrote, ``timm:NAME@weights.safetensors``, or
+            ``model.pt2``.
         output: Created if missing; gets ``student.onnx``, ``student.int8.onnx``,
             ``student.tflite``, ``student.int8.tflite`` as the recipe asks, ``FILE.json``, and
             beside an int8 file ``FILE.recipe.json``.
@@ -68,6 +70,7 @@ def export(
         UsageError: If int8 is asked for without data.
         BundleError: If the bundle is damaged.
         DataError: If the data cannot be opened or is not what the student was trained for.
+        DeviceError: If the recipe's device is unknown, emulated, unreachable or lost on the way.
         MissingExtraError: If a converter is not installed.
         ExportError: If a converter fails, or produces something else than was asked for.
         ParityError: If a file does not answer like the student; nothing is exported then.
@@ -76,10 +79,9 @@ def export(
     console = console or SilentConsole()
     if "tflite" in recipe.formats:
         require_litert()
-    with _scratch_folder(output) as work:
+    with _scratch_folder(output) as work, open_measuring_device(recipe, console) as device:
         bundle_folder = bundle_of(bundle_folder, recipe, work, console)
-        record, student = load_student(bundle_folder)
-        require_stripped(bundle_folder, record, student)
+        record, student = load_plain_network(bundle_folder)
         samples = gather_samples(record, student, recipe, console)
         network = prepare_for_export(student, record.preprocess.inputs)
         source = Source(
@@ -88,6 +90,7 @@ def export(
             network=network,
             recipe=recipe,
             work=work,
+            device=device,
             adjuster=_adjuster(network, samples),
         )
         verdicts = _make_all(source, samples, console)
@@ -95,6 +98,11 @@ def export(
     for model in models:
         for note in model.notes:
             console.info(f"{model.file}: {note}")
+        skipped = not_checked(model)
+        if skipped is not None:
+            console.info(f"{model.file}: {skipped}")
+        for text in findings(model):
+            console.warn(f"{model.file}: {text}")
     return models
 
 
@@ -139,14 +147,18 @@ def rows(models: Sequence[ExportedModel]) -> list[dict[str, Any]]:
             "int8_weight_bytes_share": model.int8_weight_bytes_share,
             "parity": model.parity.model_dump(mode="json"),
             "audit": model.audit.model_dump(mode="json"),
+            "int8_checks": checks and checks.model_dump(mode="json"),
             "adjustments": [tried.model_dump(mode="json") for tried in model.adjustments],
             "layer_errors": [layer.model_dump(mode="json") for layer in model.layer_errors],
             "num_params": model.num_params,
             "macs": model.macs,
             "sha256": model.sha256,
+            "measured_on": None
+            if model.measured_on is None
+            else model.measured_on.model_dump(mode="json"),
             "notes": list(model.notes),
         }
-        for model in models
+        for model, checks in ((model, model.int8_checks) for model in models)
     ]
 
 

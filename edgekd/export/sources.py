@@ -1,16 +1,18 @@
-"""What ``edgekd export`` takes besides a bundle: a finished timm network and its weights file."""
+"""What ``edgekd export`` takes besides a bundle: a timm network, a torch.export program."""
 
 import hashlib
+import shutil
 from pathlib import Path
 from typing import Final
 
 import safetensors.torch
 
-from edgekd.bundle import write_bundle
+from edgekd.bundle import BUNDLE_FILE, is_bundle, sha256_of, to_json, write_bundle
 from edgekd.config import ExportRecipe
 from edgekd.console import Console
 from edgekd.data.open import open_dataset
 from edgekd.errors import DataError, ModelError, UsageError
+from edgekd.export.program import FAMILY, PROGRAM_FILE, is_program, open_program
 from edgekd.records import (
     ArchSpec,
     DataRef,
@@ -21,7 +23,7 @@ from edgekd.records import (
 )
 from edgekd.students import timm_family
 from edgekd.students.count import count_cost
-from edgekd.students.weights import load_weights, read_weights
+from edgekd.students.weights import load_weights, read_weights, refuse_pickle
 
 _PREFIX: Final = "timm:"
 _CONV_AXES: Final = 4  # (out, in, height, width)
@@ -31,21 +33,27 @@ def bundle_of(source: Path, recipe: ExportRecipe, work: Path, console: Console) 
     """The folder of the bundle to export: ``source`` itself, or one made of what it names.
 
     Args:
-        source: A bundle folder, or ``timm:NAME@weights.safetensors``.
+        source: A bundle folder, ``timm:NAME@weights.safetensors``, or ``model.pt2``, which may
+            carry its normalisation: ``model.pt2#mean=0.5#std=0.5``.
         recipe: Whose data names the classes, and whose ``input_size`` the network was trained at.
         work: Scratch folder, where a bundle is made.
         console: Hears about the data.
 
     Raises:
         UsageError: If ``input_size`` is given with a bundle, or a timm name without weights.
-        ModelError: If the name is unknown or the weights do not fit the architecture.
-        BundleError: If the weights file is damaged.
+        ModelError: If the name is unknown, the weights do not fit the architecture, or a program
+            cannot be exported.
+        BundleError: If the weights file or the program is damaged.
         DataError: If the data has another number of classes.
     """
     text = str(source)
+    if is_program(source) and not is_bundle(source):
+        return _program_bundle(source, recipe, work / "bundle", console)
     if not text.startswith(_PREFIX):
         if recipe.input_size is not None:
             raise UsageError("--input-size is for timm:NAME@FILE; a bundle knows its own size")
+        if source.is_file():
+            refuse_pickle(source)
         return source
     name, at, file = text.partition("@")
     if not at or not file:
@@ -57,6 +65,34 @@ def bundle_of(source: Path, recipe: ExportRecipe, work: Path, console: Console) 
     folder = work / "bundle"
     folder.mkdir()
     write_bundle(folder, record, weights)
+    return folder
+
+
+def _program_bundle(source: Path, recipe: ExportRecipe, folder: Path, console: Console) -> Path:
+    """A folder with a copy of a program, and the record that a bundle would have."""
+    opened = open_program(source, input_size=recipe.input_size, console=console)
+    batch_size = opened.network.batch_size
+    arch = ArchSpec(
+        family=FAMILY,
+        arguments={} if batch_size is None else {"batch_size": batch_size},
+        num_classes=opened.num_classes,
+        in_channels=opened.image.channels,
+    )
+    cost = count_cost(opened.network, [opened.image.shape])
+    record = StudentBundle(
+        arch=arch,
+        preprocess=Preprocess(inputs=(opened.image,)),
+        labels=_labels(arch, opened.path, recipe, console),
+        weights_sha256=sha256_of(opened.path),
+        num_params=cost.num_params,
+        macs=cost.macs,
+        uncounted_operators=cost.uncounted_operators,
+        metrics=(),
+        provenance=_unknown_provenance(str(source)),
+    )
+    folder.mkdir()
+    shutil.copyfile(opened.path, folder / PROGRAM_FILE)
+    (folder / BUNDLE_FILE).write_bytes(to_json(record))
     return folder
 
 

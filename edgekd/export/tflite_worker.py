@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from edgekd.export.adjustments.apply import adjusted
 from edgekd.export.adjustments.record import Adjustments
+from edgekd.export.network import load_network
 from edgekd.export.prepare import Deployed, prepare_for_export, sample_input
 from edgekd.export.subprocesses import read_job
-from edgekd.students.build import load_student
 
 
 class NamedTensors(nn.Module):
@@ -31,10 +31,10 @@ class NamedTensors(nn.Module):
 
 
 def convert(job: dict[str, Any]) -> None:
-    """Bundle to fp32 file."""
+    """Bundle or program to fp32 file."""
     import litert_torch
 
-    record, student = load_student(Path(job["bundle"]))
+    record, student = load_network(Path(job["bundle"]))
     specs = record.preprocess.inputs
     # from JSON text: it has lists where the record, which converts nothing, has tuples
     adjustments = Adjustments.model_validate_json(json.dumps(job["adjustments"]))

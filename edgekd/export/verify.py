@@ -9,14 +9,14 @@ import numpy as np
 from edgekd.bundle import sha256_of
 from edgekd.errors import ExportError, ParityError
 from edgekd.export.audit import FileFacts, audit_file
-from edgekd.export.formats import FORMATS, Candidate, Source
+from edgekd.export.formats import FORMATS, Candidate, Source, batch_sizes
 from edgekd.export.int8 import check_full
+from edgekd.export.int8_checks import check_int8
 from edgekd.export.metadata import EmbeddedMetadata
 from edgekd.export.parity import Logits, Reference, compare, problems, run_session
 from edgekd.export.quantization.calibration import input_encoding
 from edgekd.export.quantization.recipe import Mode
 from edgekd.export.quiet import quiet_stderr
-from edgekd.export.reference_kernels import compare_kernels
 from edgekd.records import ExportedModel, TensorSpec
 from edgekd.runtimes.encoding import InputEncoding
 from edgekd.runtimes.session import open_session
@@ -54,8 +54,8 @@ def verify(
 
     Raises:
         ExportError: If int8 was asked for and the file computes nothing in int8, or the other
-            way round.
-        ParityError: If an answer is not a finite number.
+            way round, or it divides by zero or overflows.
+        ParityError: If an answer is not a finite number, or reference kernels answer otherwise.
         BundleError: If its runtime cannot run it.
     """
     encodings = _encodings(candidate, source)
@@ -63,7 +63,8 @@ def verify(
     FORMATS[candidate.format].embed(candidate.path, metadata)
     facts = audit_file(candidate.path)
     _check_precision(candidate, facts)
-    answers = _answers(candidate, reference, encodings)
+    checks = check_int8(candidate, source, reference, facts, encodings)
+    answers = _answers(candidate, source, reference, encodings)
     _check_finite(candidate, answers)
     parity = compare(
         reference,
@@ -86,6 +87,7 @@ def verify(
         int8_macs_share=facts.audit.int8_macs_share,
         int8_weight_bytes_share=facts.int8_weight_bytes_share,
         audit=facts.audit,
+        int8_checks=checks,
         parity=parity,
         preprocess=source.record.preprocess,
         labels=source.record.labels,
@@ -95,7 +97,8 @@ def verify(
         provenance=source.record.provenance,
         adjustments=() if candidate.int8_recipe is None else candidate.int8_recipe.tried,
         layer_errors=() if candidate.int8_recipe is None else candidate.int8_recipe.layers,
-        notes=(*candidate.notes, *_kernel_notes(candidate, source, reference, facts, encodings)),
+        measured_on=None if candidate.int8_recipe is None else candidate.int8_recipe.measured_on,
+        notes=candidate.notes,
     )
     found = problems(parity, facts.precision, reference.logits, source.recipe, task=reference.task)
     return Verdict(candidate=candidate, model=model, problems=tuple(found))
@@ -134,31 +137,18 @@ def _check_precision(candidate: Candidate, facts: FileFacts) -> None:
 
 
 def _answers(
-    candidate: Candidate, reference: Reference, encodings: Sequence[InputEncoding]
+    candidate: Candidate,
+    source: Source,
+    reference: Reference,
+    encodings: Sequence[InputEncoding],
 ) -> dict[int, Logits]:
     """Batch size to logits."""
     with quiet_stderr():  # LiteRT announces its delegate from C++
         session = open_session(candidate.path, num_threads=1, encodings=encodings)
         return {
             batch: run_session(session, reference.samples, batch=batch)
-            for batch in FORMATS[candidate.format].batch_sizes
+            for batch in batch_sizes(candidate.format, source)
         }
-
-
-def _kernel_notes(
-    candidate: Candidate,
-    source: Source,
-    reference: Reference,
-    facts: FileFacts,
-    encodings: Sequence[InputEncoding],
-) -> tuple[str, ...]:
-    """What the comparison with reference kernels says, where it is asked for."""
-    wanted = source.recipe.reference_kernels and candidate.int8 and candidate.format == "tflite"
-    if not wanted:
-        return ()
-    with quiet_stderr():
-        session = open_session(candidate.path, num_threads=1, encodings=encodings)
-    return (compare_kernels(candidate.path, session, reference.samples, facts.precision),)
 
 
 def _check_finite(candidate: Candidate, answers: Mapping[int, Logits]) -> None:

@@ -9,9 +9,12 @@ from edgekd.records.bundle import ArchSpec, DataRef, Metric, Provenance, Student
 from edgekd.records.exported import (
     Adjustment,
     ExportedModel,
+    Int8Checks,
     LayerError,
+    MeasuringDevice,
     OperatorAudit,
     Parity,
+    ReferenceCheck,
     TensorSpec,
 )
 from edgekd.records.inputs import ImageInput, InputSpec, Preprocess, SignalInput
@@ -36,9 +39,11 @@ __all__ = [
     "Format",
     "ImageInput",
     "InputSpec",
+    "Int8Checks",
     "LayerError",
     "MachineState",
     "Measurement",
+    "MeasuringDevice",
     "Metric",
     "OperatorAudit",
     "Parity",
@@ -46,6 +51,7 @@ __all__ = [
     "Preprocess",
     "Provenance",
     "Record",
+    "ReferenceCheck",
     "SignalInput",
     "SplitName",
     "StudentBundle",

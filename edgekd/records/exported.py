@@ -75,6 +75,50 @@ class LayerError(Record):
     """Of a file whose other layers compute in float; within +-200 dB."""
 
 
+class ReferenceCheck(Record):
+    """An int8 file in another interpreter, with the plain kernels that define its operators.
+
+    ``share`` of the answers are within one step of the output scale; it is null where the check was
+    not made, and ``reason`` says why not.
+    """
+
+    runtime: str
+    share: float | None = Field(ge=0, le=1)
+    step: float | None
+    num_samples: int = Field(ge=0)
+    reason: str | None = None
+
+
+class Int8Checks(Record):
+    """What was looked for in an int8 file besides its answers."""
+
+    saturated: dict[str, float] | None
+    """Activation to the share of calibration values outside its range, where that is over 0.1 %;
+    null where no range was set from samples."""
+    dead_channels: dict[str, int]
+    """Weights to their output channels that are all zero in 8 bits."""
+    reference: ReferenceCheck | None
+    """TFLite only."""
+
+
+class MeasuringDevice(Record):
+    """Where the candidates for an int8 file were timed; unknown is ``None``."""
+
+    name: str
+    """As the user calls it, ``local`` for the machine that exported."""
+    board: str | None
+    cpu: str | None
+    arch: str
+    runtime: str
+    """With its version there."""
+    num_threads: int = Field(ge=1)
+
+    @property
+    def machine(self) -> str:
+        """What it calls itself."""
+        return self.board or self.cpu or self.arch
+
+
 class ExportedModel(Record):
     """A file for a runtime, with the proof that it answers like its source."""
 
@@ -95,6 +139,8 @@ class ExportedModel(Record):
     int8_weight_bytes_share: float = Field(default=0.0, ge=0, le=1)
     """Of all bytes of weights and biases, those that hold 8-bit weights."""
     audit: OperatorAudit
+    int8_checks: Int8Checks | None = None
+    """Of an int8 file."""
     parity: Parity
     preprocess: Preprocess
     labels: tuple[str, ...]
@@ -107,4 +153,6 @@ class ExportedModel(Record):
     """Of the float network before int8, in the order in which they were tried."""
     layer_errors: tuple[LayerError, ...] = ()
     """Of an int8 file the layers that were measured alone, worst first."""
+    measured_on: MeasuringDevice | None = None
+    """Where its int8 recipe was found to be fast; ``None`` where none was searched for."""
     notes: tuple[str, ...] = ()

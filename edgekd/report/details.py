@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 
 from edgekd.records import DeviceInfo, Provenance
 from edgekd.report.document import Cell, Column, Curves, Line, Listing, Section, Table
+from edgekd.report.endurance import endurance_section
 from edgekd.report.lineage import Collection, Network
 from edgekd.report.proofs import operator_section, parity_section
 from edgekd.report.quantization import adjustment_section, sensitivity_section
@@ -16,6 +17,7 @@ def detail_sections(collection: Collection) -> tuple[Section, ...]:
     """Every section after the main tables that has something to show."""
     sections = (
         _training(collection.networks),
+        endurance_section(collection.networks),
         parity_section(collection.networks),
         operator_section(collection.networks),
         adjustment_section(collection.networks),

@@ -10,6 +10,7 @@ from torch import Tensor
 from edgekd.errors import ModelError
 from edgekd.records import TeacherRef
 from edgekd.teachers.encode import ViewEncoder
+from edgekd.teachers.normalisation import per_channel
 from edgekd.teachers.protocol import Capability, TeacherOutput
 from edgekd.teachers.request import TeacherRequest
 
@@ -119,13 +120,7 @@ def input_encoder(
     """
     data = ViewEncoder.of(request.image).for_channels(channels)
     values = {"mean": data.mean, "std": data.std} | request.options
-    for key, given in values.items():
-        if len(given) not in (1, channels) or (key == "std" and min(given) <= 0):
-            raise ModelError(
-                f"teacher {request.source}: #{key} has {given}; expected one value or "
-                f"{channels}, and std above 0"
-            )
-    mean, std = (v if len(v) == channels else v * channels for v in (values["mean"], values["std"]))
+    mean, std = per_channel(values, channels=channels, source=f"teacher {request.source}")
     if not request.options:
         request.console.info(
             f"teacher {request.source}: gets the data's normalisation; if it was trained with "

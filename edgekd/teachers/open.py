@@ -9,6 +9,7 @@ from edgekd.errors import ModelError
 from edgekd.records import ImageInput, Preprocess
 from edgekd.students.weights import refuse_pickle
 from edgekd.teachers import bundle_folder, exported_program, keras_model, onnx_model, timm_model
+from edgekd.teachers.normalisation import split_options
 from edgekd.teachers.protocol import Capability, LayerChoice, Teacher
 from edgekd.teachers.request import TeacherRequest, no_layers
 
@@ -21,7 +22,6 @@ KINDS: Final[dict[str, ModuleType]] = {
 }
 """Kind -> module with ``matches`` and ``open_source``. To add one: its file, a line, a test."""
 
-_OPTIONS: Final = ("mean", "std")
 _KNOWN: Final = (
     "an edgekd bundle, timm:NAME@weights.safetensors, a .pt2, .onnx or .keras file, "
     "or a SavedModel folder"
@@ -96,19 +96,7 @@ def _parse(
     console: Console,
     layers: LayerChoice,
 ) -> TeacherRequest:
-    location, *texts = [source] if Path(source).exists() else source.split("#")
-    options = {}
-    for text in texts:
-        key, _, value = text.partition("=")
-        try:
-            options[key] = tuple(float(part) for part in value.split(","))
-        except ValueError:
-            options[key] = ()
-        if key not in _OPTIONS or not options[key]:
-            raise ModelError(
-                f"teacher {source}: #{text} is not understood; expected #mean=0.5 or "
-                "#std=0.2,0.2,0.2"
-            )
+    location, options = split_options(source)
     return TeacherRequest(
         source=source,
         location=location,

@@ -78,6 +78,10 @@ def _read_members(path: Path) -> dict[str, bytes]:
     try:
         with zipfile.ZipFile(path) as archive:
             names = [info.filename.partition("/")[2] for info in archive.infolist()]
+            if sum(info.file_size for info in archive.infolist()) > path.stat().st_size:
+                raise ModelError(
+                    f"{path}: unpacks to more than it holds; torch.export.save does not compress"
+                )
             if len(set(names)) != len(names):
                 raise ModelError(f"{path}: two members of one name; export the program again")
             return {

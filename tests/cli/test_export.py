@@ -50,6 +50,33 @@ def test_a_kind_of_int8_by_name(calls, word):
     assert calls[0][2].int8 == word
 
 
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["--int8", "runs/s"], "fast"),
+        (["runs/s", "--int8"], "fast"),
+        (["--int8", "--format", "onnx", "runs/s"], "fast"),
+        (["--int8", "full", "runs/s"], "full"),
+        (["--int8=full", "runs/s"], "full"),
+        (["runs/s", "--int8=weights"], "weights"),
+    ],
+)
+def test_the_source_may_stand_behind_a_bare_int8(calls, arguments, word):
+    assert main_inner(["export", *arguments, "--data", "signs.zip", "-o", "out"]) == 0
+    assert (calls[0][0], calls[0][2].int8) == (Path("runs/s"), word)
+
+
+def test_int8_without_any_source_is_exit_code_2(calls, capsys):
+    assert main_inner(["export", "--int8", "full", "-o", "out"]) == 2
+    assert "BUNDLE" in capsys.readouterr().err
+    assert not calls
+
+
+def test_an_unknown_kind_of_int8_before_the_source_is_exit_code_3(calls, capsys):
+    assert main_inner(["export", "--int8", "fulll", "runs/s", "-o", "out"]) == 3
+    assert "int8 = 'fulll'" in capsys.readouterr().err
+
+
 def test_an_unknown_kind_of_int8_is_exit_code_3(calls, capsys):
     assert main_inner(["export", "runs/s", "--int8", "fastest", "-o", "out"]) == 3
     assert "int8" in capsys.readouterr().err
@@ -61,6 +88,36 @@ def test_recipes_of_an_earlier_export_are_handed_on(calls):
     recipe = calls[0][2]
     assert recipe.int8_recipe == ("a.recipe.json", "b.recipe.json")
     assert (recipe.wants_int8, recipe.needs_calibration, recipe.cache) == (True, False, False)
+
+
+def test_a_board_to_measure_on_and_more_time_for_it(calls, tmp_path):
+    assert main_inner(["export", "s", "--int8", "--device", "rpi", "--wheels", "w", "-o", "o"]) == 0
+    by_flag = calls[-1][2]
+    assert (by_flag.device, by_flag.wheels, by_flag.search_seconds) == ("rpi", "w", 300)
+    assert main_inner(["export", "s", "--int8", "--set", "device=rpi", "-o", "o"]) == 0
+    assert calls[-1][2].device == "rpi"
+    (tmp_path / "r.toml").write_text('device = "rpi"\nint8 = "fast"\nsearch_seconds = 5\n')
+    assert main_inner(["export", "s", "--recipe", str(tmp_path / "r.toml"), "-o", "o"]) == 0
+    assert (calls[-1][2].device, calls[-1][2].search_seconds) == ("rpi", 5)
+
+
+@pytest.mark.parametrize(
+    ("flags", "why"),
+    [
+        ([], "no int8 file is asked for"),
+        (["--int8", "full"], "int8 full follows from the word alone"),
+        (["--int8", "weights"], "int8 weights follows from the word alone"),
+        (["--int8", "dynamic"], "int8 dynamic follows from the word alone"),
+        (["--int8-recipe", "r.json"], "int8_recipe makes a file again as it was"),
+        (["--int8", "--int8-recipe", "r.json"], "int8_recipe makes a file again as it was"),
+    ],
+)
+def test_a_board_with_nothing_to_measure_is_exit_code_3(calls, capsys, flags, why):
+    assert main_inner(["export", "runs/s", *flags, "--device", "rpi", "-o", "out"]) == 3
+    said = capsys.readouterr().err
+    assert f"there is nothing to measure: {why}" in said
+    assert "leave the device out, or take --int8 fast" in said
+    assert calls == []
 
 
 def test_both_formats_in_fp32_by_default(calls):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from program_file import BatchNormed, saved
 
 from edgekd.cli.main import main_inner
 
@@ -116,3 +117,19 @@ def test_a_gate_that_fails_leaves_no_file(run, tmp_path, capsys):
 def test_a_model_file_that_is_none(name, tmp_path, capsys):
     (tmp_path / name).write_bytes(b"not a model at all")
     _fails(capsys, ["inspect", str(tmp_path / name)], 5, name)
+
+
+def test_a_program_that_cannot_be_exported(tmp_path, capsys):
+    path, out = tmp_path / "net.pt2", ["-o", str(tmp_path / "out")]
+    path.write_bytes(b"\x80\x04K\x01.")  # a pickle
+    _fails(capsys, ["export", str(path), *out], 5, "not an archive of torch.export.save")
+    _fails(capsys, ["export", str(tmp_path / "absent.pt2"), *out], 5, "absent.pt2")
+    (tmp_path / "net.pt").write_bytes(b"\x80\x04K\x01.")
+    _fails(capsys, ["export", str(tmp_path / "net.pt"), *out], 8, "a pickle can run code")
+    saved(BatchNormed().train(), path)
+    _fails(capsys, ["export", str(path), *out], 8, "training mode", "model.eval()")
+    saved(BatchNormed().eval(), path)
+    _fails(capsys, ["export", f"{path}#scale=2", *out], 8, "is not understood")
+    _fails(capsys, ["export", str(path), "--input-size", "9", *out], 2, "takes 8x8 pixels")
+    _fails(capsys, ["export", "--int8", str(path), *out], 2, "give --data as well")
+    _fails(capsys, ["export", str(path), *DIGITS, *out], 4, "classifies 5")

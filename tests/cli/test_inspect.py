@@ -90,3 +90,25 @@ def test_json_that_is_no_record_is_exit_code_5(tmp_path, content, capsys):
     path.write_bytes(content)
     assert main_inner(["inspect", str(path)]) == 5
     assert capsys.readouterr().err.startswith(f"edgekd: error: {path}: ")
+
+
+def test_a_torch_export_program_is_described(tmp_path, capsys):
+    import torch
+
+    path = tmp_path / "net.pt2"
+    network = torch.nn.Conv2d(3, 4, 3).eval()
+    shapes = ({0: torch.export.Dim("batch", min=1, max=64)},)
+    program = torch.export.export(network, (torch.zeros(2, 3, 8, 8),), dynamic_shapes=shapes)
+    torch.export.save(program, path)
+    assert main_inner(["inspect", str(path), "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert (result["kind"], result["num_params"]) == ("torch.export program", 4 * 27 + 4)
+    assert result["inputs"][0]["shape"] == ["batch", 3, 8, 8]
+    assert main_inner(["inspect", str(path)]) == 0
+    assert "batch x 3 x 8 x 8" in capsys.readouterr().out
+
+
+def test_a_program_that_is_none_is_exit_code_5(tmp_path, capsys):
+    (tmp_path / "net.pt2").write_bytes(b"PK")
+    assert main_inner(["inspect", str(tmp_path / "net.pt2")]) == 5
+    assert "not an archive of torch.export.save" in capsys.readouterr().err

@@ -11,6 +11,8 @@ from processes import find_runner, parent_of, wait_until
 from tiny_models import BIAS, WEIGHTS, write_onnx, write_tflite
 
 from edgekd.devices.board import open_board
+from edgekd.devices.drive import RunnerDiedError
+from edgekd.devices.probe import cpu_flags
 from edgekd.errors import BundleError, DeviceError
 from edgekd.runtimes.encoding import InputEncoding
 
@@ -140,7 +142,7 @@ def test_a_killed_runner_is_one_line_and_the_next_job_runs(
             if event.get("name") == "timing":
                 os.kill(find_runner(devices_home), signal.SIGKILL)
 
-        with pytest.raises(DeviceError, match=r"m\.tflite with 1 thread.*timing.*SIGKILL"):
+        with pytest.raises(RunnerDiedError, match=r"m\.tflite with 1 thread.*timing.*SIGKILL"):
             device.measure(long, watch=kill)
         assert len(device.measure(quick_job(tmp_path / "m.tflite")).latencies_ns) == 5
 
@@ -232,3 +234,37 @@ def test_a_host_that_is_killed_leaves_nothing_running(fake_ssh, wheels, devices_
         host.kill()
     wait_until(lambda: find_runner(devices_home) is None)
     wait_until(lambda: not (folder / "job").exists())
+
+
+def test_a_board_races_files_that_go_when_the_session_does(board, tmp_path, devices_home):
+    files = [write_tflite(tmp_path / HOSTILE.replace("onnx", "tflite"))]
+    files.append(write_tflite(tmp_path / "b.tflite", "int8-static"))
+    kept = devices_home / "board"
+    with board() as device:
+        for _ in range(2):
+            times = device.race(files, num_threads=1, seconds=0.0)
+            assert [len(found) for found in times] == [7, 7]
+            assert min(*times[0], *times[1]) > 0
+        assert len(list((kept / "passing").iterdir())) == 2
+        assert device.runtime_version("tflite") == "99.0"  # of the wheel that was sent
+        assert device.cpu_flags() == frozenset(cpu_flags())
+    wait_until(lambda: not (kept / "passing").exists())
+    assert [path.suffix for path in (kept / "objects").iterdir()] == [".pyz"]
+    assert not (tmp_path / "x").exists()  # no shell read the name of the file
+
+
+def test_a_race_of_files_that_are_refused_names_them_as_the_user_knows_them(board, tmp_path):
+    good, bad = write_onnx(tmp_path / "good.onnx"), tmp_path / "bad.onnx"
+    bad.write_bytes(b"no model")
+    with board() as device:
+        assert device.race([bad, good], num_threads=1, seconds=0.0)[0] is None
+        with pytest.raises(BundleError) as caught:
+            device.race([bad], num_threads=1, seconds=0.0)
+    assert str(caught.value).startswith(f"board: {bad}: onnxruntime cannot load it")
+
+
+def test_equal_files_each_have_a_time(board, tmp_path):
+    files = [write_onnx(tmp_path / "a.onnx"), write_onnx(tmp_path / "b.onnx")]
+    assert files[0].read_bytes() == files[1].read_bytes()
+    with board() as device:
+        assert None not in device.race(files, num_threads=1, seconds=0.0)

@@ -2,7 +2,7 @@ from dataclasses import asdict
 
 import pytest
 
-from edgekd.devices.job import Job, Outcome
+from edgekd.devices.job import Job, Outcome, RaceJob, read_job
 from edgekd.errors import DeviceError
 
 JOB = Job(
@@ -34,15 +34,18 @@ OUTCOME = Outcome(
     other_load=None,
 )
 
+RACE = RaceJob(files=("a.onnx", "b;'\n.onnx"), num_threads=2, seconds=0.5)
 
-def test_a_job_survives_its_file():
-    assert Job.from_json(JOB.to_json()) == JOB
+
+@pytest.mark.parametrize("job", [JOB, RACE], ids=["measurement", "race"])
+def test_a_job_survives_its_file(job):
+    assert read_job(job.to_json()) == job
 
 
 def test_another_protocol_is_refused():
-    text = JOB.to_json().replace('"protocol": 2', '"protocol": 3')
-    with pytest.raises(DeviceError, match="speaks protocol 3, this runner 2"):
-        Job.from_json(text)
+    text = JOB.to_json().replace('"protocol": 3', '"protocol": 4')
+    with pytest.raises(DeviceError, match="speaks protocol 4, this runner 3"):
+        read_job(text)
 
 
 def test_an_outcome_survives_its_event():

@@ -3,7 +3,7 @@ import platform
 
 import pytest
 
-from edgekd.devices.probe import busy_seconds, probe, state
+from edgekd.devices.probe import busy_seconds, cpu_flags, probe, state
 
 
 def write(root, path, text):
@@ -83,6 +83,15 @@ def test_a_state_is_the_part_of_a_description_that_changes(tmp_path):
     write(tmp_path, "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor", "performance\n")
     assert state(tmp_path)["governor"] == "performance"
     assert state(tmp_path).keys() <= probe(tmp_path).keys()
+
+
+@pytest.mark.parametrize("key", ["flags", "Features"])
+def test_what_the_processor_can_do_is_told_by_x86_and_by_arm(tmp_path, key):
+    write(
+        tmp_path, "proc/cpuinfo", f"processor : 0\n{key}\t: fp asimd\n\nprocessor : 1\n{key} : fp\n"
+    )
+    assert cpu_flags(tmp_path) == ["asimd", "fp"]
+    assert cpu_flags(tmp_path / "none") == []
 
 
 def test_work_of_all_cores_leaves_out_idling_and_waiting(tmp_path):

@@ -1,10 +1,9 @@
-import itertools
-
 import pytest
 from tiny_models import write_onnx, write_tflite
 
-from edgekd.devices.race import race, ratio, run_rounds
-from edgekd.errors import DeviceError
+from edgekd.devices.drive import RunnerDiedError
+from edgekd.devices.race import despite_crashes, race, ratio
+from edgekd.errors import BundleError, DeviceError
 
 
 def test_every_file_gets_a_time_per_round(tmp_path):
@@ -22,16 +21,49 @@ def test_a_file_that_cannot_run_has_no_time_and_harms_no_other(tmp_path):
     assert len(found[1]) == 7
 
 
-def test_a_crash_is_traced_to_its_file(tmp_path, monkeypatch):
-    crashing, good = tmp_path / "crash.onnx", tmp_path / "good.onnx"
+def test_files_that_are_all_refused_are_an_error_with_the_reason(tmp_path):
+    (tmp_path / "bad.onnx").write_bytes(b"no model")
+    with pytest.raises(BundleError, match=r"bad\.onnx: onnxruntime cannot load it"):
+        race([tmp_path / "bad.onnx"], num_threads=1, seconds=0.0)
 
-    def process(files, num_threads, seconds):
-        return None if crashing in files else tuple((1,) for _ in files)
 
-    monkeypatch.setattr("edgekd.devices.race._in_a_process", process)
-    assert race([crashing, good], num_threads=1, seconds=0.0) == (None, (1,))
+def process(*, crashing=(), refused=(), most=99):
+    """A process that some files take down, that refuses others, and that holds ``most`` files."""
+
+    def once(files, seconds):
+        if set(crashing) & set(files) or len(files) > most:
+            raise RunnerDiedError("the runner was ended by SIGSEGV")
+        if set(files) <= set(refused):
+            raise BundleError("the runtime cannot load it")
+        return tuple(None if path in refused else (1,) for path in files)
+
+    return once
+
+
+def test_a_crash_is_traced_to_its_file(tmp_path):
+    a, b, c = (tmp_path / name for name in ("crash.onnx", "refused.onnx", "good.onnx"))
+    once = process(crashing=[a], refused=[b])
+    assert despite_crashes(once, [a, b, c], 0.0) == (None, None, (1,))
     with pytest.raises(DeviceError, match="crashes on every candidate"):
-        race([crashing], num_threads=1, seconds=0.0)
+        despite_crashes(once, [a], 0.0)
+
+
+def test_files_that_only_run_alone_are_told_from_those_that_crash(tmp_path):
+    files = [tmp_path / "a.onnx", tmp_path / "b.onnx"]
+    with pytest.raises(DeviceError, match=r"SIGSEGV; each of them runs alone, so memory may be"):
+        despite_crashes(process(most=1), files, 0.0)
+
+
+def test_a_lost_connection_is_no_crash_of_a_file(tmp_path):
+    calls = []
+
+    def once(files, seconds):
+        calls.append(files)
+        raise DeviceError("rpi: the connection ended")
+
+    with pytest.raises(DeviceError, match="the connection ended"):
+        despite_crashes(once, [tmp_path / "a.onnx", tmp_path / "b.onnx"], 0.0)
+    assert len(calls) == 1  # nothing is tried again over a connection that is gone
 
 
 def test_a_machine_that_slows_down_changes_no_ratio():
@@ -44,11 +76,3 @@ def test_the_error_is_that_of_a_median():
     # ratios 0.9, 1.0, 1.1: the median deviation is 0.1
     _, error = ratio((9, 10, 11), (10, 10, 10))
     assert error == pytest.approx(1.4826 * 1.2533 * 0.1 / 3**0.5)
-
-
-def test_turns_are_taken_and_the_first_call_of_a_turn_is_not_timed():
-    calls, ticks = [], itertools.count()
-    functions = [lambda: calls.append("a"), lambda: calls.append("b")]
-    times = run_rounds(functions, seconds=0.0, clock=lambda: next(ticks) * 6_000_000)
-    assert "".join(calls) == "aaabbb" * 7  # each turn ends when its time is up
-    assert times == [(6_000_000,) * 7, (6_000_000,) * 7]

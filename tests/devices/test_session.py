@@ -1,4 +1,6 @@
 import pytest
+from boards import sha256
+from processes import wait_until
 
 from edgekd.devices import bootstrap
 from edgekd.devices.bootstrap import source_of
@@ -67,3 +69,19 @@ def test_an_agent_that_hears_nothing_ends_itself(fake_ssh, monkeypatch):
     monkeypatch.setattr(bootstrap, "source_of", impatient)
     with pytest.raises(DeviceError, match="ended"), Session(fake_ssh()) as session:
         session.next_event(20)
+
+
+def test_what_is_passing_goes_when_told_and_when_the_session_does(fake_ssh, devices_home, tmp_path):
+    folder, names = devices_home / "board", []
+    with Session(fake_ssh()) as session:
+        session.ask("facts", folder=str(folder))
+        session.ask("lock", who="a test")
+        for content in (b"one", b"two"):
+            path = tmp_path / content.decode()
+            path.write_bytes(content)
+            names.append(f"{sha256(content)}.onnx")
+            session.put(names[-1], path, passing=True)
+        assert (folder / "passing" / names[0]).read_bytes() == b"one"
+        session.ask("drop", names=names[:1])
+        assert [path.name for path in (folder / "passing").iterdir()] == names[1:]
+    wait_until(lambda: not (folder / "passing").exists())

@@ -171,3 +171,31 @@ def test_a_banner_of_the_server_and_of_the_shell_change_nothing(sshd, devices_ho
     chatty.chmod(0o755)
     with Session(Address("rpi", sshd.entry(python=str(chatty)))) as session:
         assert session.ask("ping")["event"] == "done"
+
+
+def test_candidates_are_raced_over_ssh(real, tmp_path, devices_home):
+    files = [write_onnx(tmp_path / "a.onnx"), write_onnx(tmp_path / "b.onnx", "int8-static")]
+    with real() as device:
+        assert [len(times) for times in device.race(files, num_threads=1, seconds=0.0)] == [7, 7]
+    wait_until(lambda: not (devices_home / "board" / "passing").exists())
+
+
+def test_a_connection_that_is_cut_in_a_race_is_one_line(
+    real, sshd, tmp_path, devices_home, monkeypatch
+):
+    files = [write_tflite(tmp_path / "a.tflite"), write_tflite(tmp_path / "b.tflite")]
+    with pytest.raises(DeviceError) as caught, real() as device:
+        start = device._start
+
+        def start_and_cut(job, model_format):
+            process = start(job, model_format)
+            for session in sshd.sessions():
+                os.kill(session, signal.SIGKILL)
+            return process
+
+        monkeypatch.setattr(device, "_start", start_and_cut)
+        device.race(files, num_threads=1, seconds=0.0)
+    assert str(caught.value).startswith("rpi: the connection to")
+    assert "\n" not in str(caught.value)
+    wait_until(lambda: find_runner(devices_home) is None)
+    wait_until(lambda: not (devices_home / "board" / "passing").exists())

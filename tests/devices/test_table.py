@@ -1,3 +1,4 @@
+import onnxruntime
 import pytest
 
 from edgekd.console import SilentConsole
@@ -12,6 +13,8 @@ def test_this_machine_is_known_and_describes_itself():
     assert device is local
     assert (info.name, info.emulated) == ("local", False)
     assert info.memory_bytes > 1 << 20
+    assert device.runtime_version("onnx") == onnxruntime.__version__
+    assert list(device.cpu_flags()) == sorted(device.cpu_flags())
 
 
 def test_an_unknown_name_is_one_line_that_says_what_is_known(devices_home):

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 import safetensors.torch
 import torch
+from boards import devices_home, entry, fake_ssh, sshd, wheels  # noqa: F401 - fixtures
 from tiny_bundle import write_tiny_bundle
 
 from edgekd.bundle import WEIGHTS_FILE, read_bundle, write_bundle

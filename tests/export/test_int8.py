@@ -8,13 +8,15 @@ from small_onnx import SHAPE, samples, write_small_network
 from edgekd.bundle import to_json
 from edgekd.config import ExportRecipe
 from edgekd.console import SilentConsole
-from edgekd.errors import ConfigError, ExportError
+from edgekd.devices.local import describe
+from edgekd.errors import ConfigError, DeviceError, ExportError
 from edgekd.export.adjustments.record import Adjustments, ChannelScaling
 from edgekd.export.audit import audit_file
 from edgekd.export.int8 import Int8Job, check_full, write_int8
 from edgekd.export.int8_basis import Basis
 from edgekd.export.quantization.candidates import answers, signal_to_noise
 from edgekd.export.quantization.onnx_quantizer import OnnxQuantizer
+from edgekd.export.quantization.target import Target
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +37,13 @@ def no_race(files, *, num_threads, seconds):
     raise AssertionError("nothing is measured twice")
 
 
-def job(tmp_path, feeds=None, race=flat_race, **recipe):
+def target(processor="x86-vnni", version="1.0", **info):
+    """A device of which only this much is known."""
+    fields = describe().model_copy(update={"name": "rpi", "board": "A board", **info})
+    return Target(info=fields, processor=processor, runtime_version=lambda model_format: version)
+
+
+def job(tmp_path, feeds=None, race=flat_race, device=None, **recipe):
     fp32 = tmp_path / "fp32.onnx"
     if not fp32.exists():
         write_small_network(fp32)
@@ -49,12 +57,14 @@ def job(tmp_path, feeds=None, race=flat_race, **recipe):
         accept=lambda path: True,
         work=work,
         race=race,
+        target=device or target(),
     )
 
 
 def write(job, tmp_path, name="int8.onnx"):
     with SilentConsole().track("", total=1) as progress:
-        recipe = write_int8(OnnxQuantizer(job.fp32, "x86-vnni"), job, tmp_path / name, progress)
+        quantizer = OnnxQuantizer(job.fp32, job.target.processor)
+        recipe = write_int8(quantizer, job, tmp_path / name, progress)
     return recipe, tmp_path / name
 
 
@@ -78,6 +88,41 @@ def test_a_second_search_is_answered_from_the_cache(tmp_path):
         write(job(tmp_path, samples(), no_race, int8="fast", cache=False), tmp_path)
     with pytest.raises(AssertionError, match="measured twice"):  # other samples, another search
         write(job(tmp_path, samples(seed=9), no_race, int8="fast"), tmp_path)
+
+
+def test_the_recipe_says_where_it_was_measured_and_what_for(tmp_path):
+    pi = target("arm", "1.30.0", board="Raspberry Pi 5", cpu=None, arch="aarch64")
+    recipe, _ = write(job(tmp_path, samples(), device=pi, int8="fast", num_threads=4), tmp_path)
+    where = recipe.measured_on
+    assert (where.name, where.machine, where.arch) == ("rpi", "Raspberry Pi 5", "aarch64")
+    assert (where.runtime, where.num_threads) == ("onnxruntime 1.30.0", 4)
+    assert recipe.processor == "arm"
+    named, _ = write(job(tmp_path, None, no_race, int8="weights"), tmp_path)
+    assert named.measured_on is None  # nothing was
+
+
+def test_a_second_search_for_a_board_is_answered_from_the_cache(tmp_path):
+    fast = {"int8": "fast", "search_seconds": 0}
+    recipe, _ = write(job(tmp_path, samples(), device=target(board="Pi"), **fast), tmp_path)
+    again, _ = write(job(tmp_path, samples(), no_race, target(board="Pi"), **fast), tmp_path)
+    assert again == recipe
+    for other in (target(board="Pi", version="1.1"), target(board="Other")):
+        with pytest.raises(AssertionError, match="measured twice"):
+            write(job(tmp_path, samples(), no_race, other, **fast), tmp_path)
+
+
+def test_a_board_that_is_lost_in_the_search_leaves_no_file(tmp_path):
+    races = []
+
+    def lost_race(files, *, num_threads, seconds):
+        races.append(files)
+        if len(races) == 2:
+            raise DeviceError("rpi: the connection ended")
+        return flat_race(files, num_threads=num_threads, seconds=seconds)
+
+    with pytest.raises(DeviceError, match="the connection ended"):
+        write(job(tmp_path, samples(), lost_race, int8="fast"), tmp_path)
+    assert not (tmp_path / "int8.onnx").exists()
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,16 @@
+import importlib.util
+
 import numpy as np
 import pytest
-from tiny_models import write_tflite
+from tiny_models import OUTPUT_SCALE, write_tflite
 
-from edgekd.errors import ParityError
+from edgekd.errors import ExportError
 from edgekd.export import reference_kernels
-from edgekd.export.reference_kernels import compare_kernels, within_one_step
+from edgekd.export.reference_kernels import compare_kernels, output_step, within_one_step
 from edgekd.runtimes.encoding import InputEncoding
 from edgekd.runtimes.session import open_session
 
-PIXELS = np.random.default_rng(0).integers(0, 256, (3, 2, 2, 3), dtype=np.uint8)
+PIXELS = np.random.default_rng(0).integers(0, 256, (6, 2, 2, 3), dtype=np.uint8)
 
 
 @pytest.fixture
@@ -20,21 +22,50 @@ def opened(tmp_path):
     return path, open_session(path, num_threads=1, encodings=[encoding])
 
 
-def test_both_kinds_of_kernels_agree_on_a_product(opened):
+@pytest.mark.skipif(importlib.util.find_spec("tensorflow") is None, reason="needs tensorflow")
+def test_litert_and_tensorflow_agree_on_a_product(opened, tmp_path):
     path, session = opened
-    said = compare_kernels(path, session, [PIXELS], "int8-static")
-    assert said.startswith("100.0% of the answers are within one 8-bit step")
+    check, noise_db = compare_kernels(path, session, [PIXELS], tmp_path)
+    assert (check.share, check.num_samples, check.reason) == (1.0, 4, None)
+    assert check.step == OUTPUT_SCALE
+    assert check.runtime.startswith("tensorflow 2.")
+    assert noise_db is not None
+    assert noise_db > 20
 
 
-def test_kernels_that_do_not_agree_are_an_error_only_where_they_must(opened, monkeypatch):
-    path, session = opened
-    monkeypatch.setattr(reference_kernels, "within_one_step", lambda found, expected: 0.5)
-    with pytest.raises(ParityError, match=r"only 50\.0% of its answers"):
-        compare_kernels(path, session, [PIXELS], "int8-static")
-    assert compare_kernels(path, session, [PIXELS], "int8-mixed").startswith("50.0%")
+def test_without_tensorflow_nothing_is_compared_and_that_is_said(opened, tmp_path, monkeypatch):
+    monkeypatch.setattr(reference_kernels.importlib.util, "find_spec", lambda name: None)
+    check, noise_db = compare_kernels(*opened, [PIXELS], tmp_path)
+    assert (check.share, check.step, check.num_samples, noise_db) == (None, None, 0, None)
+    assert check.reason == "tensorflow is not installed: pip install 'edgekd[tensorflow]'"
 
 
-def test_one_step_is_a_255th_of_the_largest_answer():
+def test_a_file_that_tensorflow_cannot_run_is_not_compared(opened, tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise ExportError("cannot run it (exit code 1); it said:\n  line\n  ValueError: no such op")
+
+    monkeypatch.setattr(reference_kernels.importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setattr(reference_kernels.metadata, "version", lambda name: "2.0")
+    monkeypatch.setattr(reference_kernels, "run_converter", fail)
+    check, _ = compare_kernels(*opened, [PIXELS], tmp_path)
+    assert (check.share, check.reason) == (None, "ValueError: no such op")
+
+
+def test_the_step_is_the_scale_of_what_the_output_is_made_from(opened, exported):
+    assert output_step(opened[0]) == OUTPUT_SCALE
+    assert output_step(exported.folder / "student.tflite") is None
+    step = output_step(exported.folder / "student.int8.tflite")  # behind a DEQUANTIZE
+    assert step is not None
+    assert 0 < step < 1
+
+
+def test_one_step_is_a_255th_of_the_largest_answer_where_no_scale_is_known():
     expected = np.float32([255.0, 0.0, 10.0, 20.0])
     assert within_one_step(expected + np.float32([1, -1, 0, 0]), expected) == 1.0
     assert within_one_step(expected + np.float32([1.1, 0, 0, 2]), expected) == 0.5
+
+
+def test_one_step_of_the_output_scale():
+    expected = np.float32([1.0, 2.0, 3.0, 4.0])
+    found = expected + np.float32([0.25, -0.25, 0.5, 0.0])
+    assert within_one_step(found, expected, step=0.25) == 0.75

@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -6,6 +7,7 @@ import onnxruntime
 import pytest
 import torch
 from ai_edge_litert.interpreter import Interpreter
+from program_file import BatchNormed, BatchOfOne, saved
 
 from edgekd.bundle import read_record, sha256_of
 from edgekd.cli.main import main_inner
@@ -246,3 +248,28 @@ def test_a_missing_converter_is_exit_code_7(student, tmp_path, monkeypatch, caps
     assert main_inner(["export", str(student.folder), "-o", str(tmp_path / "o")]) == 7
     assert "pip install 'edgekd[export]'" in capsys.readouterr().err
     assert not (tmp_path / "o").exists()  # said before anything was done
+
+
+@pytest.mark.parametrize(("kind", "batch"), [(BatchNormed, None), (BatchOfOne, 1)])
+def test_a_program_goes_the_same_way(kind, batch, tmp_path):
+    network = kind(channels=1, num_classes=10).eval()
+    path = saved(network, tmp_path / "net.pt2", batch=batch, shape=(1, 8, 8))
+    recipe = ExportRecipe(
+        data="builtin:digits", int8="full", num_calibration=32, num_parity=20, min_agreement=0.0,
+        max_drop=1.0, min_sqnr_db=10.0, reference_kernels=False,
+    )  # fmt: skip
+    models = export(Path(f"{path}#mean=0.3#std=0.4"), tmp_path / "out", recipe)
+    assert [model.file for model in models] == FILES
+    assert all(model.labels == tuple("0123456789") for model in models)
+    assert models[1].precision == models[3].precision == "int8-static"
+    assert models[0].parity.batch_sizes == ((1, 3) if batch is None else (1,))
+    assert models[0].source_sha256 == sha256_of(path)
+    axis = models[0].inputs[0].shape[0]
+    assert axis == ("batch" if batch is None else 1)
+    image = np.random.default_rng(0).standard_normal((1, 1, 8, 8), np.float32)
+    session = onnxruntime.InferenceSession(
+        tmp_path / "out" / "student.onnx", providers=["CPUExecutionProvider"]
+    )
+    with torch.no_grad():
+        expected = network(torch.from_numpy(image)).numpy()
+    np.testing.assert_allclose(session.run(None, {"image": image})[0], expected, rtol=1e-3)

@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from program_file import BatchNormed, saved
 
 from edgekd.config import ExportRecipe
 from edgekd.console import SilentConsole
 from edgekd.errors import BundleError, DataError, ModelError, UsageError
+from edgekd.export.network import load_network
 from edgekd.export.sources import bundle_of
 from edgekd.students import timm_family
 from edgekd.students.build import load_student
@@ -66,3 +68,20 @@ def test_data_of_another_number_of_classes_is_refused(weights, tmp_path):
     with pytest.raises(DataError, match="has 2 classes"):
         data = str(tmp_path / "two.npz")
         made(f"timm:{NAME}@{weights[0]}", tmp_path, input_size=32, data=data)
+
+
+def test_a_program_gets_the_labels_of_the_data(tmp_path):
+    path = saved(
+        BatchNormed(channels=1, num_classes=10).eval(), tmp_path / "net.pt2", shape=(1, 8, 8)
+    )
+    record, _ = load_network(made(path, tmp_path, data="builtin:digits"))
+    assert (record.labels, record.provenance.recipe["source"]) == (tuple("0123456789"), str(path))
+    with pytest.raises(DataError, match="has 10 classes"):
+        other = saved(BatchNormed(channels=1).eval(), tmp_path / "5.pt2", shape=(1, 8, 8))
+        made(other, tmp_path / "again", data="builtin:digits")
+
+
+def test_a_pickle_is_not_a_source(tmp_path):
+    (tmp_path / "net.pt").write_bytes(b"\x80\x04K\x01.")
+    with pytest.raises(ModelError, match="a pickle can run code"):
+        made(tmp_path / "net.pt", tmp_path)

@@ -179,3 +179,11 @@ def test_a_truncated_file(saved: Path) -> None:
         saved.write_bytes(content[:size])
         with pytest.raises(BundleError, match="export"):
             clean_archive(saved)
+
+
+def test_members_that_unpack_to_more_than_the_file_holds(saved: Path) -> None:
+    top = zipfile.ZipFile(saved).namelist()[0].partition("/")[0]
+    with zipfile.ZipFile(saved, "a", compression=zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(f"{top}/data/bomb", bytes(10_000_000))
+    with pytest.raises(ModelError, match="unpacks to more than it holds"):
+        clean_archive(saved)

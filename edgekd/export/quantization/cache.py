@@ -9,11 +9,11 @@ from typing import Any, Final
 
 from edgekd.bundle import to_json, write_atomically
 from edgekd.config import ExportRecipe
-from edgekd.devices.probe import probe
 from edgekd.errors import ConfigError, OutputError
 from edgekd.export.quantization.recipe import RECIPE_SUFFIX, Int8Recipe, read_int8_recipe
+from edgekd.records import MeasuringDevice
 
-_SEARCH_VERSION: Final = 2
+_SEARCH_VERSION: Final = 4
 """Raised whenever the search or the writers change: their old results are not asked again."""
 
 
@@ -24,20 +24,25 @@ class SearchKey:
     source_sha256: str
     samples_sha256: str
     versions: dict[str, str]
-    cpu: str | None
+    machine: dict[str, str | None]
     limits: dict[str, Any]
     search: int = _SEARCH_VERSION
 
     @classmethod
     def of(
-        cls, source: str, samples: str, versions: dict[str, str], recipe: ExportRecipe
+        cls,
+        source: str,
+        samples: str,
+        versions: dict[str, str],
+        recipe: ExportRecipe,
+        device: MeasuringDevice,
     ) -> "SearchKey":
-        """The key of one fp32 file on this machine."""
+        """The key of one fp32 file on one device."""
         return cls(
             source_sha256=source,
             samples_sha256=samples,
             versions=versions,
-            cpu=probe()["cpu"],
+            machine=_machine(device),
             limits=recipe.model_dump(
                 include={
                     "min_sqnr_db", "min_agreement", "max_drop", "num_threads", "search_seconds",
@@ -52,6 +57,16 @@ class SearchKey:
         text = json.dumps(asdict(self), sort_keys=True)
         digest = hashlib.sha256(text.encode()).hexdigest()
         return cache_folder() / f"{digest[:32]}{RECIPE_SUFFIX}"
+
+
+def _machine(device: MeasuringDevice) -> dict[str, str | None]:
+    """What makes times comparable: the processor and the runtime, under whatever name.
+
+    A device that says neither its board nor its processor is only like itself.
+    """
+    unknown = device.board is None and device.cpu is None
+    fields = device.model_dump(include={"board", "cpu", "arch", "runtime"})
+    return {**fields, "name": device.name if unknown else None}
 
 
 def cache_folder() -> Path:

@@ -14,9 +14,9 @@ from edgekd.export.quantization.onnx_graph import OnnxGraph
 from edgekd.export.quantization.onnx_mixed import write_mixed
 from edgekd.export.quantization.onnx_rewrites import rewrite_for_int8
 from edgekd.export.quantization.onnx_stem import pad_stem_channels
-from edgekd.export.quantization.onnx_types import TYPES, Processor
+from edgekd.export.quantization.onnx_types import TYPES
 from edgekd.export.quantization.ranges import RangeCollector
-from edgekd.export.quantization.recipe import Range
+from edgekd.export.quantization.recipe import Processor, Range
 from edgekd.export.quantization.units import Choices, Unit
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -39,6 +39,7 @@ class OnnxQuantizer:
         self._graph = OnnxGraph.read(rewrite_for_int8(onnx.load(fp32)))
         self._types = TYPES[processor]
         self._processor = processor
+        self._batch = _batch_of(self._graph.model)
         self.units: tuple[Unit, ...] = self._graph.units
         self.notes = (f"int8 types for {processor}: {self._types.note}",)
 
@@ -54,7 +55,7 @@ class OnnxQuantizer:
         """
         session = self._open_with_all_outputs()
         names = [output.name for output in session.get_outputs()]
-        for batch in batches(feeds, _BATCH):
+        for batch in batches(feeds, self._batch):
             for name, values in zip(names, session.run(names, batch), strict=True):
                 collector.add(name, values)
             for name, values in batch.items():
@@ -87,6 +88,12 @@ class OnnxQuantizer:
             )
         except Exception as error:  # the runtime raises bare types of its own
             raise ExportError(f"ONNX Runtime cannot calibrate the student: {error}") from error
+
+
+def _batch_of(model: onnx.ModelProto) -> int:
+    """Samples per run: the only number the model takes, if it does."""
+    axis = model.graph.input[0].type.tensor_type.shape.dim[0]
+    return int(axis.dim_value) or _BATCH  # 0 stands for a dynamic axis
 
 
 def batches(feeds: Arrays, size: int) -> Iterator[dict[str, NDArray[Any]]]:

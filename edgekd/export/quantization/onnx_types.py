@@ -1,16 +1,17 @@
-"""The 8-bit types that this machine's ONNX Runtime kernels like."""
+"""The 8-bit types that ONNX Runtime's kernels like, which differ between processors."""
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final, Literal
 
 import numpy as np
 
-from edgekd.export.quantization.recipe import Range
+from edgekd.devices.probe import cpu_flags
+from edgekd.export.quantization.recipe import Processor, Range
 
-Processor = Literal["arm", "x86-vnni", "x86"]
+_ARM: Final = ("aarch64", "arm64")
+_VNNI: Final = frozenset({"avx512_vnni", "avx_vnni"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,12 +45,21 @@ TYPES: Final[Mapping[Processor, OnnxTypes]] = {
 }
 
 
+def processor_of(arch: str, flags: Collection[str]) -> Processor:
+    """Which of the int8 kernel families a machine has.
+
+    Args:
+        arch: As ``uname`` calls it.
+        flags: What its kernel says that the processor can do.
+
+    >>> processor_of("aarch64", ["asimddp"]), processor_of("x86_64", ["avx2", "avx_vnni"])
+    ('arm', 'x86-vnni')
+    """
+    if arch.lower() in _ARM:
+        return "arm"
+    return "x86" if _VNNI.isdisjoint(flags) else "x86-vnni"
+
+
 def this_processor() -> Processor:
     """Which of the int8 kernel families this machine has."""
-    if platform.machine().lower() in ("aarch64", "arm64"):
-        return "arm"
-    try:
-        flags = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return "x86"
-    return "x86-vnni" if "avx512_vnni" in flags or "avx_vnni" in flags else "x86"
+    return processor_of(platform.machine(), cpu_flags())

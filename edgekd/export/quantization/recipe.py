@@ -8,7 +8,7 @@ from pydantic import Field
 from edgekd.bundle import read_record
 from edgekd.errors import ConfigError, EdgekdError
 from edgekd.export.adjustments.record import Adjustments
-from edgekd.records import SCHEMA, Adjustment, LayerError, Record
+from edgekd.records import SCHEMA, Adjustment, LayerError, MeasuringDevice, Record
 
 Choice = Literal["static", "dynamic", "weights", "float"]
 """How one operator computes. ``static``: on 8-bit activations with calibrated ranges; ``dynamic``:
@@ -16,12 +16,14 @@ activations are quantized while running; ``weights``: in float, weights stored i
 ``float``: it has no weights and computes in float."""
 Mode = Literal["fast", "full", "weights", "dynamic"]
 Range = tuple[float, float]
+Processor = Literal["arm", "x86-vnni", "x86"]
+"""A family of int8 kernels, which decides what number types suit it."""
 
 RECIPE_SUFFIX: Final = ".recipe.json"
 
 
 class Figures(Record):
-    """What the search measured; of this machine at that moment, for comparison and not for show.
+    """What the search measured; of its device at that moment, for comparison and not for show.
 
     ``speedup`` is fp32 time over this file's time, both taken in turns in one process.
     """
@@ -55,19 +57,23 @@ class Int8Recipe(Record):
     """Of the fp32 file it is made from, before metadata is put into it."""
     adjustments: Adjustments = Adjustments()
     """Of the network in that file; without any, it is the fp32 file beside this one."""
-    processor: str
-    """``arm``, ``x86-vnni`` or ``x86``: which number types suit its kernels."""
+    processor: Processor
+    """Of the machine it was made for; a replay keeps its number types."""
     versions: dict[str, str]
     """Of the runtime and the quantizer."""
     operators: dict[str, Choice]
     ranges: dict[str, Range]
     """Tensor to the smallest and largest real value it holds."""
     figures: Figures | None = None
+    measured_on: MeasuringDevice | None = None
+    """Where candidates were timed; ``None`` where none were."""
     sensitivity: tuple[OperatorError, ...] = ()
     """Worst first."""
     layers: tuple[LayerError, ...] = ()
     """Worst first."""
     tried: tuple[Adjustment, ...] = ()
+    saturated: dict[str, float] | None = None
+    """Activation to the share of calibration values outside its range, where that is notable."""
     notes: tuple[str, ...] = ()
     """Activations that saturate or never change, where there are some."""
 

@@ -25,9 +25,9 @@ from edgekd.export.quantization.moves import (
     starting_points,
 )
 from edgekd.export.quantization.recipe import OperatorError
+from edgekd.export.quantization.target import FILES_PER_RACE
 from edgekd.export.quantization.units import prefer
 
-_FILES_PER_RACE: Final = 9  # more would crowd each other out of the caches, and memory
 _WORTH: Final = 0.01  # least gain that is taken for one, besides the noise
 _NOISE: Final = 2.0  # standard errors
 _STRETCHES: Final = (2, 4, 8)  # a network is cut into that many pieces
@@ -52,12 +52,14 @@ class Budget:
         seconds: After which no further pass is begun.
         num_threads: That compute.
         race_seconds: For which each file is timed in a race.
+        files_per_race: That are timed together with the one they are compared with.
     """
 
     min_sqnr_db: float
     seconds: float
     num_threads: int
     race_seconds: float = 0.25
+    files_per_race: int = FILES_PER_RACE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,10 +170,11 @@ class Search:
         """Time over the reference's, and its standard error, of all that can run."""
         usable = [c for c in others if c.path is not None and c is not reference]
         found = {}
-        for start in range(0, len(usable), _FILES_PER_RACE):
+        most = self._budget.files_per_race
+        for start in range(0, len(usable), most):
             if start and self._is_late():
                 break
-            group = usable[start : start + _FILES_PER_RACE]
+            group = usable[start : start + most]
             base, *times = self._times([reference, *group])
             for candidate, own in zip(group, times, strict=True):
                 if own is not None and base is not None:
@@ -239,13 +242,14 @@ class Search:
             c for c in reversed(self._bench.made)
             if c not in winners and c is not stored and c.path is not None
         ]  # fmt: skip
-        for group in (winners, others[:_FILES_PER_RACE]):
+        most = self._budget.files_per_race
+        for group in (winners, others[:most]):
             kept = [
                 c
                 for c in group
                 if self._is_small(c, stored) and self._bench.sqnr_db(c) >= self._budget.min_sqnr_db
             ]
-            for candidate, speedup, error in self._against_fp32(kept[:_FINALISTS]):
+            for candidate, speedup, error in self._against_fp32(kept[: min(most, _FINALISTS)]):
                 faster = speedup - _NOISE * error > 1.0
                 if faster and candidate.path is not None and self._accept(candidate.path):
                     return self._found(candidate, speedup, None)

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from edgekd.errors import ExportError
 from edgekd.export.quantization.ranges import RangeCollector
 from edgekd.export.quantization.recipe import Choice, Range
+from edgekd.export.quantization.tflite_biases import read_biases, with_fitting_biases
+from edgekd.export.quantization.tflite_scales import ScaleRules
 from edgekd.export.quantization.units import Choices, Unit
 from edgekd.export.quiet import quiet_converter, quiet_stderr
 from edgekd.export.tflite_schema import operator_name, parse_tflite, type_name
@@ -34,7 +36,8 @@ PASSING: Final = frozenset(
         "GATHER_ND",
     }
 )
-"""Operators that only move values: they follow their producer and keep its scale."""
+"""Operators that only move values, and keep their scale: they follow their producer, or, where that
+computes in float, readers that all compute in int8."""
 _WITH_WEIGHTS: Final = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"})
 _STATIC: Final = frozenset(
     {
@@ -57,6 +60,10 @@ class _Operator:
     kind: str | None
     """``None`` for what only moves values or never is int8."""
     choices: tuple[Choice, ...]
+    readers: tuple[int, ...]
+    """Who reads what it makes, as indices; -1 for an output of the graph."""
+    moves_floats: bool
+    """Whether it only moves float values."""
 
 
 class TfliteQuantizer:
@@ -83,6 +90,8 @@ class TfliteQuantizer:
             for item in signature.inputs
         }
         self._floats = _float_activations(model)
+        self._scales = ScaleRules(model, [op.scope for op in self._operators])
+        self._biases = read_biases(model)
         self.units: tuple[Unit, ...] = tuple(
             Unit(name=op.scope, kind=op.kind, choices=op.choices)
             for op in self._operators
@@ -149,19 +158,21 @@ class TfliteQuantizer:
                 _tool("qtyping").TFLOperationName(end),
                 algorithm_key=_tool("algorithm_manager").AlgorithmName.NO_QUANTIZE,
             )
+        static = {scope for scope, choice in resolved.items() if choice == "static"}
         statistics = {
             name: {
                 key: np.full((1,) * self._ranks[name], limit, np.float32)
                 for key, limit in zip(("min", "max"), limits, strict=True)
             }
-            for name, limits in ranges.items()
+            for name, limits in self._scales.widened(ranges, static).items()
             if name in self._ranks
         }
         result = quantizer.quantize(statistics or None, enable_progress_report=False)
-        return bytes(result.quantized_model)
+        content = bytes(result.quantized_model)
+        return with_fitting_biases(content, self._biases) if static else content
 
     def _resolve(self, choices: Choices) -> dict[str, Choice]:
-        """A choice for every operator: what only moves values does as its producer."""
+        """A choice for every operator: what only moves values does as its neighbours."""
         found: list[Choice] = []
         for op in self._operators:
             if op.kind is not None:
@@ -170,6 +181,10 @@ class TfliteQuantizer:
                 found.append("static")
             else:
                 found.append("float")
+        for position, op in reversed(list(enumerate(self._operators))):
+            only_int8_reads = all(i >= 0 and found[i] == "static" for i in op.readers)
+            if op.moves_floats and op.readers and only_int8_reads:
+                found[position] = "static"
         return {op.scope: choice for op, choice in zip(self._operators, found, strict=True)}
 
 
@@ -178,10 +193,16 @@ def _read_operators(model: Any) -> list[_Operator]:
     producers = {
         index: position for position, op in enumerate(graph.operators) for index in op.outputs
     }
-    return [_operator(model, op, producers) for op in graph.operators]
+    readers: dict[int, list[int]] = {index: [-1] for index in graph.outputs}
+    for position, op in enumerate(graph.operators):
+        for index in op.inputs:
+            readers.setdefault(index, []).append(position)
+    return [_operator(model, op, producers, readers) for op in graph.operators]
 
 
-def _operator(model: Any, op: Any, producers: Mapping[int, int]) -> _Operator:
+def _operator(
+    model: Any, op: Any, producers: Mapping[int, int], readers: Mapping[int, Sequence[int]]
+) -> _Operator:
     graph, name = model.subgraphs[0], operator_name(model, op)
     tensors = graph.tensors
     scope = ";".join(tensors[i].name.decode() for i in op.outputs) + ";"
@@ -196,6 +217,8 @@ def _operator(model: Any, op: Any, producers: Mapping[int, int]) -> _Operator:
         source=producers.get(activations[0], -1) if activations else -1,
         kind=kind,
         choices=choices,
+        readers=tuple(reader for i in op.outputs for reader in readers.get(i, ())),
+        moves_floats=name in PASSING and bool(activations) and in_float,
     )
 
 

@@ -1,27 +1,30 @@
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from edgekd.export.quantization import onnx_types
-from edgekd.export.quantization.onnx_types import TYPES, this_processor
+from edgekd.export.quantization.onnx_types import TYPES, processor_of, this_processor
 
 
 @pytest.mark.parametrize(
-    ("machine", "flags", "processor", "signed", "weight_bits"),
+    ("arch", "flags", "processor", "signed", "weight_bits"),
     [
-        ("aarch64", "", "arm", True, 8),
-        ("x86_64", "flags: avx2 avx512_vnni", "x86-vnni", False, 8),
-        ("x86_64", "flags: avx2 avx_vnni", "x86-vnni", False, 8),
-        ("x86_64", "flags: avx2", "x86", False, 7),
+        ("aarch64", [], "arm", True, 8),
+        ("arm64", ["asimddp"], "arm", True, 8),
+        ("x86_64", ["avx2", "avx512_vnni"], "x86-vnni", False, 8),
+        ("x86_64", ["avx2", "avx_vnni"], "x86-vnni", False, 8),
+        ("x86_64", ["avx2"], "x86", False, 7),
     ],
 )
-def test_types_follow_the_processor(monkeypatch, machine, flags, processor, signed, weight_bits):
-    monkeypatch.setattr(onnx_types.platform, "machine", lambda: machine)
-    monkeypatch.setattr(Path, "read_text", lambda self: flags)
-    assert this_processor() == processor
+def test_types_follow_the_processor(arch, flags, processor, signed, weight_bits):
+    assert processor_of(arch, flags) == processor
     types = TYPES[processor]
     assert (types.signed, types.weight_bits) == (signed, weight_bits)
+
+
+def test_this_machine_is_asked_like_any_other(monkeypatch):
+    monkeypatch.setattr(onnx_types.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(onnx_types, "cpu_flags", lambda: ["avx_vnni"])
+    assert this_processor() == "x86-vnni"
 
 
 @pytest.mark.parametrize(

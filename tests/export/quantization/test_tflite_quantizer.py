@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
+from small_tflite import BIAS, CHANNELS, DEAD, SHAPE, write_small_tflite
 
 from edgekd.export.audit import audit_file
+from edgekd.export.audit.health import check_health
 from edgekd.export.quantization.candidates import answers, signal_to_noise
 from edgekd.export.quantization.ranges import RangeCollector
 from edgekd.export.quantization.tflite_quantizer import TfliteQuantizer
@@ -62,3 +64,43 @@ def test_the_same_choices_give_the_same_bytes(made, tmp_path):
     for name in ("a.tflite", "b.tflite"):
         quantizer.write(prefer(quantizer.units, "static"), ranges, tmp_path / name)
     assert (tmp_path / "a.tflite").read_bytes() == (tmp_path / "b.tflite").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """A padded input, a channel of nothing but a bias, an addend that is dead."""
+    folder = tmp_path_factory.mktemp("small")
+    fp32 = write_small_tflite(folder / "fp32.tflite")
+    feeds = {"image": np.random.default_rng(0).standard_normal((16, *SHAPE), np.float32)}
+    quantizer = TfliteQuantizer(fp32)
+    collector = RangeCollector(seed=0, per_batch=100)
+    quantizer.calibrate(feeds, collector)
+    quantizer.write(prefer(quantizer.units, "static"), collector.extremes(), folder / "int8.tflite")
+    return fp32, folder / "int8.tflite", feeds
+
+
+def test_padding_of_the_input_is_int8_as_its_readers(small):
+    audit = audit_file(small[1]).audit
+    assert audit.float_operators == {}
+    assert audit.int8_operators == {"ADD": 1, "CONV_2D": 2, "PAD": 1, "RESHAPE": 1}
+
+
+def test_a_dead_branch_is_no_obstacle(small):
+    fp32, int8, feeds = small  # LiteRT refuses to load it unless the dead range is widened
+    noise = signal_to_noise(answers(fp32, feeds, batch=1), answers(int8, feeds, batch=1))
+    assert noise > 30
+
+
+def test_a_channel_without_weights_keeps_its_bias(small):
+    _, int8, feeds = small
+    found = answers(int8, feeds, batch=1).reshape(-1, CHANNELS)[:, DEAD]
+    np.testing.assert_allclose(found, BIAS, atol=0.05)
+    assert check_health(int8) == {"w1": 1}
+
+
+def test_padding_stays_in_float_before_a_reader_in_float(small, tmp_path):
+    quantizer = TfliteQuantizer(small[0])
+    ranges = dict.fromkeys(("image", "padded", "first", "second", "sum"), (-9.0, 9.0))
+    choices = {**prefer(quantizer.units, "static"), quantizer.units[0].name: "weights"}
+    quantizer.write(choices, ranges, tmp_path / "int8.tflite")
+    assert audit_file(tmp_path / "int8.tflite").audit.float_operators["PAD"] == 1

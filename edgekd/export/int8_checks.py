@@ -1,0 +1,107 @@
+"""What is looked for in an int8 file besides its answers, and what of it a user must hear."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from edgekd.errors import ParityError
+from edgekd.export.audit import FileFacts
+from edgekd.export.audit.health import check_health
+from edgekd.export.formats import Candidate, Source
+from edgekd.export.parity import Reference
+from edgekd.export.quiet import quiet_stderr
+from edgekd.export.reference_kernels import LEAST_SHARE, compare_kernels, not_made
+from edgekd.records import ExportedModel, Int8Checks, ReferenceCheck
+from edgekd.runtimes.encoding import InputEncoding
+from edgekd.runtimes.session import open_session
+
+_LOUD: Final = 0.01  # of a tensor's calibration values outside its range: worth a warning
+
+
+def check_int8(
+    candidate: Candidate,
+    source: Source,
+    reference: Reference,
+    facts: FileFacts,
+    encodings: Sequence[InputEncoding],
+) -> Int8Checks | None:
+    """Look for saturation, dead channels, overflow and kernels that disagree.
+
+    Returns:
+        ``None`` for an fp32 file.
+
+    Raises:
+        ExportError: If the file divides by zero or can overflow while it runs.
+        ParityError: If the reference kernels answer something else.
+    """
+    if not candidate.int8:
+        return None
+    recipe = candidate.int8_recipe
+    return Int8Checks(
+        dead_channels=check_health(candidate.path),
+        saturated=None if recipe is None else recipe.saturated,
+        reference=_reference(candidate, source, reference, facts, encodings),
+    )
+
+
+def findings(model: ExportedModel) -> list[str]:
+    """What of a file's checks must not be missed."""
+    checks = model.int8_checks
+    if checks is None:
+        return []
+    found = []
+    clipped = {name: share for name, share in (checks.saturated or {}).items() if share > _LOUD}
+    if clipped:
+        worst = max(clipped, key=lambda name: clipped[name])
+        found.append(
+            f"{len(clipped)} activations lose more than {_LOUD:.0%} of their values to the ends of "
+            f"the int8 range, most of all {worst} ({clipped[worst]:.1%}); more --num-calibration "
+            "may help"
+        )
+    if checks.dead_channels:
+        dead = checks.dead_channels
+        worst = max(dead, key=lambda name: dead[name])
+        found.append(
+            f"{sum(dead.values())} channels of {len(dead)} layers have only zero weights in int8, "
+            f"most of all {worst} ({dead[worst]})"
+        )
+    reference = checks.reference
+    held_to_it = model.precision == "int8-static"  # others round activations in ways of their own
+    if held_to_it and reference and reference.share is not None and reference.share < LEAST_SHARE:
+        found.append(
+            f"only {reference.share:.1%} of the answers are within one step of the output scale of "
+            f"{reference.runtime}"
+        )
+    return found
+
+
+def not_checked(model: ExportedModel) -> str | None:
+    """Why a file was not compared with reference kernels; ``None`` where it was, or need not be."""
+    checks = model.int8_checks
+    if checks is None or checks.reference is None or checks.reference.share is not None:
+        return None
+    return f"not compared with reference kernels: {checks.reference.reason}"
+
+
+def _reference(
+    candidate: Candidate,
+    source: Source,
+    reference: Reference,
+    facts: FileFacts,
+    encodings: Sequence[InputEncoding],
+) -> ReferenceCheck | None:
+    if candidate.format != "tflite":
+        return None
+    if not source.recipe.reference_kernels:
+        return not_made("tensorflow", "switched off by --no-reference-kernels")
+    with quiet_stderr():
+        session = open_session(candidate.path, num_threads=1, encodings=encodings)
+    check, noise_db = compare_kernels(candidate.path, session, reference.samples, source.work)
+    # reference kernels quantize the activations of dynamic products in a way of their own
+    held_to_it = facts.precision == "int8-static"
+    if held_to_it and noise_db is not None and noise_db < source.recipe.min_sqnr_db:
+        raise ParityError(
+            f"{candidate.path.name}: its answers are only {noise_db:.1f} dB from those of "
+            f"{check.runtime}, required is {source.recipe.min_sqnr_db:g} dB; LiteRT's fast kernels "
+            "compute something else: take --int8 fast"
+        )
+    return check

@@ -1,0 +1,84 @@
+import pytest
+
+from edgekd.errors import ParityError
+from edgekd.export import int8_checks
+from edgekd.export.int8_checks import findings, not_checked
+from edgekd.export.reference_kernels import not_made
+from edgekd.records import Int8Checks, ReferenceCheck
+
+AGREES = ReferenceCheck(
+    runtime="tensorflow 2, reference kernels", share=1.0, step=0.1, num_samples=4
+)
+
+
+def model(exported, **changes):
+    fields = {"saturated": {}, "dead_channels": {}, "reference": AGREES} | changes
+    checked = exported.models["student.int8.tflite"]
+    return checked.model_copy(update={"int8_checks": Int8Checks(**fields)})
+
+
+def test_a_real_file_is_checked(exported):
+    checks = exported.models["student.int8.tflite"].int8_checks
+    assert checks.dead_channels == {}
+    assert all(share > 0.001 for share in checks.saturated.values())
+    assert checks.reference.share is None or checks.reference.share >= 0.999
+    assert exported.models["student.int8.onnx"].int8_checks.reference is None
+    assert exported.models["student.tflite"].int8_checks is None
+
+
+def test_nothing_to_say_of_a_healthy_file(exported):
+    assert findings(model(exported)) == []
+    assert not_checked(model(exported)) is None
+    assert findings(exported.models["student.onnx"]) == []
+
+
+def test_saturation_is_said_from_one_per_cent_on(exported):
+    assert findings(model(exported, saturated={"a": 0.009})) == []
+    (text,) = findings(model(exported, saturated={"a": 0.02, "b": 0.05, "c": 0.002}))
+    assert text.startswith("2 activations lose more than 1% of their values")
+    assert "most of all b (5.0%)" in text
+
+
+def test_dead_channels_are_said(exported):
+    (text,) = findings(model(exported, dead_channels={"a": 3, "b": 5}))
+    assert text.startswith("8 channels of 2 layers have only zero weights in int8")
+    assert text.endswith("most of all b (5)")
+
+
+def test_kernels_that_disagree_are_said(exported):
+    (text,) = findings(model(exported, reference=AGREES.model_copy(update={"share": 0.99})))
+    assert text.startswith("only 99.0% of the answers are within one step")
+
+
+def test_a_check_that_was_not_made_is_said(exported):
+    unmade = model(exported, reference=not_made("tensorflow", "it is not installed"))
+    assert not_checked(unmade) == "not compared with reference kernels: it is not installed"
+    assert findings(unmade) == []
+
+
+@pytest.mark.parametrize(("precision", "refused"), [("int8-static", True), ("int8-mixed", False)])
+def test_kernels_that_compute_something_else_are_an_error_of_static_files(
+    exported, precision, refused, monkeypatch
+):
+    from types import SimpleNamespace
+
+    path = exported.folder / "student.int8.tflite"
+    apart = AGREES.model_copy(update={"share": 0.1})
+    monkeypatch.setattr(int8_checks, "compare_kernels", lambda *_: (apart, 3.0))
+    recipe = SimpleNamespace(reference_kernels=True, min_sqnr_db=20.0)
+    arguments = (
+        SimpleNamespace(path=path, format="tflite", int8=True, int8_recipe=None),
+        SimpleNamespace(recipe=recipe, work=exported.folder),
+        SimpleNamespace(samples=[]),
+        SimpleNamespace(precision=precision),
+    )
+    encodings = [
+        int8_checks.InputEncoding(
+            name="image", kind="image", mean=(0.3,), std=(0.4,), layout="NHWC", raw=False
+        )
+    ]
+    if refused:
+        with pytest.raises(ParityError, match=r"only 3\.0 dB from those of tensorflow 2"):
+            int8_checks.check_int8(*arguments, encodings)
+    else:
+        assert int8_checks.check_int8(*arguments, encodings).reference.share == 0.1
