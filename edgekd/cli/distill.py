@@ -32,6 +32,8 @@ _FLAGS: Final = (
         ("--shrink-while-training",),
         "Remove dead channels after every epoch of cdd, which saves time.",
     ),
+    Flag("qat", ("--qat",), "Train the last epochs with 8-bit rounding inside (none and kd)."),
+    Flag("qat_from", ("--qat-from",), "Share of the epochs before that rounding begins."),
     *TRAIN_FLAGS,
 )
 

@@ -1,7 +1,7 @@
 """``edgekd export``: verified ONNX and TFLite files from a bundle."""
 
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -11,6 +11,9 @@ from edgekd.cli.extras import needs_extra
 from edgekd.cli.options import Flag, example, takes_recipe, takes_terminal
 from edgekd.cli.terminal import Sheet, Terminal
 from edgekd.config import ExportRecipe
+
+if TYPE_CHECKING:  # torch takes seconds, and help needs none
+    from edgekd.export.recovery import Recover
 
 _FLAGS: Final = (
     Flag("formats", ("--format",), "File format; repeatable."),
@@ -46,6 +49,16 @@ _FLAGS: Final = (
     Flag("min_sqnr_db", ("--min-sqnr-db",), "Least signal-to-noise of int8 outputs, in dB."),
     Flag("min_agreement", ("--min-agreement",), "Least share of equal first answers in int8."),
     Flag("max_drop", ("--max-drop",), "Largest loss of the metric in int8; 0.005 is half a point."),
+    Flag(
+        "recovery.epochs",
+        ("--recover",),
+        "Epochs of training with 8-bit rounding where an int8 file loses more; 0 never trains.",
+    ),
+    Flag(
+        "recovery.teacher",
+        ("--teacher",),
+        "Who teaches a recovery; the student in fp32 if left out.",
+    ),
     Flag("seed", ("--seed",), "Seed of the choice of samples."),
     *DATA_FLAGS,
 )
@@ -77,9 +90,18 @@ def command(*, recipe: ExportRecipe, terminal: Terminal, bundle: Path, output: P
     with needs_extra("export", purpose="write model files"):
         from edgekd.export.run import export, rows
 
-    models = export(bundle, output, recipe, terminal)
+    models = export(bundle, output, recipe, terminal, recover=_training(recipe))
     data = rows(models)
     terminal.show(data, _sheet(data))
+
+
+def _training(recipe: ExportRecipe) -> "Recover | None":
+    """What trains, where the recipe may need it: it takes packages that an export does not."""
+    if not recipe.recovery.epochs:
+        return None
+    with needs_extra("train", purpose="recover what int8 loses"):
+        from edgekd.distill.recover import recover
+    return recover
 
 
 def _sheet(rows: list[dict[str, Any]]) -> Sheet:
@@ -89,7 +111,7 @@ def _sheet(rows: list[dict[str, Any]]) -> Sheet:
         tuple(
             (
                 row["file"],
-                row["precision"],
+                f"{row['precision']}, recovered" if row.get("recovery") else row["precision"],
                 size(row["size_bytes"]),
                 percent(row["int8_macs_share"]),
                 f"{row['parity']['max_abs_err']:.2g}",

@@ -13,6 +13,7 @@ from edgekd.config.methods import (
     TransformationName,
 )
 from edgekd.config.read import build_recipe, parse_assignments, read_recipe, to_toml
+from edgekd.config.recovery import RecoveryRecipe
 from edgekd.config.section import Section
 from edgekd.config.train import AugmentRecipe, PrecisionChoice, SettledRecipe, TrainRecipe
 
@@ -26,6 +27,7 @@ __all__ = [
     "LsskdRecipe",
     "MethodName",
     "PrecisionChoice",
+    "RecoveryRecipe",
     "RetrievalRecipe",
     "Section",
     "SettledRecipe",

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from edgekd.config.data import DataRecipe
+from edgekd.config.recovery import RecoveryRecipe
 
 _LOCAL: Final = "local"
 _BOARD_SECONDS: Final = 300.0  # it is slower, and candidates have to get there
@@ -51,12 +52,27 @@ class ExportRecipe(DataRecipe):
     min_agreement: Annotated[float, Field(ge=0, le=1)] = 0.9
     max_drop: Annotated[float, Field(ge=0)] = 0.02
     """Largest loss of the task metric through int8, as a fraction (0.005 is half a point)."""
+    recovery: RecoveryRecipe = RecoveryRecipe()
+    """What is done about int8 files that lose more."""
 
     @field_validator("int8", mode="before")
     @classmethod
     def _word(cls, value: Any) -> Any:
         """``true`` and ``false``, as recipes before the words had them."""
         return {True: "fast", False: None}.get(value, value) if isinstance(value, bool) else value
+
+    @model_validator(mode="after")
+    def _recovers_what_is_calibrated(self) -> Self:
+        if self.recovery.epochs and self.int8_recipe:
+            raise ValueError(
+                "recovery trains and int8_recipe makes an earlier file again, recovered or not; "
+                "give one of them"
+            )
+        if self.recovery.epochs and self.int8 not in ("fast", "full"):
+            raise ValueError(
+                "recovery learns the ranges of activations; it is for int8 fast or full"
+            )
+        return self
 
     @model_validator(mode="before")
     @classmethod
@@ -79,6 +95,14 @@ class ExportRecipe(DataRecipe):
             f"device {self.device} times the candidates of --int8 fast, and there is nothing to "
             f"measure: {why}; leave the device out, or take --int8 fast"
         )
+
+    def unread(self) -> dict[str, str]:
+        """Settings of a recovery that is not asked for."""
+        if self.recovery.epochs:
+            return {}
+        reason = "without recovery.epochs nothing is trained; give --recover EPOCHS"
+        others = (name for name in RecoveryRecipe.model_fields if name != "epochs")
+        return {f"recovery.{name}": reason for name in others}
 
     @property
     def wants_int8(self) -> bool:

@@ -65,6 +65,12 @@ class TrainRecipe(DataRecipe):
     """Start a timm student or teacher from its published weights; may download."""
     teacher: str | None = None
     method: MethodName = "none"
+    qat: bool = False
+    """Quantization-aware: the last epochs train with the rounding of 8 bits inside, at the places
+    where int8 files round; with methods none and kd."""
+    qat_from: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    """Share of the epochs before rounding begins; ranges are observed until then, so at least one
+    epoch, and learned from then on."""
     label_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Share of the training samples, class by class, that are trained on; the others are left
     out. Drawn with ``seed``; a smaller share is part of a larger one."""
@@ -105,6 +111,8 @@ class TrainRecipe(DataRecipe):
             found["retrieval"] = (
                 f"task {self.task} does not read it; take it out, or use task retrieval"
             )
+        if not self.qat:
+            found["qat_from"] = "without qat nothing is rounded; add --qat"
         for key, readers in READERS.items():
             if self.method not in readers:
                 found[key] = (
@@ -119,6 +127,28 @@ class TrainRecipe(DataRecipe):
         if not isinstance(values, Mapping) or values.get("task") != "retrieval":
             return values
         return {**_RETRIEVAL_DEFAULTS, **values}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults_of_qat(cls, values: Any) -> Any:
+        """Numbers of 8 bits are lost in bf16, which has as many."""
+        if not isinstance(values, Mapping) or values.get("qat") in (None, False, "false"):
+            return values
+        return {"precision": "fp32", **values}
+
+    @model_validator(mode="after")
+    def _fits_qat(self) -> Self:
+        if not self.qat:
+            return self
+        if self.method not in ("none", "kd") or self.task != "classification":
+            raise ValueError("qat is for methods none and kd, and for classification")
+        if self.ema_decay is not None:
+            raise ValueError("qat learns ranges, whose average is no range; take ema_decay out")
+        if self.precision != "fp32":
+            raise ValueError("qat rounds to 8 bits, which bf16 rounds again; use precision fp32")
+        if self.epochs < 2:
+            raise ValueError("qat observes ranges before it rounds; give at least 2 epochs")
+        return self
 
     @model_validator(mode="after")
     def _fits_its_own_past(self) -> Self:

@@ -6,16 +6,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
 
+import numpy as np
 import onnx
 from torch import nn
 
 from edgekd.config import ExportRecipe
 from edgekd.console import Console
 from edgekd.devices.table import THIS_MACHINE, Device
+from edgekd.errors import BundleError, ExportError, ParityError
 from edgekd.export.adjustments.adjuster import Adjuster
 from edgekd.export.adjustments.apply import adjusted
 from edgekd.export.adjustments.record import AS_IT_IS, Adjustments
-from edgekd.export.int8 import SEARCH_STEPS, Int8Job, given_recipe, write_int8
+from edgekd.export.int8 import SATURATED, SEARCH_STEPS, Int8Job, given_recipe, write_int8
 from edgekd.export.int8_basis import Basis
 from edgekd.export.metadata import (
     EmbeddedMetadata,
@@ -29,14 +31,17 @@ from edgekd.export.prepare import Deployed, sample_input
 from edgekd.export.program import fixed_batch
 from edgekd.export.quantization.calibration import input_encoding
 from edgekd.export.quantization.candidates import Quantizer
+from edgekd.export.quantization.learned import WithLearnedRanges
 from edgekd.export.quantization.onnx_quantizer import OnnxQuantizer
 from edgekd.export.quantization.recipe import Int8Recipe, Processor
 from edgekd.export.quantization.target import Target
 from edgekd.export.quantization.tflite_quantizer import TfliteQuantizer
+from edgekd.export.quantization.units import prefer
 from edgekd.export.quiet import quiet_stderr
+from edgekd.export.recovered import Recovered
 from edgekd.export.samples import ExportSamples
 from edgekd.export.tflite_file import write_tflite
-from edgekd.records import StudentBundle
+from edgekd.records import Parity, StudentBundle
 from edgekd.runtimes.session import open_session
 
 FormatName = Literal["onnx", "tflite"]
@@ -52,6 +57,8 @@ class Source:
     recipe: ExportRecipe
     work: Path
     """Scratch folder."""
+    recovered: Recovered | None = None
+    """Where ``network`` has other weights than the bundle's: where they come from."""
     device: Device = THIS_MACHINE
     """Where int8 candidates are timed."""
     adjuster: Adjuster | None = None
@@ -69,6 +76,9 @@ class Candidate:
     int8: bool
     notes: tuple[str, ...] = ()
     int8_recipe: Int8Recipe | None = None
+    recovered: Recovered | None = None
+    strict_problems: tuple[str, ...] = ()
+    """Why the file with everything in int8 would be refused, where a search took none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +132,7 @@ def _write_tflite(source: Source) -> Candidate:
         encoding=recipe.input_encoding,
         channel_last=recipe.channel_last,
         adjustments=source.adjustments,
+        weights=None if source.recovered is None else source.recovered.weights,
     )
     fp32.path.write_bytes(named_by_signature(fp32.path.read_bytes()))
     return fp32
@@ -171,7 +182,8 @@ def write_files(
     if not source.recipe.wants_int8:
         return (fp32,)
     path = fp32.path.with_name(f"student.int8.{name}")
-    quantizer = _quantizer(name, source, fp32.path)
+    learned = () if source.recovered is None else source.recovered.learned
+    quantizer = WithLearnedRanges(_quantizer(name, source, fp32.path), learned)
     feeds = None
     if samples.calibration is not None:
         feeds = samples.calibration.feeds(
@@ -192,8 +204,24 @@ def write_files(
     with console.track(f"int8 for {name}", total=SEARCH_STEPS) as progress:
         found = write_int8(quantizer, job, path, progress)
     _tell(path.name, found, console)
-    notes = (*quantizer.notes, *_origin(found), *found.notes)
-    int8 = Candidate(path=path, format=name, int8=True, notes=notes, int8_recipe=found)
+    if source.recovered is not None:
+        found = found.model_copy(
+            update={
+                "recovery": source.recovered.record,
+                "ranges": quantizer.learned(found.ranges),
+                "saturated": quantizer.saturated(found.saturated, over=SATURATED),
+                "notes": (*found.notes, *quantizer.told),
+            }
+        )
+    int8 = Candidate(
+        path=path,
+        format=name,
+        int8=True,
+        notes=(*quantizer.notes, *_origin(found), *found.notes),
+        int8_recipe=found,
+        recovered=source.recovered,
+        strict_problems=_strict_problems(quantizer, found, source, samples),
+    )
     return fp32, int8
 
 
@@ -214,6 +242,26 @@ def _remade(name: FormatName, source: Source, adjustments: Adjustments) -> Basis
     changed = replace(source, adjustments=adjustments, work=folder)
     fp32 = FORMATS[name].write(changed).path
     return Basis(quantizer=_quantizer(name, source, fp32), fp32=fp32, adjustments=adjustments)
+
+
+def _strict_problems(
+    quantizer: Quantizer, found: Int8Recipe, source: Source, samples: ExportSamples
+) -> tuple[str, ...]:
+    """Asked only where a recovery could mend them: a search that found nothing to take."""
+    if found.figures is None or found.figures.fallback is None or not source.recipe.recovery.epochs:
+        return ()
+    name: FormatName = found.format
+    path, reference = source.work / f"strict.{name}", samples.reference
+    if found.adjustments:  # its ranges are of the adjusted network
+        quantizer = _remade(name, source, found.adjustments).quantizer
+    try:
+        quantizer.write(prefer(quantizer.units, "static"), found.ranges, path)
+        parity = parity_of(path, name, source, samples)
+    except (BundleError, ExportError, ParityError) as error:
+        return (str(error),)
+    return tuple(
+        problems(parity, "int8-static", reference.logits, source.recipe, task=reference.task)
+    )
 
 
 def _quantizer(name: FormatName, source: Source, fp32: Path) -> Quantizer:
@@ -250,6 +298,20 @@ def _origin(found: Int8Recipe) -> tuple[str, ...]:
 
 def _keeps_the_budget(path: Path, name: FormatName, source: Source, samples: ExportSamples) -> bool:
     """Whether an int8 file would pass the gate: asked before it is chosen."""
+    try:
+        parity, reference = parity_of(path, name, source, samples), samples.reference
+    except ParityError:
+        return False
+    return not problems(parity, "int8-mixed", reference.logits, source.recipe, task=reference.task)
+
+
+def parity_of(path: Path, name: FormatName, source: Source, samples: ExportSamples) -> Parity:
+    """How far a file without metadata is from what it was made from, one sample a call.
+
+    Raises:
+        BundleError: If its runtime cannot run it.
+        ParityError: If an answer is not a finite number.
+    """
     reference = samples.reference
     channel_last = FORMATS[name].channel_last(source.recipe)
     encodings = [
@@ -259,5 +321,6 @@ def _keeps_the_budget(path: Path, name: FormatName, source: Source, samples: Exp
     with quiet_stderr():
         session = open_session(path, num_threads=1, encodings=encodings)
         found = run_session(session, reference.samples, batch=1)
-    parity = compare(reference, lambda _: found, batch_sizes=(1,), tolerance=None)
-    return not problems(parity, "int8-mixed", reference.logits, source.recipe, task=reference.task)
+    if not np.isfinite(found).all():
+        raise ParityError(f"{path.name}: answers NaN or infinity")
+    return compare(reference, lambda _: found, batch_sizes=(1,), tolerance=None)

@@ -32,7 +32,7 @@ SEARCH_STEPS: Final = PASSES + 2 + len(KINDS)
 """How often :func:`write_int8` advances its progress at most."""
 
 _SAFETY_DB: Final = 0.5  # other samples than those of the search may err more
-_SATURATED: Final = 0.001  # of a tensor's values: from here on it is worth a note
+SATURATED: Final = 0.001  # of a tensor's values: from here on it is worth a note
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -191,13 +191,13 @@ def _figures(won: Found, chosen: Chosen, seconds: float) -> Figures:
 
 def _seen(collector: RangeCollector, ranges: Mapping[str, Range]) -> dict[str, Any]:
     """What calibration saw that a user should know, as fields of a recipe."""
-    clipped = {n: share for n, share in collector.clipped(ranges).items() if share > _SATURATED}
+    clipped = {n: share for n, share in collector.clipped(ranges).items() if share > SATURATED}
     constant = collector.constant()
     notes = []
     if clipped:
         worst = max(clipped, key=lambda name: clipped[name])
         notes.append(
-            f"{len(clipped)} of {len(ranges)} activations clip more than {_SATURATED:.1%} of what "
+            f"{len(clipped)} of {len(ranges)} activations clip more than {SATURATED:.1%} of what "
             f"calibration saw, most of all {worst} ({clipped[worst]:.1%})"
         )
     if constant:

@@ -28,6 +28,8 @@ class Reference:
         split: Where the samples are from; ``None`` for made-up samples.
         cameras: ``(n,)`` where the data knows them.
         task: What the answers are for.
+        unquantized: What the float network inside a file answers, where that is not ``logits``:
+            what its rounding errors are against.
     """
 
     samples: Sequence[NDArray[Any]]
@@ -36,6 +38,12 @@ class Reference:
     split: SplitName | None
     cameras: NDArray[np.int64] | None = None
     task: Task = "classification"
+    unquantized: Logits | None = None
+
+    @property
+    def exact(self) -> Logits:
+        """What a file without any rounding would answer."""
+        return self.logits if self.unquantized is None else self.unquantized
 
     def metrics(self, answers: Logits) -> tuple[Metric, ...]:
         """The task's metrics of ``answers``; none for made-up samples."""
@@ -80,12 +88,12 @@ def compare(
     """
     found = [answer(batch) for batch in batch_sizes]
     agreements = [_agreement(reference, logits) for logits in found]
-    ratios = [r for logits in found if (r := sqnr_db(reference.logits, logits)) is not None]
+    ratios = [r for logits in found if (r := sqnr_db(reference.exact, logits)) is not None]
     return Parity(
         num_samples=len(reference.logits),
         batch_sizes=batch_sizes,
         split=reference.split,
-        max_abs_err=max(_max_abs_err(reference.logits, logits) for logits in found),
+        max_abs_err=max(_max_abs_err(reference.exact, logits) for logits in found),
         tolerance=tolerance,
         sqnr_db=min(ratios) if ratios else None,
         top1_agreement=min(agreements),

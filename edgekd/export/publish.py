@@ -9,6 +9,7 @@ from pydantic import Field
 from edgekd.bundle import to_json, write_atomically
 from edgekd.errors import ParityError
 from edgekd.export.quantization.recipe import RECIPE_SUFFIX
+from edgekd.export.recovered import RECOVERED_FILE
 from edgekd.export.verify import Verdict
 from edgekd.records import SCHEMA, ExportedModel, Record
 
@@ -27,6 +28,8 @@ class RejectedModel(Record):
 def publish(verdicts: Sequence[Verdict], output: Path) -> tuple[ExportedModel, ...]:
     """Write every file with its record beside it, once all of them have passed.
 
+    The weights of recovered files lie beside them, for their recipes to be replayed.
+
     Where one did not pass, nothing in ``output`` is replaced: each refused file is kept under
     ``FILE.rejected``, which no runtime opens, with a report in ``FILE.failed.json``.
 
@@ -39,6 +42,8 @@ def publish(verdicts: Sequence[Verdict], output: Path) -> tuple[ExportedModel, .
         _keep_aside(verdict, output)
     if refused:
         raise ParityError(_complaint(refused, output))
+    for recovered in {v.candidate.recovered for v in verdicts if v.candidate.recovered}:
+        write_atomically(output / RECOVERED_FILE, recovered.weights.read_bytes())
     for verdict in verdicts:
         target = output / verdict.model.file
         write_atomically(target, verdict.candidate.path.read_bytes())
@@ -63,7 +68,8 @@ def _complaint(refused: Sequence[Verdict], output: Path) -> str:
     report = _beside(output / refused[0].model.file, _REPORT)
     return (
         f"{reasons}. Nothing was exported; figures are in {report}. "
-        "For int8 try more --num-calibration, or state the loss you accept (edgekd export --help)"
+        "For int8 try more --num-calibration, or --recover EPOCHS, or state the loss you accept "
+        "(edgekd export --help)"
     )
 
 

@@ -27,6 +27,7 @@ from edgekd.export.int8_checks import findings, not_checked
 from edgekd.export.network import load_plain_network
 from edgekd.export.prepare import input_shape, prepare_for_export
 from edgekd.export.publish import publish
+from edgekd.export.recovery import Recover, make_with_recovery, require_trainable
 from edgekd.export.samples import ExportSamples, gather_samples
 from edgekd.export.sources import bundle_of
 from edgekd.export.tflite_file import require_litert
@@ -50,7 +51,12 @@ _PACKAGES: Final = (
 
 
 def export(
-    bundle_folder: Path, output: Path, recipe: ExportRecipe, console: Console | None = None
+    bundle_folder: Path,
+    output: Path,
+    recipe: ExportRecipe,
+    console: Console | None = None,
+    *,
+    recover: Recover | None = None,
 ) -> tuple[ExportedModel, ...]:
     """Write the student of a bundle as verified files, with a record beside each.
 
@@ -59,15 +65,17 @@ def export(
             ``model.pt2``.
         output: Created if missing; gets ``student.onnx``, ``student.int8.onnx``,
             ``student.tflite``, ``student.int8.tflite`` as the recipe asks, ``FILE.json``, and
-            beside an int8 file ``FILE.recipe.json``.
+            beside an int8 file ``FILE.recipe.json``; also ``student.recovered.safetensors``
+            where int8 files were made from weights that a recovery trained.
         recipe: Formats, int8 and the limits of the gate.
         console: Hears about progress.
+        recover: Trains, where the recipe asks for it and an int8 file loses too much.
 
     Returns:
         One record per file, in the order of the formats, fp32 before int8.
 
     Raises:
-        UsageError: If int8 is asked for without data.
+        UsageError: If int8 is asked for without data, or recovery of what cannot be trained.
         BundleError: If the bundle is damaged.
         DataError: If the data cannot be opened or is not what the student was trained for.
         DeviceError: If the recipe's device is unknown, emulated, unreachable or lost on the way.
@@ -79,6 +87,8 @@ def export(
     console = console or SilentConsole()
     if "tflite" in recipe.formats:
         require_litert()
+    if recipe.recovery.epochs:
+        require_trainable(bundle_folder)
     with _scratch_folder(output) as work, open_measuring_device(recipe, console) as device:
         bundle_folder = bundle_of(bundle_folder, recipe, work, console)
         record, student = load_plain_network(bundle_folder)
@@ -93,7 +103,9 @@ def export(
             device=device,
             adjuster=_adjuster(network, samples),
         )
-        verdicts = _make_all(source, samples, console)
+        verdicts = make_with_recovery(
+            source, samples, make=_make_all, recover=recover, student=student, console=console
+        )
         models = publish(verdicts, output)
     for model in models:
         for note in model.notes:
@@ -145,6 +157,7 @@ def rows(models: Sequence[ExportedModel]) -> list[dict[str, Any]]:
             "size_bytes": model.size_bytes,
             "int8_macs_share": model.int8_macs_share,
             "int8_weight_bytes_share": model.int8_weight_bytes_share,
+            "recovery": model.recovery and model.recovery.model_dump(mode="json"),
             "parity": model.parity.model_dump(mode="json"),
             "audit": model.audit.model_dump(mode="json"),
             "int8_checks": checks and checks.model_dump(mode="json"),

@@ -19,6 +19,7 @@ def write_tflite(
     encoding: Encoding,
     channel_last: bool,
     adjustments: Adjustments = AS_IT_IS,
+    weights: Path | None = None,
 ) -> None:
     """Write the student of a bundle as an fp32 TFLite file of batch size 1.
 
@@ -31,6 +32,7 @@ def write_tflite(
         encoding: What it takes.
         channel_last: ``(B, H, W, C)`` images, the layout TFLite's kernels compute in.
         adjustments: Of the prepared network.
+        weights: Of the prepared network, where they are not the bundle's.
 
     Raises:
         MissingExtraError: If litert-torch is not installed.
@@ -43,6 +45,7 @@ def write_tflite(
         "encoding": encoding,
         "channel_last": channel_last,
         "adjustments": adjustments.model_dump(mode="json"),
+        "weights": None if weights is None else str(weights.absolute()),
     }
     run_converter(_WORKER, job, fp32.parent, purpose="convert the student to TFLite")
 

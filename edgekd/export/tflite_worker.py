@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from edgekd.export.adjustments.apply import adjusted
 from edgekd.export.adjustments.record import Adjustments
+from edgekd.export.folded_weights import load_folded
 from edgekd.export.network import load_network
 from edgekd.export.prepare import Deployed, prepare_for_export, sample_input
 from edgekd.export.subprocesses import read_job
@@ -38,8 +39,11 @@ def convert(job: dict[str, Any]) -> None:
     specs = record.preprocess.inputs
     # from JSON text: it has lists where the record, which converts nothing, has tuples
     adjustments = Adjustments.model_validate_json(json.dumps(job["adjustments"]))
+    network = prepare_for_export(student, specs)
+    if job["weights"] is not None:
+        load_folded(network, Path(job["weights"]))
     deployed = Deployed(
-        adjusted(prepare_for_export(student, specs), adjustments),
+        adjusted(network, adjustments),
         specs,
         encoding=job["encoding"],
         channel_last=job["channel_last"],

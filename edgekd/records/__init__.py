@@ -14,6 +14,7 @@ from edgekd.records.exported import (
     MeasuringDevice,
     OperatorAudit,
     Parity,
+    Recovery,
     ReferenceCheck,
     TensorSpec,
 )
@@ -51,6 +52,7 @@ __all__ = [
     "Preprocess",
     "Provenance",
     "Record",
+    "Recovery",
     "ReferenceCheck",
     "SignalInput",
     "SplitName",

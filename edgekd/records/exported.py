@@ -75,6 +75,24 @@ class LayerError(Record):
     """Of a file whose other layers compute in float; within +-200 dB."""
 
 
+class Recovery(Record):
+    """A training that taught the float network inside an int8 file to bear 8 bits.
+
+    The file's ``max_abs_err`` and ``sqnr_db`` are then against that network, which is another one
+    than the student as trained; agreement and metric drop are against the student.
+    """
+
+    epochs: int = Field(ge=1)
+    final_loss: float
+    """Mean training loss of the last epoch."""
+    reason: str
+    """What the files lost before."""
+    teacher: str
+    """``student``, in fp32, or the source of another teacher."""
+    weights_sha256: str
+    """Of the network's weights, BatchNorm folded, which lie beside the file."""
+
+
 class ReferenceCheck(Record):
     """An int8 file in another interpreter, with the plain kernels that define its operators.
 
@@ -155,4 +173,6 @@ class ExportedModel(Record):
     """Of an int8 file the layers that were measured alone, worst first."""
     measured_on: MeasuringDevice | None = None
     """Where its int8 recipe was found to be fast; ``None`` where none was searched for."""
+    recovery: Recovery | None = None
+    """``None`` where the file holds the student's own weights."""
     notes: tuple[str, ...] = ()

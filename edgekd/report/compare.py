@@ -176,7 +176,7 @@ def _file_rows(file: File, network: Network, depth: int, lineage: Lineage) -> It
             owner=network.sha256,
             depth=depth,
             name=file.name,
-            detail=file.precision,
+            detail=file.kind,
             repeats=index > 0,
             metric=metric,
             drop=_file_drop(file, network, metric) if metric or index == 0 else None,

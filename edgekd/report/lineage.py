@@ -65,6 +65,12 @@ class File:
     exported: ExportedModel | None
     measured: tuple[Measured, ...]
 
+    @property
+    def kind(self) -> str:
+        """Its precision, and whether a training made it bear that."""
+        recovered = self.exported is not None and self.exported.recovery is not None
+        return f"{self.precision}, recovered" if recovered else self.precision
+
 
 @dataclass(frozen=True, kw_only=True)
 class Network:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from edgekd.records import ExportedModel
+from edgekd.records import ExportedModel, Recovery
 from edgekd.report.document import Cell, Column, Line, Section, Table
 from edgekd.report.lineage import Network
 from edgekd.report.units import DASH, TIMES, percent, points
@@ -45,8 +45,18 @@ def parity_section(networks: Sequence[Network]) -> Section | None:
             "For retrieval, outputs are embeddings, and the top-1 answer is the nearest other "
             "sample: the same one, or another one of its identity."
         )
+    notes += [_recovered(label, found) for label, e in files if (found := e.recovery) is not None]
     table = Table(columns=columns, lines=tuple(lines), notes=tuple(notes))
     return Section(title="Parity", table=table)
+
+
+def _recovered(label: str, recovery: Recovery) -> str:
+    epochs = f"{recovery.epochs:,} epoch{'s' * (recovery.epochs != 1)}"
+    return (
+        f"{label}: recovered by {epochs} of training with 8-bit rounding (final loss "
+        f"{recovery.final_loss:.3g}), because of {recovery.reason}. Error and SQNR are against the "
+        "float network that came out, agreement and drop against the student."
+    )
 
 
 def operator_section(networks: Sequence[Network]) -> Section | None:

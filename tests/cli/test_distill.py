@@ -53,3 +53,24 @@ def test_flags_of_another_method_are_refused(flag, calls, capsys):
     assert main_inner(["distill", *ARGUMENTS, "--method", "kd", *flag]) == 3
     assert "method kd does not read it; take it out, or use method cdd" in capsys.readouterr().err
     assert calls == []
+
+
+def test_quantization_aware_training_by_flag(calls):
+    flags = ["--method", "kd", "--qat", "--qat-from", "0.75"]
+    assert main_inner(["distill", *ARGUMENTS, *flags]) == 0
+    recipe = calls[0][0]
+    assert (recipe.qat, recipe.qat_from, recipe.precision) == (True, 0.75, "fp32")
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--qat", "--method", "cdd", "--target-macs", "0.5"], "qat is for methods none and kd"),
+        (["--qat-from", "0.5", "--method", "kd"], "without qat nothing is rounded; add --qat"),
+        (["--qat", "--method", "kd", "--precision", "bf16"], "use precision fp32"),
+    ],
+)
+def test_quantization_aware_training_that_cannot_be_is_exit_code_3(calls, capsys, flags, said):
+    assert main_inner(["distill", *ARGUMENTS, *flags]) == 3
+    assert said in capsys.readouterr().err
+    assert calls == []

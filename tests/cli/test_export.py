@@ -25,12 +25,18 @@ EQUAL = {
 def calls(fake_stage):
     seen = []
 
-    def export(bundle_folder, output, recipe, console):
+    def export(bundle_folder, output, recipe, console, *, recover):
         seen.append((bundle_folder, output, recipe))
+        assert (recover is training) == bool(recipe.recovery.epochs)
         return (EQUAL, ROW)
 
     fake_stage("edgekd.export.run", export=export, rows=list)
+    fake_stage("edgekd.distill.recover", recover=training)
     return seen
+
+
+def training(*_, **__):
+    raise AssertionError("the command line hands the training on, it never trains")
 
 
 def test_flags_reach_the_stage(calls, capsys):
@@ -134,3 +140,36 @@ def test_a_person_sees_a_table(calls, capsys):
         "99.20", "%", "0.40", "%,", "250", "val",
     ]  # fmt: skip
     assert equal[-3:] == ["equal", "99.20", "%"]  # no metric was asked for: an empty cell
+
+
+def test_a_recovery_is_asked_for_with_its_epochs_and_settings(calls):
+    flags = ["--int8", "--recover", "2", "--teacher", "runs/t", "--set", "recovery.lr=0.001"]
+    assert main_inner(["export", "runs/s", *flags, "--max-drop", "0.005", "-o", "out"]) == 0
+    recipe = calls[0][2]
+    assert (recipe.recovery.epochs, recipe.recovery.teacher) == (2, "runs/t")
+    assert (recipe.recovery.lr, recipe.max_drop) == (0.001, 0.005)
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--recover", "2"], "it is for int8 fast or full"),
+        (["--int8", "weights", "--recover", "2"], "it is for int8 fast or full"),
+        (["--int8", "--int8-recipe", "a.json", "--recover", "2"], "give one of them"),
+        (["--int8", "--recover", "-1"], "recovery.epochs"),
+        (["--int8", "--recover", "some"], "recovery.epochs"),
+        (["--int8", "--set", "recovery.lr=0.1"], "nothing is trained; give --recover EPOCHS"),
+        (["--int8", "--teacher", "runs/t"], "nothing is trained; give --recover EPOCHS"),
+    ],
+)
+def test_a_recovery_that_cannot_be_is_exit_code_3(calls, capsys, flags, said):
+    assert main_inner(["export", "runs/s", *flags, "-o", "out"]) == 3
+    assert said in capsys.readouterr().err
+    assert not calls
+
+
+def test_a_person_sees_which_files_were_recovered(fake_stage, capsys):
+    recovered = {**ROW, "recovery": {"epochs": 2}}
+    fake_stage("edgekd.export.run", export=lambda *_, **__: (EQUAL, recovered), rows=list)
+    assert main_inner(["export", "runs/s", "-o", "out"]) == 0
+    assert "int8-static, recovered" in capsys.readouterr().out

@@ -46,6 +46,22 @@ def test_a_file_that_is_better_than_its_source_has_a_negative_drop():
     assert parity.metric_drop == -1.0
 
 
+def test_rounding_is_against_the_float_network_inside_and_the_rest_against_the_student():
+    inside = SOURCE[:, ::-1].copy()  # another network, which errs on other samples
+    found = inside + np.float32([[0.5, 0], [0.5, 0.5], [0, 0]])
+    given = Reference(
+        samples=reference().samples,
+        logits=SOURCE,
+        labels=np.array([1, 1, 0]),
+        split="val",
+        unquantized=inside,
+    )
+    parity = compare(given, lambda _: found, batch_sizes=(1,), tolerance=None)
+    assert parity.sqnr_db == pytest.approx(20.0)  # 75 / 0.75, as above
+    assert parity.max_abs_err == 0.5
+    assert (parity.top1_agreement, parity.metric_drop) == (0.0, 1.0)
+
+
 def test_equal_answers_without_labels():
     parity = compared({1: SOURCE})
     assert (parity.max_abs_err, parity.sqnr_db, parity.metric_drop) == (0.0, None, None)

@@ -1,3 +1,4 @@
+from edgekd.records import Recovery
 from edgekd.report.collect import collect
 from edgekd.report.proofs import operator_section, parity_section
 from edgekd.report.units import DASH
@@ -51,3 +52,24 @@ def test_without_files_there_is_nothing_to_prove(make, tmp_path):
     networks = collect([tmp_path]).networks
     assert parity_section(networks) is None
     assert operator_section(networks) is None
+
+
+def test_a_recovered_file_says_so_in_its_row_and_against_what_it_was_compared(make, tmp_path):
+    recovery = Recovery(
+        epochs=2,
+        final_loss=0.25,
+        reason="m.int8.onnx: drop 1.3 points over the budget of 0.5",
+        teacher="student",
+        weights_sha256="2" * 64,
+    )
+    record = make.exported("m.int8.onnx", sha256="1" * 64, precision="int8-static")
+    make.write(tmp_path, "m.int8.onnx.json", record.model_copy(update={"recovery": recovery}))
+    networks = collect([tmp_path]).networks
+    (file,) = networks[0].files
+    assert file.kind == "int8-static, recovered"
+    (_, note) = parity_section(networks).table.notes
+    assert note.startswith(
+        "m.int8.onnx: recovered by 2 epochs of training with 8-bit rounding (final loss 0.25), "
+        "because of m.int8.onnx: drop 1.3 points over the budget of 0.5."
+    )
+    assert "agreement and drop against the student" in note

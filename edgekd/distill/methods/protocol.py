@@ -82,6 +82,7 @@ class Method(Protocol):
 
         A resumed run calls :meth:`load_state` next, and :meth:`attach` only then.
         """
+        return
 
     def attach(self, student: nn.Module) -> nn.Module:
         """The module that is trained: the student, with what the method adds to it."""
@@ -100,12 +101,15 @@ class Method(Protocol):
 
     def after_backward(self, module: nn.Module) -> None:
         """Change gradients before the optimizer steps."""
+        return
 
     def after_step(self, module: nn.Module) -> None:
         """Change parameters after the optimizer has."""
+        return
 
     def after_epoch(self, epoch: int) -> None:
         """Change the method's own state after ``epoch`` (from 0)."""
+        return
 
     def reshape(
         self,
@@ -146,3 +150,4 @@ class Method(Protocol):
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Take back what :meth:`state` gave."""
+        return

@@ -11,6 +11,7 @@ from edgekd.distill.methods.lsskd import LayeredSelfDistillation
 from edgekd.distill.methods.none import LabelsOnly
 from edgekd.distill.methods.protocol import Method
 from edgekd.distill.methods.ps_kd import ProgressiveSelfDistillation
+from edgekd.distill.methods.quantization_aware import QuantizationAware
 from edgekd.records import Task
 
 _DISTILLATION: Final[dict[Task, Callable[[SettledRecipe], Method]]] = {
@@ -29,9 +30,10 @@ METHODS: Final[dict[MethodName, Callable[[SettledRecipe], Method]]] = {
 
 
 def make_method(recipe: SettledRecipe) -> Method:
-    """The method a recipe names.
+    """The method a recipe names, with the rounding of 8 bits around it where the recipe says so.
 
     Raises:
         ModelError: If the method needs a teacher and the recipe has none.
     """
-    return METHODS[recipe.method](recipe)
+    method = METHODS[recipe.method](recipe)
+    return QuantizationAware(recipe, method) if recipe.qat else method

@@ -8,7 +8,7 @@ from pydantic import Field
 from edgekd.bundle import read_record
 from edgekd.errors import ConfigError, EdgekdError
 from edgekd.export.adjustments.record import Adjustments
-from edgekd.records import SCHEMA, Adjustment, LayerError, MeasuringDevice, Record
+from edgekd.records import SCHEMA, Adjustment, LayerError, MeasuringDevice, Record, Recovery
 
 Choice = Literal["static", "dynamic", "weights", "float"]
 """How one operator computes. ``static``: on 8-bit activations with calibrated ranges; ``dynamic``:
@@ -76,6 +76,9 @@ class Int8Recipe(Record):
     """Activation to the share of calibration values outside its range, where that is notable."""
     notes: tuple[str, ...] = ()
     """Activations that saturate or never change, where there are some."""
+    recovery: Recovery | None = None
+    """The training that the fp32 file's weights and many ranges come from; its weights file lies
+    beside the recipe, and both together make the int8 file again."""
 
 
 def read_int8_recipe(path: Path) -> Int8Recipe:
