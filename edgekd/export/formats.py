@@ -1,7 +1,8 @@
 """What can be written, in one table: how the files of each format are made."""
 
+import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
 
@@ -13,7 +14,11 @@ from edgekd.config import ExportRecipe
 from edgekd.console import Console
 from edgekd.devices.table import THIS_MACHINE, Device
 from edgekd.errors import BundleError, ExportError, ParityError
+from edgekd.export.adjustments.adjuster import Adjuster
+from edgekd.export.adjustments.apply import adjusted
+from edgekd.export.adjustments.record import AS_IT_IS, Adjustments
 from edgekd.export.int8 import SATURATED, SEARCH_STEPS, Int8Job, given_recipe, write_int8
+from edgekd.export.int8_basis import Basis
 from edgekd.export.metadata import (
     EmbeddedMetadata,
     embed_in_onnx,
@@ -56,6 +61,10 @@ class Source:
     """Where ``network`` has other weights than the bundle's: where they come from."""
     device: Device = THIS_MACHINE
     """Where int8 candidates are timed."""
+    adjuster: Adjuster | None = None
+    """Proposes changes of the network for int8; ``None`` where nothing is calibrated."""
+    adjustments: Adjustments = AS_IT_IS
+    """Of ``network``, in the files that are written."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +99,8 @@ class Format:
 
 def _write_onnx(source: Source) -> Candidate:
     specs, encoding = source.record.preprocess.inputs, source.recipe.input_encoding
-    deployed = Deployed(source.network, specs, encoding=encoding, channel_last=False).eval()
+    network = adjusted(source.network, source.adjustments)
+    deployed = Deployed(network, specs, encoding=encoding, channel_last=False).eval()
     inputs = {spec.name: sample_input(spec, encoding, channel_last=False) for spec in specs}
     result = export_onnx(
         deployed,
@@ -121,6 +131,7 @@ def _write_tflite(source: Source) -> Candidate:
         fp32.path,
         encoding=recipe.input_encoding,
         channel_last=recipe.channel_last,
+        adjustments=source.adjustments,
         weights=None if source.recovered is None else source.recovered.weights,
     )
     fp32.path.write_bytes(named_by_signature(fp32.path.read_bytes()))
@@ -187,6 +198,8 @@ def write_files(
         work=source.work,
         race=source.device.race,
         target=Target.of(source.device),
+        adjuster=_adjuster(source),
+        remake=lambda adjustments: _remade(name, source, adjustments),
     )
     with console.track(f"int8 for {name}", total=SEARCH_STEPS) as progress:
         found = write_int8(quantizer, job, path, progress)
@@ -212,6 +225,25 @@ def write_files(
     return fp32, int8
 
 
+def _adjuster(source: Source) -> Adjuster | None:
+    """What proposes for the very network of a source; one with other weights stays as it is."""
+    found = source.adjuster
+    return found if found is not None and found.network is source.network else None
+
+
+def _remade(name: FormatName, source: Source, adjustments: Adjustments) -> Basis:
+    """The fp32 file of the adjusted network, in a scratch folder of its own.
+
+    Raises:
+        ConfigError: If the adjustments are of another network.
+    """
+    adjusted(source.network, adjustments)  # refused here, not in a converter's process
+    folder = Path(tempfile.mkdtemp(prefix=f"{name}-adjusted-", dir=source.work))
+    changed = replace(source, adjustments=adjustments, work=folder)
+    fp32 = FORMATS[name].write(changed).path
+    return Basis(quantizer=_quantizer(name, source, fp32), fp32=fp32, adjustments=adjustments)
+
+
 def _strict_problems(
     quantizer: Quantizer, found: Int8Recipe, source: Source, samples: ExportSamples
 ) -> tuple[str, ...]:
@@ -220,6 +252,8 @@ def _strict_problems(
         return ()
     name: FormatName = found.format
     path, reference = source.work / f"strict.{name}", samples.reference
+    if found.adjustments:  # its ranges are of the adjusted network
+        quantizer = _remade(name, source, found.adjustments).quantizer
     try:
         quantizer.write(prefer(quantizer.units, "static"), found.ranges, path)
         parity = parity_of(path, name, source, samples)

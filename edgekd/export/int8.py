@@ -15,23 +15,24 @@ from edgekd.config import ExportRecipe
 from edgekd.console import Tracker
 from edgekd.devices.race import Race, race
 from edgekd.errors import ConfigError, ExportError
+from edgekd.export.adjustments.record import KINDS, Adjustments
+from edgekd.export.int8_basis import Basis, Chosen, Proposes, Trial, best_basis
 from edgekd.export.quantization.cache import SearchKey, recall, remember
-from edgekd.export.quantization.candidates import Quantizer, Workbench, answers
+from edgekd.export.quantization.candidates import Quantizer
 from edgekd.export.quantization.ranges import RangeCollector
 from edgekd.export.quantization.recipe import Figures, Int8Recipe, Mode, Range, read_int8_recipe
 from edgekd.export.quantization.search import PASSES, Budget, Found, Search
+from edgekd.export.quantization.sensitivity import layer_errors
 from edgekd.export.quantization.target import Target, this_machine
 from edgekd.export.quantization.units import Choices, prefer
 
 Arrays = Mapping[str, NDArray[Any]]
 
-SEARCH_STEPS: Final = PASSES + 1
+SEARCH_STEPS: Final = PASSES + 2 + len(KINDS)
 """How often :func:`write_int8` advances its progress at most."""
 
-_ERROR_SAMPLES: Final = 24
 _SAFETY_DB: Final = 0.5  # other samples than those of the search may err more
 SATURATED: Final = 0.001  # of a tensor's values: from here on it is worth a note
-_CALIBRATION_VALUES: Final = 20_000  # kept per tensor, over all samples
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -46,6 +47,8 @@ class Int8Job:
         work: Scratch folder.
         race: Times files on the target.
         target: The machine that the file is made for.
+        adjuster: Proposes changes of the network; ``None`` where it has to stay as it is.
+        remake: The basis of a changed network; ``None`` where there is no network to change.
     """
 
     recipe: ExportRecipe
@@ -56,6 +59,8 @@ class Int8Job:
     work: Path
     race: Race = race
     target: Target = field(default_factory=this_machine)
+    adjuster: Proposes | None = None
+    remake: Callable[[Adjustments], Basis] | None = None
 
 
 def write_int8(quantizer: Quantizer, job: Int8Job, target: Path, progress: Tracker) -> Int8Recipe:
@@ -72,101 +77,116 @@ def write_int8(quantizer: Quantizer, job: Int8Job, target: Path, progress: Track
         DeviceError: If the device that times candidates is gone, or can run none of them.
         ExportError: If the quantizer fails.
     """
-    mode = job.recipe.int8 or "fast"
-    replayed = _replayed(quantizer, job)
+    plain = Basis(quantizer=quantizer, fp32=job.fp32)
+    replayed = _replayed(plain, job)
     if replayed is not None:
-        found = replayed
-    elif mode == "fast":
-        found = _searched(quantizer, job, progress)
+        basis, found = replayed
+    elif (job.recipe.int8 or "fast") == "fast":
+        basis, found = _searched(plain, job, progress)
     else:
-        wanted: dict[Mode, Choices] = {
-            "full": prefer(quantizer.units, "static"),
-            "weights": prefer(quantizer.units),
-            "dynamic": prefer(quantizer.units, "dynamic"),
-        }
-        collector = None if job.feeds is None else _collect(quantizer, job.feeds)
-        ranges = {} if collector is None else collector.best()
-        found = _recipe(quantizer, job, mode, wanted[mode], ranges)
-        if collector is not None:
-            found = found.model_copy(update=_seen(collector, ranges))
-    quantizer.write(found.operators, found.ranges, target)
+        basis, found = _named(plain, job, progress)
+    basis.quantizer.write(found.operators, found.ranges, target)
     return found
 
 
-def _searched(quantizer: Quantizer, job: Int8Job, progress: Tracker) -> Int8Recipe:
+def _named(plain: Basis, job: Int8Job, progress: Tracker) -> tuple[Basis, Int8Recipe]:
+    """By a mode that says how every operator computes."""
+    if job.recipe.int8 != "full":
+        mode: Mode = "weights" if job.recipe.int8 == "weights" else "dynamic"
+        choices = prefer(plain.quantizer.units, *(() if mode == "weights" else ("dynamic",)))
+        return plain, _recipe(plain, job, mode, choices, {})
+    if job.feeds is None:
+        raise ValueError("static int8 needs calibration samples")
+    chosen = _best_basis(plain, job, job.feeds, progress)
+    choices = prefer(chosen.basis.quantizer.units, "static")
+    layers = layer_errors(chosen.bench, choices, ())
+    found = _recipe(chosen.basis, job, "full", choices, chosen.bench.ranges)
+    return chosen.basis, found.model_copy(update={"layers": layers, **_about(chosen)})
+
+
+def _searched(plain: Basis, job: Int8Job, progress: Tracker) -> tuple[Basis, Int8Recipe]:
     if job.feeds is None:
         raise ValueError("a search needs calibration samples")
-    start = time.monotonic()
-    device = job.target.measuring(quantizer.format, job.recipe.num_threads)
+    device = job.target.measuring(plain.quantizer.format, job.recipe.num_threads)
     key = SearchKey.of(
-        sha256_of(job.fp32), _fingerprint(job.feeds), quantizer.versions(), job.recipe, device
+        sha256_of(plain.fp32),
+        _fingerprint(job.feeds),
+        plain.quantizer.versions(),
+        job.recipe,
+        device,
     )
-    known = recall(key) if job.recipe.cache else None
+    known = _known(plain, job, key)
     if known is not None:
         return known
-    progress.describe(f"calibrating {quantizer.format}")
-    collector = _collect(quantizer, job.feeds)
-    bench = _workbench(quantizer, job, job.feeds, collector)
+    start, name = time.monotonic(), plain.quantizer.format
+    progress.describe(f"calibrating {name}")
+    chosen = _best_basis(plain, job, job.feeds, progress)
     progress.advance()
-    progress.describe(f"searching int8 for {quantizer.format}")
+    progress.describe(f"searching int8 for {name}")
+    won = _search(chosen, job, progress)
+    choices, figures = won.candidate.choices, _figures(won, chosen, time.monotonic() - start)
+    progress.describe(f"measuring layers of {name}")
+    layers = layer_errors(chosen.bench, choices, won.sensitivity)
+    found = _recipe(chosen.basis, job, "fast", choices, chosen.bench.ranges).model_copy(
+        update={
+            "figures": figures,
+            "measured_on": device,
+            "sensitivity": won.sensitivity,
+            "layers": layers,
+            **_about(chosen),
+        }
+    )
+    if job.recipe.cache:
+        remember(key, found)
+    return chosen.basis, found
+
+
+def _known(plain: Basis, job: Int8Job, key: SearchKey) -> tuple[Basis, Int8Recipe] | None:
+    """What an earlier search found, if its file can be made again from what it started from."""
+    known = recall(key) if job.recipe.cache else None
+    if known is None:
+        return None
+    basis = _basis_of(plain, job, known.adjustments)
+    if sha256_of(basis.fp32) != known.source_sha256:
+        return None
+    if job.adjuster is not None:
+        job.adjuster.settled = known.adjustments
+    return basis, known
+
+
+def _search(chosen: Chosen, job: Int8Job, progress: Tracker) -> Found:
     budget = Budget(
         min_sqnr_db=job.recipe.min_sqnr_db + _SAFETY_DB,
         seconds=job.recipe.search_seconds,
         num_threads=job.recipe.num_threads,
         files_per_race=job.target.files_per_race(job.fp32.stat().st_size),
     )
-    search = Search(
-        bench, job.fp32, race=job.race, budget=budget, accept=job.accept, progress=progress
-    )
-    won = search.run()
-    figures = _figures(won, bench, time.monotonic() - start)
-    found = _recipe(quantizer, job, "fast", won.candidate.choices, bench.ranges).model_copy(
-        update={
-            "figures": figures,
-            "measured_on": device,
-            "sensitivity": won.sensitivity,
-            **_seen(collector, bench.ranges),
-        }
-    )
-    if job.recipe.cache:
-        remember(key, found)
-    return found
+    return Search(
+        chosen.bench, job.fp32, race=job.race, budget=budget, accept=job.accept, progress=progress
+    ).run()
 
 
-def _figures(won: Found, bench: Workbench, seconds: float) -> Figures:
+def _best_basis(plain: Basis, job: Int8Job, feeds: Arrays, progress: Tracker) -> Chosen:
+    trial = Trial(
+        feeds=feeds, batch=job.batch, folder=job.work, adjuster=job.adjuster, remake=job.remake
+    )
+    return best_basis(plain, trial, progress)
+
+
+def _about(chosen: Chosen) -> dict[str, Any]:
+    """What was tried and seen on the way to a basis, as fields of a recipe."""
+    seen = _seen(chosen.collector, chosen.bench.ranges)
+    return {**seen, "tried": chosen.tried, "notes": (*seen["notes"], *chosen.notes)}
+
+
+def _figures(won: Found, chosen: Chosen, seconds: float) -> Figures:
     return Figures(
         speedup=won.speedup,
-        sqnr_db=bench.sqnr_db(won.candidate),
+        sqnr_db=chosen.bench.sqnr_db(won.candidate),
         seconds=seconds,
-        candidates=len(bench.made),
+        candidates=len(chosen.bench.made),
         fallback=won.fallback,
     )
-
-
-def _workbench(
-    quantizer: Quantizer, job: Int8Job, feeds: Arrays, collector: RangeCollector
-) -> Workbench:
-    """With the ranges, of min-max and the best of all methods, that answer better."""
-    rows = len(next(iter(feeds.values())))
-    picks = np.unique(np.linspace(0, rows - 1, min(rows, _ERROR_SAMPLES)).round().astype(int))
-    few = {name: np.ascontiguousarray(values[picks]) for name, values in feeds.items()}
-    expected = answers(job.fp32, few, batch=job.batch)
-    benches = []
-    for name, ranges in (("min-max", collector.extremes()), ("best", collector.best())):
-        folder = job.work / f"{quantizer.format}-{name}"
-        folder.mkdir()
-        benches.append(
-            Workbench(
-                quantizer=quantizer,
-                ranges=ranges,
-                feeds=few,
-                answers=expected,
-                batch=job.batch,
-                folder=folder,
-            )
-        )
-    static = prefer(quantizer.units, "static")
-    return max(benches, key=lambda bench: bench.sqnr_db(bench.make(static, "all static")))
 
 
 def _seen(collector: RangeCollector, ranges: Mapping[str, Range]) -> dict[str, Any]:
@@ -188,26 +208,16 @@ def _seen(collector: RangeCollector, ranges: Mapping[str, Range]) -> dict[str, A
     return {"saturated": clipped, "notes": tuple(notes)}
 
 
-def _collect(quantizer: Quantizer, feeds: Arrays) -> RangeCollector:
-    rows = len(next(iter(feeds.values())))
-    collector = RangeCollector(seed=0, per_batch=max(64, _CALIBRATION_VALUES // max(rows, 1)))
-    quantizer.calibrate(feeds, collector)
-    return collector
-
-
 def _recipe(
-    quantizer: Quantizer,
-    job: Int8Job,
-    mode: Mode,
-    choices: Choices,
-    ranges: Mapping[str, Range],
+    basis: Basis, job: Int8Job, mode: Mode, choices: Choices, ranges: Mapping[str, Range]
 ) -> Int8Recipe:
     return Int8Recipe(
-        format="onnx" if quantizer.format == "onnx" else "tflite",
+        format="onnx" if basis.quantizer.format == "onnx" else "tflite",
         mode=mode,
-        source_sha256=sha256_of(job.fp32),
+        source_sha256=sha256_of(basis.fp32),
+        adjustments=basis.adjustments,
         processor=job.target.processor,
-        versions=quantizer.versions(),
+        versions=basis.quantizer.versions(),
         operators=dict(choices),
         ranges=dict(ranges),
     )
@@ -231,18 +241,19 @@ def given_recipe(recipe: ExportRecipe, model_format: str) -> tuple[str, Int8Reci
     return mine[-1]
 
 
-def _replayed(quantizer: Quantizer, job: Int8Job) -> Int8Recipe | None:
-    """The given recipe of this format, if it is one of this very file."""
-    given = given_recipe(job.recipe, quantizer.format)
+def _replayed(plain: Basis, job: Int8Job) -> tuple[Basis, Int8Recipe] | None:
+    """The given recipe of this format and what it starts from, if it is one of this very file."""
+    given = given_recipe(job.recipe, plain.quantizer.format)
     if given is None:
         return None
     path, recipe = given
-    if recipe.source_sha256 != sha256_of(job.fp32):
+    basis = _basis_of(plain, job, recipe.adjustments)
+    if recipe.source_sha256 != sha256_of(basis.fp32):
         raise ConfigError(
             f"{path}: made for another fp32 file (sha256 {recipe.source_sha256[:12]}); "
             "give the bundle, flags and tool versions it was made with"
         )
-    units = {unit.name: unit for unit in quantizer.units}
+    units = {unit.name: unit for unit in basis.quantizer.units}
     strange = sorted(
         name
         for name in units.keys() | recipe.operators.keys()
@@ -255,7 +266,12 @@ def _replayed(quantizer: Quantizer, job: Int8Job) -> Int8Recipe | None:
         )
     if "static" in recipe.operators.values() and not recipe.ranges:
         raise ConfigError(f"{path}: holds no range for its static operators: search again")
-    return recipe
+    return basis, recipe
+
+
+def _basis_of(plain: Basis, job: Int8Job, adjustments: Adjustments) -> Basis:
+    """The network as it is, or adjusted again as a recipe says."""
+    return job.remake(adjustments) if adjustments and job.remake is not None else plain
 
 
 def check_full(float_operators: Mapping[str, int], file: str) -> None:

@@ -69,7 +69,7 @@ def findings(model: ExportedModel) -> list[str]:
     if held_to_it and reference and reference.share is not None and reference.share < LEAST_SHARE:
         found.append(
             f"only {reference.share:.1%} of the answers are within one step of the output scale of "
-            f"{reference.runtime}"
+            f"{reference.runtime}: kernels round differently, and roundings add up"
         )
     return found
 

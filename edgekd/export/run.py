@@ -9,14 +9,18 @@ import platform
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
+
+from torch import nn
 
 import edgekd
 from edgekd.bundle import reporting_write_errors
 from edgekd.config import ExportRecipe
 from edgekd.console import Console, SilentConsole
+from edgekd.export.adjustments.adjuster import Adjuster, proposing_rows
 from edgekd.export.device import open_measuring_device
 from edgekd.export.formats import Source, write_files
 from edgekd.export.int8_checks import findings, not_checked
@@ -89,13 +93,15 @@ def export(
         bundle_folder = bundle_of(bundle_folder, recipe, work, console)
         record, student = load_plain_network(bundle_folder)
         samples = gather_samples(record, student, recipe, console)
+        network = prepare_for_export(student, record.preprocess.inputs)
         source = Source(
             bundle_folder=bundle_folder,
             record=record,
-            network=prepare_for_export(student, record.preprocess.inputs),
+            network=network,
             recipe=recipe,
             work=work,
             device=device,
+            adjuster=_adjuster(network, samples),
         )
         verdicts = make_with_recovery(
             source, samples, make=_make_all, recover=recover, student=student, console=console
@@ -110,6 +116,17 @@ def export(
         for text in findings(model):
             console.warn(f"{model.file}: {text}")
     return models
+
+
+def _adjuster(network: nn.Module, samples: ExportSamples) -> Adjuster | None:
+    """What proposes changes of the network, where there are samples to make them from."""
+    calibration = samples.calibration
+    if calibration is None:
+        return None
+    rows = proposing_rows(len(calibration.decoded[0]))
+    few = replace(calibration, decoded=[values[rows] for values in calibration.decoded])
+    feeds = few.feeds("float32", channel_last=False)  # as the network takes them
+    return Adjuster(network, list(feeds.values()))
 
 
 def _make_all(source: Source, samples: ExportSamples, console: Console) -> list[Verdict]:
@@ -144,6 +161,8 @@ def rows(models: Sequence[ExportedModel]) -> list[dict[str, Any]]:
             "parity": model.parity.model_dump(mode="json"),
             "audit": model.audit.model_dump(mode="json"),
             "int8_checks": checks and checks.model_dump(mode="json"),
+            "adjustments": [tried.model_dump(mode="json") for tried in model.adjustments],
+            "layer_errors": [layer.model_dump(mode="json") for layer in model.layer_errors],
             "num_params": model.num_params,
             "macs": model.macs,
             "sha256": model.sha256,

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from edgekd.errors import MissingExtraError
+from edgekd.export.adjustments.record import AS_IT_IS, Adjustments
 from edgekd.export.prepare import Encoding
 from edgekd.export.subprocesses import run_converter
 
@@ -17,6 +18,7 @@ def write_tflite(
     *,
     encoding: Encoding,
     channel_last: bool,
+    adjustments: Adjustments = AS_IT_IS,
     weights: Path | None = None,
 ) -> None:
     """Write the student of a bundle as an fp32 TFLite file of batch size 1.
@@ -29,6 +31,7 @@ def write_tflite(
         fp32: The file to write, in a scratch folder.
         encoding: What it takes.
         channel_last: ``(B, H, W, C)`` images, the layout TFLite's kernels compute in.
+        adjustments: Of the prepared network.
         weights: Of the prepared network, where they are not the bundle's.
 
     Raises:
@@ -41,6 +44,7 @@ def write_tflite(
         "fp32": str(fp32),
         "encoding": encoding,
         "channel_last": channel_last,
+        "adjustments": adjustments.model_dump(mode="json"),
         "weights": None if weights is None else str(weights.absolute()),
     }
     run_converter(_WORKER, job, fp32.parent, purpose="convert the student to TFLite")

@@ -3,12 +3,15 @@
 Its imports take seconds and print from C++; so it is a process of its own.
 """
 
+import json
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from edgekd.export.adjustments.apply import adjusted
+from edgekd.export.adjustments.record import Adjustments
 from edgekd.export.folded_weights import load_folded
 from edgekd.export.network import load_network
 from edgekd.export.prepare import Deployed, prepare_for_export, sample_input
@@ -34,11 +37,13 @@ def convert(job: dict[str, Any]) -> None:
 
     record, student = load_network(Path(job["bundle"]))
     specs = record.preprocess.inputs
+    # from JSON text: it has lists where the record, which converts nothing, has tuples
+    adjustments = Adjustments.model_validate_json(json.dumps(job["adjustments"]))
     network = prepare_for_export(student, specs)
     if job["weights"] is not None:
         load_folded(network, Path(job["weights"]))
     deployed = Deployed(
-        network,
+        adjusted(network, adjustments),
         specs,
         encoding=job["encoding"],
         channel_last=job["channel_last"],

@@ -95,6 +95,8 @@ def verify(
         metrics=reference.metrics(next(iter(answers.values()))),
         versions=versions,
         provenance=source.record.provenance,
+        adjustments=() if candidate.int8_recipe is None else candidate.int8_recipe.tried,
+        layer_errors=() if candidate.int8_recipe is None else candidate.int8_recipe.layers,
         recovery=None if candidate.recovered is None else candidate.recovered.record,
         measured_on=None if candidate.int8_recipe is None else candidate.int8_recipe.measured_on,
         notes=candidate.notes,

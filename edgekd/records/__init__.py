@@ -7,8 +7,10 @@ K classes, D features. Fractions stay fractions; the unit of a field is its suff
 from edgekd.records.base import BUSY_CORES, SCHEMA, Format, Precision, Record, SplitName, Task
 from edgekd.records.bundle import ArchSpec, DataRef, Metric, Provenance, StudentBundle, TeacherRef
 from edgekd.records.exported import (
+    Adjustment,
     ExportedModel,
     Int8Checks,
+    LayerError,
     MeasuringDevice,
     OperatorAudit,
     Parity,
@@ -29,6 +31,7 @@ from edgekd.records.measurement import (
 __all__ = [
     "BUSY_CORES",
     "SCHEMA",
+    "Adjustment",
     "ArchSpec",
     "DataRef",
     "DeviceInfo",
@@ -38,6 +41,7 @@ __all__ = [
     "ImageInput",
     "InputSpec",
     "Int8Checks",
+    "LayerError",
     "MachineState",
     "Measurement",
     "MeasuringDevice",

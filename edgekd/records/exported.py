@@ -48,6 +48,33 @@ class OperatorAudit(Record):
     uncounted_operators: tuple[str, ...] = ()
 
 
+class Adjustment(Record):
+    """A change of the float network that was tried before its int8 file was made.
+
+    SQNR is of the file with every operator in int8 that can be, on calibration samples which the
+    change was not made from where there are enough; within +-200 dB, where -200 is no answer.
+    """
+
+    name: str
+    """``equalization``, ``smoothing``, ``bias correction``, or several of them together."""
+    places: int = Field(ge=1)
+    """Groups of channels that were scaled, and biases that were shifted."""
+    sqnr_db_before: float
+    sqnr_db_after: float
+    applied: bool
+    """Whether the int8 file was made with it."""
+
+
+class LayerError(Record):
+    """How far one layer alone, computed as in the int8 file, moves the answers of the network."""
+
+    layer: str
+    kind: str
+    computes: Literal["static", "dynamic"]
+    sqnr_db: float
+    """Of a file whose other layers compute in float; within +-200 dB."""
+
+
 class Recovery(Record):
     """A training that taught the float network inside an int8 file to bear 8 bits.
 
@@ -140,6 +167,10 @@ class ExportedModel(Record):
     metrics: tuple[Metric, ...]
     versions: dict[str, str]
     provenance: Provenance | None
+    adjustments: tuple[Adjustment, ...] = ()
+    """Of the float network before int8, in the order in which they were tried."""
+    layer_errors: tuple[LayerError, ...] = ()
+    """Of an int8 file the layers that were measured alone, worst first."""
     measured_on: MeasuringDevice | None = None
     """Where its int8 recipe was found to be fast; ``None`` where none was searched for."""
     recovery: Recovery | None = None

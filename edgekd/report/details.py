@@ -8,6 +8,7 @@ from edgekd.report.document import Cell, Column, Curves, Line, Listing, Section,
 from edgekd.report.endurance import endurance_section
 from edgekd.report.lineage import Collection, Network
 from edgekd.report.proofs import operator_section, parity_section
+from edgekd.report.quantization import adjustment_section, sensitivity_section
 from edgekd.report.units import DASH, duration, percent, significant, unit_for
 from edgekd.report.walk import Epoch
 
@@ -19,6 +20,8 @@ def detail_sections(collection: Collection) -> tuple[Section, ...]:
         endurance_section(collection.networks),
         parity_section(collection.networks),
         operator_section(collection.networks),
+        adjustment_section(collection.networks),
+        sensitivity_section(collection.networks),
         _devices(collection),
         _provenance(collection.networks),
     )

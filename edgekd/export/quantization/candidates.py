@@ -17,6 +17,7 @@ from edgekd.runtimes.session import open_session
 Arrays = Mapping[str, NDArray[Any]]
 
 _EQUAL_DB: Final = 200.0  # what an answer without any error counts as
+_ERROR_SAMPLES: Final = 24
 
 
 class Quantizer(Protocol):
@@ -108,6 +109,15 @@ class Workbench:
             except BundleError:
                 self._errors[candidate] = -_EQUAL_DB
         return self._errors[candidate]
+
+
+def error_rows(rows: int) -> NDArray[Any]:
+    """Which of so many calibration samples errors are measured on: spread over all.
+
+    >>> error_rows(3).tolist(), len(error_rows(256))
+    ([0, 1, 2], 24)
+    """
+    return np.unique(np.linspace(0, rows - 1, min(rows, _ERROR_SAMPLES)).round().astype(int))
 
 
 def answers(path: Path, feeds: Arrays, *, batch: int) -> NDArray[np.float32]:

@@ -7,7 +7,8 @@ from pydantic import Field
 
 from edgekd.bundle import read_record
 from edgekd.errors import ConfigError, EdgekdError
-from edgekd.records import SCHEMA, MeasuringDevice, Record, Recovery
+from edgekd.export.adjustments.record import Adjustments
+from edgekd.records import SCHEMA, Adjustment, LayerError, MeasuringDevice, Record, Recovery
 
 Choice = Literal["static", "dynamic", "weights", "float"]
 """How one operator computes. ``static``: on 8-bit activations with calibrated ranges; ``dynamic``:
@@ -53,7 +54,9 @@ class Int8Recipe(Record):
     format: Literal["onnx", "tflite"]
     mode: Mode
     source_sha256: str
-    """Of the fp32 file it belongs to, before metadata is put into it."""
+    """Of the fp32 file it is made from, before metadata is put into it."""
+    adjustments: Adjustments = Adjustments()
+    """Of the network in that file; without any, it is the fp32 file beside this one."""
     processor: Processor
     """Of the machine it was made for; a replay keeps its number types."""
     versions: dict[str, str]
@@ -66,6 +69,9 @@ class Int8Recipe(Record):
     """Where candidates were timed; ``None`` where none were."""
     sensitivity: tuple[OperatorError, ...] = ()
     """Worst first."""
+    layers: tuple[LayerError, ...] = ()
+    """Worst first."""
+    tried: tuple[Adjustment, ...] = ()
     saturated: dict[str, float] | None = None
     """Activation to the share of calibration values outside its range, where that is notable."""
     notes: tuple[str, ...] = ()

@@ -1,0 +1,203 @@
+"""The fp32 file that an int8 file is made from: the network as it is, or adjusted for 8 bits.
+
+An adjusted network gives another fp32 file and another int8 file. Which one is taken is measured:
+each kind of adjustment is tried on top of those that were kept, and kept where the int8 file with
+every operator in int8 answers more exactly than before.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgekd.console import Tracker
+from edgekd.errors import ExportError
+from edgekd.export.adjustments.record import AS_IT_IS, KINDS, Adjustments, Kind
+from edgekd.export.quantization.candidates import Quantizer, Workbench, answers, error_rows
+from edgekd.export.quantization.ranges import RangeCollector
+from edgekd.export.quantization.units import prefer
+from edgekd.records import Adjustment
+
+Arrays = Mapping[str, NDArray[Any]]
+
+_WORTH_DB: Final = 0.1  # a smaller gain on a few samples says nothing
+_CALIBRATION_VALUES: Final = 20_000  # kept per tensor, over all samples
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Basis:
+    """An fp32 file, without metadata.
+
+    Attributes:
+        quantizer: Of it.
+        fp32: The file.
+        adjustments: Of the network in it.
+    """
+
+    quantizer: Quantizer
+    fp32: Path
+    adjustments: Adjustments = AS_IT_IS
+
+
+class Proposes(Protocol):
+    """Where adjustments come from."""
+
+    settled: Adjustments | None
+    """What was kept for the last format, for the next to start from."""
+
+    def propose(self, kind: Kind, kept: Adjustments) -> Adjustments | None:
+        """What was kept and one more kind; ``None`` where the network has no place for it."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Trial:
+    """What it takes to try a basis.
+
+    Attributes:
+        feeds: Calibration samples in the files' own encoding.
+        batch: Samples per call that the files take.
+        folder: Scratch folder.
+        adjuster: ``None`` where the network has to stay as it is.
+        remake: The basis of an adjusted network.
+    """
+
+    feeds: Arrays
+    batch: int
+    folder: Path
+    adjuster: Proposes | None
+    remake: Callable[[Adjustments], Basis] | None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Chosen:
+    """A basis with all that is known of it.
+
+    Attributes:
+        collector: Has seen its activations.
+        bench: Writes and measures its int8 files.
+        static_db: SQNR of the file whose operators are all in int8.
+        tried: Adjustments, whether or not they are in the basis.
+        notes: What a user should know about them.
+    """
+
+    basis: Basis
+    collector: RangeCollector
+    bench: Workbench
+    static_db: float
+    tried: tuple[Adjustment, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def best_basis(plain: Basis, trial: Trial, progress: Tracker) -> Chosen:
+    """The basis whose int8 file errs least, of the network as it is and as it can be adjusted.
+
+    Args:
+        plain: The network as it is; its answers are right.
+        trial: With samples.
+        progress: Advanced once per kind of adjustment.
+    """
+    picks = error_rows(len(next(iter(trial.feeds.values()))))
+    few = {name: np.ascontiguousarray(values[picks]) for name, values in trial.feeds.items()}
+    judge = _Judge(trial=trial, few=few, right=answers(plain.fp32, few, batch=trial.batch))
+    best = judge.of(plain, "plain")
+    if trial.adjuster is None or trial.remake is None:
+        return best
+    tried: list[Adjustment] = []
+    notes: list[str] = []
+    try:
+        for name, propose in _steps(trial.adjuster):
+            progress.describe(f"trying {name} for {plain.quantizer.format}")
+            proposal = propose(best.basis.adjustments)
+            if proposal is not None:
+                changed = judge.of(trial.remake(proposal), f"adjusted{len(tried)}")
+                tried.append(_outcome(name, best, changed))
+                best = changed if tried[-1].applied else best
+            progress.advance()
+    except ExportError as error:  # the network as it is can still be quantized
+        notes.append(f"adjustments for int8 ended early: {str(error).splitlines()[0]}")
+    trial.adjuster.settled = best.basis.adjustments
+    return Chosen(**{**best.__dict__, "tried": tuple(tried), "notes": tuple(notes)})
+
+
+def collect(quantizer: Quantizer, feeds: Arrays) -> RangeCollector:
+    """A collector that has seen all activations of all samples."""
+    rows = len(next(iter(feeds.values())))
+    collector = RangeCollector(seed=0, per_batch=max(64, _CALIBRATION_VALUES // max(rows, 1)))
+    quantizer.calibrate(feeds, collector)
+    return collector
+
+
+def _steps(
+    adjuster: Proposes,
+) -> list[tuple[str, Callable[[Adjustments], Adjustments | None]]]:
+    """One kind after the other; for a second format, what the first has shown to help.
+
+    Both formats round alike, and to make and measure every step again takes minutes.
+    """
+    settled = adjuster.settled
+    if settled is not None:
+        return [(_name(settled), lambda _: settled)] if settled else []
+    return [(kind, partial(adjuster.propose, kind)) for kind in KINDS]
+
+
+def _outcome(name: str, before: Chosen, after: Chosen) -> Adjustment:
+    places = _places(after.basis.adjustments) - _places(before.basis.adjustments)
+    return Adjustment(
+        name=name,
+        places=places,
+        sqnr_db_before=before.static_db,
+        sqnr_db_after=after.static_db,
+        applied=after.static_db > before.static_db + _WORTH_DB,
+    )
+
+
+def _name(adjustments: Adjustments) -> str:
+    kinds: set[Kind] = {scaling.kind for scaling in adjustments.scalings}
+    if adjustments.shifts:
+        kinds.add("bias correction")
+    return " and ".join(kind for kind in KINDS if kind in kinds)
+
+
+def _places(adjustments: Adjustments) -> int:
+    return len(adjustments.scalings) + len(adjustments.shifts)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Judge:
+    trial: Trial
+    few: Arrays
+    right: NDArray[Any]
+
+    def of(self, basis: Basis, label: str) -> Chosen:
+        """With the ranges, of min-max and the best of all methods, that answer better."""
+        collector = collect(basis.quantizer, self.trial.feeds)
+        benches = []
+        for name, ranges in (("min-max", collector.extremes()), ("best", collector.best())):
+            folder = self.trial.folder / f"{basis.quantizer.format}-{label}-{name}"
+            folder.mkdir()
+            benches.append(
+                Workbench(
+                    quantizer=basis.quantizer,
+                    ranges=ranges,
+                    feeds=self.few,
+                    answers=self.right,
+                    batch=self.trial.batch,
+                    folder=folder,
+                )
+            )
+        bench = max(benches, key=_static_db)
+        return Chosen(basis=basis, collector=collector, bench=bench, static_db=_static_db(bench))
+
+
+def _static_db(bench: Workbench) -> float:
+    """Of the file with every operator in int8, or, where it cannot be written, every product."""
+    units = bench.quantizer.units
+    everything = bench.make(prefer(units, "static"), "all static")
+    if everything.path is not None:
+        return bench.sqnr_db(everything)
+    products = prefer(units, "static", products_only=True)
+    return bench.sqnr_db(bench.make(products, "products static"))

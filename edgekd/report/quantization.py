@@ -1,0 +1,92 @@
+"""What int8 cost: changes of the float network that were tried first, and the worst layers."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from edgekd.records import ExportedModel
+from edgekd.report.document import Cell, Column, Line, Section, Table
+from edgekd.report.lineage import Network
+from edgekd.report.units import MINUS
+
+_WORST: Final = 8  # layers of a file that are shown; its record has more
+
+
+def adjustment_section(networks: Sequence[Network]) -> Section | None:
+    """What was tried on the float networks so that int8 errs less; ``None`` without any."""
+    lines = [
+        Line(
+            cells=(
+                Cell(text=label),
+                Cell(text=tried.name),
+                Cell(text=f"{tried.places:,}"),
+                Cell(text=_decibel(tried.sqnr_db_before)),
+                Cell(text=_decibel(tried.sqnr_db_after)),
+                Cell(text="kept" if tried.applied else "not kept"),
+            ),
+            repeats=number > 0,
+        )
+        for label, exported in _int8(networks)
+        for number, tried in enumerate(exported.adjustments)
+    ]
+    if not lines:
+        return None
+    columns = (
+        Column(header="file", numeric=False),
+        Column(header="change", numeric=False),
+        Column(header="places"),
+        Column(header="SQNR before (dB)"),
+        Column(header="SQNR after (dB)"),
+        Column(header="outcome", numeric=False),
+    )
+    notes = (
+        "Changes of the float network before int8. SQNR is of the file with every operator in "
+        "int8 that can be, on a few calibration samples.",
+    )
+    return Section(
+        title="Changes for int8", table=Table(columns=columns, lines=tuple(lines), notes=notes)
+    )
+
+
+def sensitivity_section(networks: Sequence[Network]) -> Section | None:
+    """The layers that int8 loses most by, file by file; ``None`` where none was measured."""
+    lines = [
+        Line(
+            cells=(
+                Cell(text=label),
+                Cell(text=error.layer, detail=error.kind),
+                Cell(text=error.computes),
+                Cell(text=_decibel(error.sqnr_db)),
+            ),
+            repeats=number > 0,
+        )
+        for label, exported in _int8(networks)
+        for number, error in enumerate(exported.layer_errors[:_WORST])
+    ]
+    if not lines:
+        return None
+    columns = (
+        Column(header="file", numeric=False),
+        Column(header="layer", numeric=False),
+        Column(header="computes", numeric=False),
+        Column(header="SQNR alone (dB)"),
+    )
+    notes = (
+        f"Each layer alone in int8, all others in float: the lower, the worse. At most {_WORST} "
+        "layers per file; its record has all that were measured.",
+    )
+    return Section(
+        title="Worst layers in int8", table=Table(columns=columns, lines=tuple(lines), notes=notes)
+    )
+
+
+def _int8(networks: Sequence[Network]) -> list[tuple[str, ExportedModel]]:
+    return [
+        (file.label, file.exported)
+        for network in networks
+        for file in network.files
+        if file.exported is not None
+    ]
+
+
+def _decibel(value: float) -> str:
+    return f"{value:.1f}".replace("-", MINUS)

@@ -1,0 +1,82 @@
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from small_onnx import samples, write_small_network
+
+from edgekd.export.int8_basis import collect
+from edgekd.export.quantization import sensitivity
+from edgekd.export.quantization.candidates import Workbench, answers, signal_to_noise
+from edgekd.export.quantization.onnx_quantizer import OnnxQuantizer
+from edgekd.export.quantization.recipe import OperatorError
+from edgekd.export.quantization.sensitivity import layer_errors
+from edgekd.export.quantization.units import prefer
+
+
+@pytest.fixture
+def bench(tmp_path):
+    fp32 = write_small_network(tmp_path / "fp32.onnx")
+    quantizer, feeds = OnnxQuantizer(fp32, "x86-vnni"), samples(12)
+    return Workbench(
+        quantizer=quantizer,
+        ranges=collect(quantizer, feeds).extremes(),
+        feeds=feeds,
+        answers=answers(fp32, feeds, batch=3),
+        batch=3,
+        folder=tmp_path,
+    )
+
+
+def test_each_layer_is_alone_in_int8(bench, tmp_path):
+    units = bench.quantizer.units
+    found = layer_errors(bench, prefer(units, "static"), ())
+    assert {error.layer for error in found} == {unit.name for unit in units}
+    levels = [error.sqnr_db for error in found]
+    assert levels == sorted(levels)
+    worst = found[0]
+    alone = {unit.name: "static" if unit.name == worst.layer else "float" for unit in units}
+    bench.quantizer.write(alone, bench.ranges, tmp_path / "alone.onnx")
+    again = answers(tmp_path / "alone.onnx", bench.feeds, batch=3)
+    assert worst.sqnr_db == pytest.approx(signal_to_noise(bench.answers, again))
+    assert (worst.kind, worst.computes) == (
+        next(unit.kind for unit in units if unit.name == worst.layer),
+        "static",
+    )
+
+
+def test_what_computes_in_float_is_not_measured(bench):
+    assert layer_errors(bench, prefer(bench.quantizer.units), ()) == ()
+    dynamic = layer_errors(bench, prefer(bench.quantizer.units, "dynamic"), ())
+    assert {error.computes for error in dynamic} == {"dynamic"}
+
+
+def test_layers_of_the_loudest_stretch_come_first(bench, monkeypatch):
+    monkeypatch.setattr(sensitivity, "_ALONE", 2)
+    names = [unit.name for unit in bench.quantizer.units]
+    heard = [OperatorError(operators=tuple(names[3:5]), sqnr_db=10.0)]
+    found = layer_errors(bench, prefer(bench.quantizer.units, "static"), heard)
+    assert {error.layer for error in found} == set(names[3:5])
+
+
+def test_where_nobody_listened_stretches_are_measured_here(bench, monkeypatch):
+    monkeypatch.setattr(sensitivity, "_ALONE", 2)
+    monkeypatch.setattr(sensitivity, "_STRETCHES", 2)
+    units, static = bench.quantizer.units, prefer(bench.quantizer.units, "static")
+    halves = [units[: round(len(units) / 2)], units[round(len(units) / 2) :]]
+    levels = []
+    for part in halves:
+        inside = {unit.name for unit in part}
+        choices = {unit.name: "static" if unit.name in inside else "float" for unit in units}
+        levels.append(bench.sqnr_db(bench.make(choices, "half")))
+    louder = halves[int(np.argmin(levels))]
+    found = layer_errors(bench, static, ())
+    assert {error.layer for error in found} == {unit.name for unit in louder[:2]}
+
+
+def test_a_layer_that_cannot_be_written_alone_is_left_out():
+    unit = SimpleNamespace(name="conv", kind="Conv")
+    bench = SimpleNamespace(
+        quantizer=SimpleNamespace(units=(unit,)),
+        make=lambda choices, label: SimpleNamespace(path=None),
+    )
+    assert layer_errors(bench, {"conv": "static"}, ()) == ()

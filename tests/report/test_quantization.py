@@ -1,0 +1,49 @@
+from edgekd.records import Adjustment, LayerError
+from edgekd.report.collect import collect
+from edgekd.report.details import detail_sections
+from edgekd.report.units import MINUS
+
+
+def sections(make, root, **changes):
+    make.write(root, "student.onnx.json", make.exported("student.onnx", sha256="1" * 64))
+    int8 = make.exported("student.int8.onnx", sha256="2" * 64, **changes)
+    make.write(root, "student.int8.onnx.json", int8)
+    return {section.title: section for section in detail_sections(collect([root]))}
+
+
+def texts(section):
+    return [[cell.text for cell in line.cells] for line in section.table.lines]
+
+
+def test_what_was_tried_is_shown_with_what_it_did(make, tmp_path):
+    tried = (
+        Adjustment(
+            name="equalization", places=7, sqnr_db_before=18.04, sqnr_db_after=24.96, applied=True
+        ),
+        Adjustment(
+            name="bias correction", places=52, sqnr_db_before=24.96, sqnr_db_after=-200.0,
+            applied=False,
+        ),
+    )  # fmt: skip
+    section = sections(make, tmp_path, adjustments=tried)["Changes for int8"]
+    assert texts(section) == [
+        ["student.int8.onnx", "equalization", "7", "18.0", "25.0", "kept"],
+        ["student.int8.onnx", "bias correction", "52", "25.0", f"{MINUS}200.0", "not kept"],
+    ]
+
+
+def test_the_worst_layers_are_shown(make, tmp_path):
+    errors = tuple(
+        LayerError(layer=f"conv{i}", kind="Conv depthwise", computes="static", sqnr_db=20.0 + i)
+        for i in range(12)
+    )
+    section = sections(make, tmp_path, layer_errors=errors)["Worst layers in int8"]
+    shown = texts(section)
+    assert len(shown) == 8
+    assert shown[0] == ["student.int8.onnx", "conv0", "static", "20.0"]
+    assert section.table.lines[0].cells[1].detail == "Conv depthwise"
+
+
+def test_without_int8_figures_there_is_no_section(make, tmp_path):
+    found = sections(make, tmp_path)
+    assert not {"Changes for int8", "Worst layers in int8"} & found.keys()
