@@ -23,6 +23,11 @@ def bundle(folder: Path) -> dict:
     return json.loads((folder / "bundle.json").read_text())
 
 
+def is_finished(folder: Path) -> bool:
+    """Whether a run has ended: its bundle is written last."""
+    return (folder / "bundle.json").is_file()
+
+
 def test_top1(record: dict) -> float:
     """The one test figure of a bundle."""
     return next(m["value"] for m in record["metrics"] if m["split"] == "test")

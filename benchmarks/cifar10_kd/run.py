@@ -15,7 +15,7 @@ import statistics
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from benchmarks.commands import ROOT, bundle, edgekd, minutes, summary, test_top1
+from benchmarks.commands import ROOT, bundle, edgekd, is_finished, minutes, summary, test_top1
 
 HERE = Path(__file__).parent
 TEACHER_RECIPE = ROOT / "models" / "cifar10-resnet20w32-teacher" / "recipe.toml"
@@ -24,19 +24,21 @@ METHODS = ("none", "kd")
 
 
 def train(data: Path, runs: Path, seeds: list[int], jobs: int) -> None:
-    """Everything that is trained; finished runs return at once.
+    """Everything that is trained; a folder that holds a bundle is finished.
 
     The teacher has all cores; students train ``jobs`` at a time with an equal share of them.
     """
     common = ("--data", data, "--resume")
-    edgekd("teach", "--recipe", TEACHER_RECIPE, *common, "-o", runs / "teacher")
+    if not is_finished(runs / "teacher"):
+        edgekd("teach", "--recipe", TEACHER_RECIPE, *common, "-o", runs / "teacher")
     threads = max(1, (os.cpu_count() or 1) // jobs)
 
-    def student(method: str, seed: int) -> object:
+    def student(method: str, seed: int) -> None:
         teacher = ("--teacher", runs / "teacher") if method == "kd" else ()
         output = runs / f"{method}-seed{seed}"
         what = ("--recipe", STUDENT_RECIPE, "--method", method, "--seed", seed)
-        return edgekd("distill", *what, *teacher, "--threads", threads, *common, "-o", output)
+        if not is_finished(output):
+            edgekd("distill", *what, *teacher, "--threads", threads, *common, "-o", output)
 
     with ThreadPoolExecutor(jobs) as pool:
         started = [pool.submit(student, method, seed) for seed in seeds for method in METHODS]
