@@ -1,8 +1,11 @@
 """The output folder of a run: who may write into it, and what a resumed run must agree on."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
+
+from pydantic import ValidationError
 
 from edgekd.bundle import (
     BUNDLE_FILE,
@@ -85,7 +88,7 @@ def _check_contents(folder: Path, *, resume: bool, overwrite: bool) -> None:
 
 
 def _check_same_recipe(folder: Path, before: Mapping[str, Any], recipe: TrainRecipe) -> None:
-    now = comparable(recipe)
+    before, now = _completed(before), comparable(recipe)
     differing = sorted(key for key in {*before, *now} if before.get(key) != now.get(key))
     if differing:
         details = "; ".join(f"{key}: {before.get(key)!r} -> {now.get(key)!r}" for key in differing)
@@ -93,3 +96,11 @@ def _check_same_recipe(folder: Path, before: Mapping[str, Any], recipe: TrainRec
             f"{folder}: the interrupted run had another recipe ({details}); "
             "resume with the same flags, or use --overwrite"
         )
+
+
+def _completed(before: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A recorded recipe with the defaults of fields that the version of then did not know."""
+    try:
+        return comparable(TrainRecipe.model_validate_json(json.dumps(dict(before))))
+    except ValidationError:  # it holds what this version does not know: that is a difference
+        return before

@@ -9,12 +9,12 @@ from edgekd.errors import ConfigError, OutputError, UsageError
 RECIPE = TrainRecipe(data="builtin:digits", student="resnet8", epochs=3)
 
 
-def interrupted(folder, recipe=RECIPE):
+def interrupted(folder, recipe=RECIPE, recorded=None):
     claim_workspace(folder, recipe)
     checkpoint = Checkpoint(
         parts={"student": {"w": torch.ones(1)}},
         optimizer={"state": {}, "param_groups": []},
-        facts={"recipe": comparable(recipe)},
+        facts={"recipe": comparable(recipe) if recorded is None else recorded},
     )
     write_checkpoint(folder / CHECKPOINT_FILE, checkpoint)
 
@@ -64,6 +64,22 @@ def test_another_recipe_is_refused_with_what_differs(tmp_path):
     with pytest.raises(ConfigError, match=r"epochs: 3 -> 5; lr: 'auto' -> 0.2") as error:
         open_workspace(tmp_path, other, resume=True, overwrite=False)
     assert "num_threads" not in str(error.value)
+
+
+def test_a_run_of_an_older_version_goes_on_with_the_defaults_of_what_is_new(tmp_path):
+    recorded = comparable(RECIPE)
+    del recorded["ema_decay"], recorded["kd"]["temperature"]
+    interrupted(tmp_path, recorded=recorded)
+    assert open_workspace(tmp_path, RECIPE, resume=True, overwrite=False) is not None
+    other = RECIPE.model_copy(update={"ema_decay": 0.9})
+    with pytest.raises(ConfigError, match=r"ema_decay: None -> 0.9"):
+        open_workspace(tmp_path, other, resume=True, overwrite=False)
+
+
+def test_a_run_of_a_newer_version_is_another(tmp_path):
+    interrupted(tmp_path, recorded=comparable(RECIPE) | {"invented": 1})
+    with pytest.raises(ConfigError, match=r"invented: 1 -> None"):
+        open_workspace(tmp_path, RECIPE, resume=True, overwrite=False)
 
 
 def test_a_file_in_the_way_is_named(tmp_path):
