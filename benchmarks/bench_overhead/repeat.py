@@ -33,7 +33,9 @@ def main() -> None:
             spread = (max(medians) - min(medians)) / statistics.median(medians)
             first = same[0]
             key = {name: first[name] for name in ("file", "precision", "device", "num_threads")}
-            file.write(json.dumps({"time": time, **key, "p50_ms": medians, "spread": spread}) + "\n")
+            file.write(
+                json.dumps({"time": time, **key, "p50_ms": medians, "spread": spread}) + "\n"
+            )
             print(f"{first['file']:24} {spread:6.1%}  {medians}")
 
 
