@@ -43,7 +43,7 @@ def add_command(
     }
     add(name, entry_of(address, fields))
     terminal.info(
-        f"{name} is in {user_file()}; 'edgekd devices check {name}' looks whether it does"
+        f"{name} is in {user_file()}; 'edgekd devices check {name}' tells whether it can measure"
     )
 
 

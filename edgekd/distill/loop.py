@@ -225,10 +225,12 @@ class Loop:
         torch.manual_seed(self.job.recipe.seed)
         steps = self.job.recipe.epochs * self.job.batches.steps_per_epoch
         chosen, seconds = faster_precision(self.module, step_loss, self.job.fabric.device)
+        whole = steps * seconds[chosen]
+        about = f"{whole / 60:.0f} minutes" if whole >= 90 else f"{whole:.0f} seconds"
         self.job.console.info(
             f"precision {chosen}: {1e3 * seconds['fp32']:.1f} ms a step in fp32, "
             f"{1e3 * seconds['bf16']:.1f} ms in bf16; "
-            f"about {steps * seconds[chosen] / 60:.0f} minutes for {steps:,} steps"
+            f"about {about} for {steps:,} steps"
         )
         agreed: ChosenPrecision = self.job.fabric.broadcast(chosen)
         return agreed
