@@ -323,6 +323,10 @@ class _Writer:
         self._store(name, values)
         self._store(f"{name}/scale", scales)
         self._store(f"{name}/zero", np.zeros(len(scales), np.int8))
+        return self._per_channel(name, axis=axis)
+
+    def _per_channel(self, name: str, *, axis: int) -> str:
+        """The float tensor of a stored one with a scale per channel."""
         self._nodes.append(
             helper.make_node(
                 "DequantizeLinear",
@@ -343,16 +347,7 @@ class _Writer:
         self._store(name, values.astype(np.int32))
         self._store(f"{name}/scale", scales.astype(np.float32))
         self._store(f"{name}/zero", np.zeros(len(values), np.int32))
-        self._nodes.append(
-            helper.make_node(
-                "DequantizeLinear",
-                [name, f"{name}/scale", f"{name}/zero"],
-                [f"{name}/from8"],
-                name=f"{name}/from8",
-                axis=0,
-            )
-        )
-        return f"{name}/from8"
+        return self._per_channel(name, axis=0)
 
     def _rounded(
         self, weights: NDArray[Any], *, axis: int, bits: int | None = None, least: Any = 0.0
