@@ -137,7 +137,6 @@ def _read(path: Path, group: str | None) -> dict[str, NDArray[Any]]:
         EOFError,
         KeyError,
         TypeError,
-        NotImplementedError,
         RuntimeError,
         struct.error,
         zlib.error,

@@ -203,6 +203,7 @@ def _central_directory(path: Path) -> list[zipfile.ZipInfo]:
             infos = archive.infolist()
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); check the path") from error
+    # zipfile raises NotImplementedError for a version of the format that it cannot read
     except (zipfile.BadZipFile, ValueError, NotImplementedError, struct.error, EOFError) as error:
         raise DataError(f"{path}: not a zip, or truncated ({error}); copy it again") from error
     if len(infos) > _MAX_MEMBERS:

@@ -36,7 +36,7 @@ def unpack_wheel(wheel: Path, site: Path) -> None:
                 target = _target(member)
                 if target is not None:
                     _write(archive, member, site / target)
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+    except (zipfile.BadZipFile, EOFError, RuntimeError) as error:
         raise WheelError(f"the archive is damaged ({error})") from error
 
 

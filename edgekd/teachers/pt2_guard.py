@@ -87,7 +87,7 @@ def _read_members(path: Path) -> dict[str, bytes]:
             return {
                 info.filename.partition("/")[2]: archive.read(info) for info in archive.infolist()
             }
-    except (zipfile.BadZipFile, OSError, ValueError, RuntimeError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, OSError, ValueError, RuntimeError) as error:
         raise BundleError(
             f"{path}: not an archive of torch.export.save ({error}); export it again"
         ) from error
