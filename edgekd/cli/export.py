@@ -13,7 +13,7 @@ from edgekd.cli.terminal import Sheet, Terminal
 from edgekd.config import ExportRecipe
 
 if TYPE_CHECKING:  # torch takes seconds, and help needs none
-    from edgekd.export.recovery import Recover
+    from edgekd.export.recovery_training import Recover
 
 _FLAGS: Final = (
     Flag("formats", ("--format",), "File format; repeatable."),

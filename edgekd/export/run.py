@@ -27,7 +27,8 @@ from edgekd.export.int8_checks import findings, not_checked
 from edgekd.export.network import load_plain_network
 from edgekd.export.prepare import input_shape, prepare_for_export
 from edgekd.export.publish import publish
-from edgekd.export.recovery import Recover, make_with_recovery, require_trainable
+from edgekd.export.recovery import make_with_recovery, require_trainable
+from edgekd.export.recovery_training import Recover
 from edgekd.export.samples import ExportSamples, gather_samples
 from edgekd.export.sources import bundle_of
 from edgekd.export.tflite_file import require_litert
