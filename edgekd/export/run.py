@@ -22,7 +22,7 @@ from edgekd.config import ExportRecipe
 from edgekd.console import Console, SilentConsole
 from edgekd.export.adjustments.adjuster import Adjuster, proposing_rows
 from edgekd.export.device import open_measuring_device
-from edgekd.export.formats import Source, write_files
+from edgekd.export.formats import Source
 from edgekd.export.int8_checks import findings, not_checked
 from edgekd.export.network import load_plain_network
 from edgekd.export.prepare import input_shape, prepare_for_export
@@ -33,6 +33,7 @@ from edgekd.export.samples import ExportSamples, gather_samples
 from edgekd.export.sources import bundle_of
 from edgekd.export.tflite_file import require_litert
 from edgekd.export.verify import Verdict, verify
+from edgekd.export.write import write_files
 from edgekd.records import ExportedModel
 from edgekd.students.count import count_cost
 

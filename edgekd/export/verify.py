@@ -10,7 +10,6 @@ from edgekd.bundle import sha256_of
 from edgekd.errors import ExportError, ParityError
 from edgekd.export.audit import FileFacts, audit_file
 from edgekd.export.formats import FORMATS, Candidate, Source, batch_sizes
-from edgekd.export.int8 import check_full
 from edgekd.export.int8_checks import check_int8
 from edgekd.export.metadata import EmbeddedMetadata
 from edgekd.export.parity import Logits, Reference, compare, problems, run_session
@@ -135,6 +134,20 @@ def _check_precision(candidate: Candidate, facts: FileFacts) -> None:
         )
     if recipe is not None and recipe.mode == "full":
         check_full(facts.audit.float_operators, candidate.path.name)
+
+
+def check_full(float_operators: Mapping[str, int], file: str) -> None:
+    """Refuse a file of ``--int8 full`` that computes anything in float.
+
+    Raises:
+        ExportError: With the list of operators.
+    """
+    if float_operators:
+        names = ", ".join(f"{name} x{count}" for name, count in float_operators.items())
+        raise ExportError(
+            f"{file}: --int8 full, but these operators cannot compute in int8: {names}; "
+            "take --int8 fast, or a student without them"
+        )
 
 
 def _answers(

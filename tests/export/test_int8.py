@@ -9,11 +9,12 @@ from edgekd.bundle import to_json
 from edgekd.config import ExportRecipe
 from edgekd.console import SilentConsole
 from edgekd.devices.local import describe
-from edgekd.errors import ConfigError, DeviceError, ExportError
+from edgekd.errors import ConfigError, DeviceError
 from edgekd.export.adjustments.record import Adjustments, ChannelScaling
 from edgekd.export.audit import audit_file
-from edgekd.export.int8 import Int8Job, check_full, write_int8
+from edgekd.export.int8 import write_int8
 from edgekd.export.int8_basis import Basis
+from edgekd.export.int8_job import Int8Job
 from edgekd.export.quantization.candidates import answers, signal_to_noise
 from edgekd.export.quantization.onnx_quantizer import OnnxQuantizer
 from edgekd.export.quantization.target import Target
@@ -159,14 +160,6 @@ def test_a_recipe_without_the_ranges_it_needs_is_refused(tmp_path):
         write(job(tmp_path, None, no_race, int8_recipe=(str(path),)), tmp_path)
 
 
-def test_a_recipe_of_the_other_format_is_refused(tmp_path):
-    recipe, _ = write(job(tmp_path, None, no_race, int8="weights"), tmp_path)
-    path = tmp_path / "r.json"
-    path.write_bytes(to_json(recipe.model_copy(update={"format": "tflite"})))
-    with pytest.raises(ConfigError, match="none of the recipes is for onnx"):
-        write(job(tmp_path, None, no_race, int8_recipe=(str(path),)), tmp_path)
-
-
 @pytest.mark.parametrize(
     "feeds",
     [
@@ -182,12 +175,6 @@ def test_poor_calibration_still_gives_a_file_that_answers(tmp_path, feeds):
     expected, found = (answers(p, samples(4), batch=2) for p in (work.fp32, path))
     assert np.isfinite(found).all()
     assert signal_to_noise(expected, found) > -10
-
-
-def test_full_int8_names_what_stays_in_float():
-    check_full({}, "x.onnx")
-    with pytest.raises(ExportError, match="Gelu x2, Softmax x1; take --int8 fast"):
-        check_full({"Gelu": 2, "Softmax": 1}, "x.onnx")
 
 
 SCALING = ChannelScaling(

@@ -6,7 +6,7 @@ from edgekd.errors import ExportError, ParityError
 from edgekd.export.audit import audit_file
 from edgekd.export.formats import Candidate
 from edgekd.export.quantization.recipe import Int8Recipe
-from edgekd.export.verify import _check_finite, _check_precision
+from edgekd.export.verify import _check_finite, _check_precision, check_full
 
 
 @pytest.mark.parametrize(
@@ -64,3 +64,9 @@ def test_answers_that_are_no_numbers_are_counted_and_refused(tmp_path):
     _check_finite(candidate, {1: good})
     with pytest.raises(ParityError, match="NaN or infinity on 2 of 4 samples at batch 3"):
         _check_finite(candidate, {1: good, 3: bad})
+
+
+def test_full_int8_names_what_stays_in_float():
+    check_full({}, "x.onnx")
+    with pytest.raises(ExportError, match="Gelu x2, Softmax x1; take --int8 fast"):
+        check_full({"Gelu": 2, "Softmax": 1}, "x.onnx")

@@ -1,0 +1,48 @@
+"""What an int8 file is made from, and what judges it on the way."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from edgekd.config import ExportRecipe
+from edgekd.devices.race import Race, race
+from edgekd.export.adjustments.record import Adjustments
+from edgekd.export.int8_basis import Basis, Proposes
+from edgekd.export.quantization.target import Target, this_machine
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Int8Job:
+    """What an int8 file is made from.
+
+    Attributes:
+        fp32: The file, without metadata.
+        feeds: Calibration samples in its own encoding; ``None`` where no range has to be set.
+        batch: Samples per call that the file takes.
+        accept: Judges a file on held-out data.
+        work: Scratch folder.
+        race: Times files on the target.
+        target: The machine that the file is made for.
+        adjuster: Proposes changes of the network; ``None`` where it has to stay as it is.
+        remake: The basis of a changed network; ``None`` where there is no network to change.
+    """
+
+    recipe: ExportRecipe
+    fp32: Path
+    feeds: Arrays | None
+    batch: int
+    accept: Callable[[Path], bool]
+    work: Path
+    race: Race = race
+    target: Target = field(default_factory=this_machine)
+    adjuster: Proposes | None = None
+    remake: Callable[[Adjustments], Basis] | None = None
+
+    def basis_of(self, plain: Basis, adjustments: Adjustments) -> Basis:
+        """The network as it is, or adjusted again as a recipe says."""
+        return self.remake(adjustments) if adjustments and self.remake is not None else plain

@@ -1,0 +1,161 @@
+"""The files of one format: fp32, and the int8 one that is made from it."""
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+from edgekd.console import Console
+from edgekd.errors import BundleError, ExportError, ParityError
+from edgekd.export.adjustments.adjuster import Adjuster
+from edgekd.export.adjustments.apply import adjusted
+from edgekd.export.adjustments.record import Adjustments
+from edgekd.export.formats import FORMATS, Candidate, FormatName, Source, batch_sizes
+from edgekd.export.held_out import keeps_the_budget, parity_of
+from edgekd.export.int8 import SATURATED, SEARCH_STEPS, write_int8
+from edgekd.export.int8_basis import Basis
+from edgekd.export.int8_job import Int8Job
+from edgekd.export.int8_replay import given_recipe
+from edgekd.export.parity import problems
+from edgekd.export.quantization.candidates import Quantizer
+from edgekd.export.quantization.learned import WithLearnedRanges
+from edgekd.export.quantization.recipe import Int8Recipe
+from edgekd.export.quantization.target import Target
+from edgekd.export.quantization.units import prefer
+from edgekd.export.samples import ExportSamples
+
+
+def write_files(
+    name: FormatName, source: Source, samples: ExportSamples, console: Console
+) -> tuple[Candidate, ...]:
+    """The fp32 file of a format and, where the recipe wants one, the int8 file made from it.
+
+    Args:
+        name: Of the format.
+        source: What it is made from.
+        samples: To calibrate with and to judge by.
+        console: Hears about the search.
+    """
+    fp32 = FORMATS[name].write(source)
+    if not source.recipe.wants_int8:
+        return (fp32,)
+    return fp32, _int8_file(name, source, samples, fp32.path, console)
+
+
+def _int8_file(
+    name: FormatName, source: Source, samples: ExportSamples, fp32: Path, console: Console
+) -> Candidate:
+    path = fp32.with_name(f"student.int8.{name}")
+    learned = () if source.recovered is None else source.recovered.learned
+    quantizer = WithLearnedRanges(_quantizer(name, source, fp32), learned)
+    with console.track(f"int8 for {name}", total=SEARCH_STEPS) as progress:
+        found = write_int8(quantizer, _job(name, source, samples, fp32), path, progress)
+    _tell(path.name, found, console)
+    if source.recovered is not None:
+        found = found.model_copy(
+            update={
+                "recovery": source.recovered.record,
+                "ranges": quantizer.learned(found.ranges),
+                "saturated": quantizer.saturated(found.saturated, over=SATURATED),
+                "notes": (*found.notes, *quantizer.told),
+            }
+        )
+    return Candidate(
+        path=path,
+        format=name,
+        int8=True,
+        notes=(*quantizer.notes, *_origin(found), *found.notes),
+        int8_recipe=found,
+        recovered=source.recovered,
+        strict_problems=_strict_problems(quantizer, found, source, samples),
+    )
+
+
+def _job(name: FormatName, source: Source, samples: ExportSamples, fp32: Path) -> Int8Job:
+    feeds = None
+    if samples.calibration is not None:
+        feeds = samples.calibration.feeds(
+            source.recipe.input_encoding, channel_last=FORMATS[name].channel_last(source.recipe)
+        )
+    return Int8Job(
+        recipe=source.recipe,
+        fp32=fp32,
+        feeds=feeds,
+        batch=batch_sizes(name, source)[-1],
+        accept=lambda path: keeps_the_budget(path, name, source, samples),
+        work=source.work,
+        race=source.device.race,
+        target=Target.of(source.device),
+        adjuster=_adjuster(source),
+        remake=lambda adjustments: _remade(name, source, adjustments),
+    )
+
+
+def _adjuster(source: Source) -> Adjuster | None:
+    """What proposes for the very network of a source; one with other weights stays as it is."""
+    found = source.adjuster
+    return found if found is not None and found.network is source.network else None
+
+
+def _remade(name: FormatName, source: Source, adjustments: Adjustments) -> Basis:
+    """The fp32 file of the adjusted network, in a scratch folder of its own.
+
+    Raises:
+        ConfigError: If the adjustments are of another network.
+    """
+    adjusted(source.network, adjustments)  # refused here, not in a converter's process
+    folder = Path(tempfile.mkdtemp(prefix=f"{name}-adjusted-", dir=source.work))
+    changed = replace(source, adjustments=adjustments, work=folder)
+    fp32 = FORMATS[name].write(changed).path
+    return Basis(quantizer=_quantizer(name, source, fp32), fp32=fp32, adjustments=adjustments)
+
+
+def _strict_problems(
+    quantizer: Quantizer, found: Int8Recipe, source: Source, samples: ExportSamples
+) -> tuple[str, ...]:
+    """Asked only where a recovery could mend them: a search that found nothing to take."""
+    if found.figures is None or found.figures.fallback is None or not source.recipe.recovery.epochs:
+        return ()
+    name: FormatName = found.format
+    path, reference = source.work / f"strict.{name}", samples.reference
+    if found.adjustments:  # its ranges are of the adjusted network
+        quantizer = _remade(name, source, found.adjustments).quantizer
+    try:
+        quantizer.write(prefer(quantizer.units, "static"), found.ranges, path)
+        parity = parity_of(path, name, source, samples)
+    except (BundleError, ExportError, ParityError) as error:
+        return (str(error),)
+    return tuple(
+        problems(parity, "int8-static", reference.logits, source.recipe, task=reference.task)
+    )
+
+
+def _quantizer(name: FormatName, source: Source, fp32: Path) -> Quantizer:
+    """For the processor that the file is made for; a replayed recipe says itself which it was."""
+    given = given_recipe(source.recipe, name)
+    processor = Target.of(source.device).processor if given is None else given[1].processor
+    return FORMATS[name].quantizer(fp32, processor)
+
+
+def _tell(file: str, found: Int8Recipe, console: Console) -> None:
+    """What a search came to."""
+    figures = found.figures
+    if figures is None:
+        return
+    where = "" if found.measured_on is None else f" on {found.measured_on.name}"
+    console.info(
+        f"{file}: {figures.speedup:.2f} times as fast as fp32 in the search{where} "
+        f"({figures.candidates} candidates in {figures.seconds:.0f} s)"
+    )
+    if figures.fallback is not None:
+        console.warn(f"{file}: {figures.fallback}; its weights are int8, its arithmetic is not")
+
+
+def _origin(found: Int8Recipe) -> tuple[str, ...]:
+    """A note that says for which machine a searched file is fast."""
+    device = found.measured_on
+    if device is None:
+        return ()
+    threads = f"{device.num_threads} thread{'s' if device.num_threads > 1 else ''}"
+    return (
+        f"int8 chosen by times of {device.name}: {device.machine}, {device.runtime}, {threads}",
+    )

@@ -1,0 +1,39 @@
+import pytest
+
+from edgekd.bundle import to_json
+from edgekd.config import ExportRecipe
+from edgekd.errors import ConfigError
+from edgekd.export.int8_replay import given_recipe
+from edgekd.export.quantization.recipe import Int8Recipe
+
+
+def written(folder, model_format, name):
+    recipe = Int8Recipe(
+        format=model_format, mode="weights", source_sha256="", processor="x86",
+        versions={"made by": name}, operators={}, ranges={},
+    )  # fmt: skip
+    path = folder / f"{name}.recipe.json"
+    path.write_bytes(to_json(recipe))
+    return str(path)
+
+
+def test_of_several_recipes_each_format_takes_its_own(tmp_path):
+    paths = tuple(written(tmp_path, f, f) for f in ("onnx", "tflite"))
+    for path, model_format in zip(paths, ("onnx", "tflite"), strict=True):
+        found = given_recipe(ExportRecipe(int8_recipe=paths), model_format)
+        assert (found[0], found[1].versions) == (path, {"made by": model_format})
+
+
+def test_of_several_recipes_of_one_format_the_last_counts(tmp_path):
+    paths = tuple(written(tmp_path, "onnx", name) for name in ("first", "last"))
+    assert given_recipe(ExportRecipe(int8_recipe=paths), "onnx")[0] == paths[1]
+
+
+def test_without_recipes_nothing_is_replayed():
+    assert given_recipe(ExportRecipe(), "onnx") is None
+
+
+def test_only_a_recipe_of_the_other_format_is_refused(tmp_path):
+    recipe = ExportRecipe(int8_recipe=(written(tmp_path, "tflite", "t"),))
+    with pytest.raises(ConfigError, match="none of the recipes is for onnx"):
+        given_recipe(recipe, "onnx")
