@@ -1,31 +1,35 @@
 """Does a TFLite file's fast runtime answer like the plain kernels that define its operators?
 
 LiteRT computes with XNNPACK; the reference kernels are those of TensorFlow's own interpreter, which
-shares no compiled code with it. TensorFlow is an extra and takes seconds to import: it runs in a
-process of its own, and where it is missing the record says that nothing was compared.
+shares no compiled code with it. They are compared operator by operator on equal inputs, which is
+what can be asked of them, and from end to end, where their roundings add up. TensorFlow is an extra
+and takes seconds to import: it runs in a process of its own, and where it is missing the record
+says that nothing was compared.
 """
 
 import importlib.util
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgekd.errors import ExportError
 from edgekd.export.quantization.candidates import signal_to_noise
+from edgekd.export.single_operators import TakenApart, Values, compare_operators, take_apart
 from edgekd.export.subprocesses import run_converter
 from edgekd.export.tflite_schema import operator_name, read_tflite
-from edgekd.records import ReferenceCheck
+from edgekd.records import OperatorCheck, ReferenceCheck
 from edgekd.runtimes.session import Session
 
 LEAST_SHARE: Final = 0.999
-"""Of the answers within one step; of a file in which less agree the console speaks."""
+"""Of what single operators compute, within one step; where less agrees the console speaks."""
 
 _WORKER: Final = "edgekd.export.reference_worker"
 _SAMPLES: Final = 4  # reference kernels are a hundred times slower
+_SECONDS: Final = 10.0  # of theirs, after which they begin no other sample
 _STEPS: Final = 255  # 8-bit steps over the largest answer, where the file ends in float
 
 
@@ -50,18 +54,24 @@ def compare_kernels(
     runtime = f"tensorflow {metadata.version('tensorflow')}, reference kernels"
     rows = range(min(_SAMPLES, len(samples[0])))
     feeds = [session.encode([values[row : row + 1] for values in samples]) for row in rows]
-    found = np.concatenate([session.decode(session.invoke(feed)) for feed in feeds])
+    apart = take_apart(path)
     try:
-        answers = _in_tensorflow(path, feeds, work)
+        answered = _in_tensorflow(path, feeds, apart.tensors, work)
     except ExportError as error:
-        return not_made(runtime, str(error).splitlines()[-1].strip()), None
-    expected = np.concatenate([session.decode([answer[None]]) for answer in answers])
+        return not_made(runtime, _last_line(error)), None
+    expected = np.concatenate([session.decode([answer[None]]) for answer in answered.answers])
+    found = np.concatenate(
+        [session.decode(session.invoke(feed)) for feed in feeds[: len(expected)]]
+    )
+    operators, reason = _one_by_one(apart, answered.values)
     step = output_step(path)
     check = ReferenceCheck(
         runtime=runtime,
         share=within_one_step(found, expected, step=step),
         step=step,
-        num_samples=len(rows),
+        num_samples=len(expected),
+        operators=operators,
+        reason=reason,
     )
     return check, signal_to_noise(expected, found)
 
@@ -111,9 +121,31 @@ def within_one_step(
     return float((np.abs(found.astype(np.float64) - expected) <= step + slack).mean())
 
 
+def _one_by_one(apart: TakenApart, values: Values) -> tuple[OperatorCheck | None, str | None]:
+    """The comparison of single operators, or why there is none; neither without int8 operators."""
+    if not apart.operators:
+        return None, None
+    try:
+        return compare_operators(apart, values), None
+    except ExportError as error:
+        return None, _last_line(error)
+
+
+class _Answered(NamedTuple):
+    """What the reference kernels computed.
+
+    Attributes:
+        answers: ``(n, ...)``, of the samples for which there was time.
+        values: Of the tensors that were asked for, ``(n, 1, ...)`` each.
+    """
+
+    answers: NDArray[Any]
+    values: Values
+
+
 def _in_tensorflow(
-    path: Path, feeds: Sequence[dict[str, NDArray[Any]]], work: Path
-) -> NDArray[Any]:
+    path: Path, feeds: Sequence[dict[str, NDArray[Any]]], tensors: Sequence[int], work: Path
+) -> _Answered:
     folder = work / f"{path.name}.reference"
     folder.mkdir(exist_ok=True)
     names = list(feeds[0])
@@ -123,8 +155,17 @@ def _in_tensorflow(
         "model": str(path),
         "inputs": str(folder / "inputs.npz"),
         "names": names,
+        "tensors": list(tensors),
+        "seconds": _SECONDS,
         "outputs": str(folder / "outputs.npy"),
+        "values": str(folder / "values.npz"),
     }
     run_converter(_WORKER, job, folder, purpose="run the file with TensorFlow's reference kernels")
     answers: NDArray[Any] = np.load(folder / "outputs.npy", allow_pickle=False)
-    return answers
+    with np.load(folder / "values.npz", allow_pickle=False) as file:
+        values = {int(name): file[name] for name in file.files}
+    return _Answered(answers=answers, values=values)
+
+
+def _last_line(error: ExportError) -> str:
+    return str(error).splitlines()[-1].strip()

@@ -93,17 +93,35 @@ class Recovery(Record):
     """Of the network's weights, BatchNorm folded, which lie beside the file."""
 
 
+class OperatorCheck(Record):
+    """Every int8 operator of a file alone, with fast and with reference kernels on equal inputs.
+
+    Shares are of values that differ by at most one step of their tensor's scale. Operators that
+    only move values are not counted.
+    """
+
+    num_operators: int = Field(ge=1)
+    share: float = Field(ge=0, le=1)
+    """Of the values of all operators."""
+    lowest_share: float = Field(ge=0, le=1)
+    """Of the values of one operator."""
+    worst: str
+    """That operator: its type and the tensor that it makes."""
+
+
 class ReferenceCheck(Record):
     """An int8 file in another interpreter, with the plain kernels that define its operators.
 
-    ``share`` of the answers are within one step of the output scale; it is null where the check was
-    not made, and ``reason`` says why not.
+    ``share`` of the answers are within one step of the output scale, where the roundings of all
+    operators add up: whether kernels are right is in ``operators``. ``share`` is null where the
+    check was not made, ``operators`` also where nothing computes in int8; ``reason`` says why.
     """
 
     runtime: str
     share: float | None = Field(ge=0, le=1)
     step: float | None
     num_samples: int = Field(ge=0)
+    operators: OperatorCheck | None = None
     reason: str | None = None
 
 

@@ -4,10 +4,11 @@ from edgekd.errors import ParityError
 from edgekd.export import int8_checks
 from edgekd.export.int8_checks import findings, not_checked
 from edgekd.export.reference_kernels import not_made
-from edgekd.records import Int8Checks, ReferenceCheck
+from edgekd.records import Int8Checks, OperatorCheck, ReferenceCheck
 
+ALONE = OperatorCheck(num_operators=53, share=1.0, lowest_share=0.9995, worst="MEAN pooled")
 AGREES = ReferenceCheck(
-    runtime="tensorflow 2, reference kernels", share=1.0, step=0.1, num_samples=4
+    runtime="tensorflow 2, reference kernels", share=1.0, step=0.1, num_samples=4, operators=ALONE
 )
 
 
@@ -21,7 +22,9 @@ def test_a_real_file_is_checked(exported):
     checks = exported.models["student.int8.tflite"].int8_checks
     assert checks.dead_channels == {}
     assert all(share > 0.001 for share in checks.saturated.values())
-    assert checks.reference.share is None or checks.reference.share >= 0.999
+    reference = checks.reference
+    assert reference.share is None or reference.share >= 0.999
+    assert reference.share is None or reference.operators.share >= 0.999
     assert exported.models["student.int8.onnx"].int8_checks.reference is None
     assert exported.models["student.tflite"].int8_checks is None
 
@@ -45,15 +48,27 @@ def test_dead_channels_are_said(exported):
     assert text.endswith("most of all b (5)")
 
 
-def test_kernels_that_disagree_are_said(exported):
-    (text,) = findings(model(exported, reference=AGREES.model_copy(update={"share": 0.99})))
-    assert text.startswith("only 99.0% of the answers are within one step")
+def test_kernels_that_disagree_are_said_with_the_operator(exported):
+    alone = ALONE.model_copy(update={"share": 0.9985, "lowest_share": 0.25})
+    (text,) = findings(model(exported, reference=AGREES.model_copy(update={"operators": alone})))
+    assert text.startswith("of what its 53 int8 operators compute from equal inputs only 99.85%")
+    assert "least of all of MEAN pooled (25.0%)" in text
+
+
+def test_roundings_that_add_up_from_end_to_end_are_no_finding(exported):
+    checked = model(exported, reference=AGREES.model_copy(update={"share": 0.42}))
+    assert findings(checked) == []
+    assert not_checked(checked) is None
 
 
 def test_a_check_that_was_not_made_is_said(exported):
     unmade = model(exported, reference=not_made("tensorflow", "it is not installed"))
     assert not_checked(unmade) == "not compared with reference kernels: it is not installed"
     assert findings(unmade) == []
+    partly = AGREES.model_copy(update={"operators": None, "reason": "LiteRT cannot run them"})
+    assert not_checked(model(exported, reference=partly)) == (
+        "not compared operator by operator with reference kernels: LiteRT cannot run them"
+    )
 
 
 @pytest.mark.parametrize(("precision", "refused"), [("int8-static", True), ("int8-mixed", False)])

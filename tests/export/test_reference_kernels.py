@@ -7,6 +7,7 @@ from tiny_models import OUTPUT_SCALE, write_tflite
 from edgekd.errors import ExportError
 from edgekd.export import reference_kernels
 from edgekd.export.reference_kernels import compare_kernels, output_step, within_one_step
+from edgekd.export.single_operators import TakenApart
 from edgekd.runtimes.encoding import InputEncoding
 from edgekd.runtimes.session import open_session
 
@@ -28,6 +29,8 @@ def test_litert_and_tensorflow_agree_on_a_product(opened, tmp_path):
     check, noise_db = compare_kernels(path, session, [PIXELS], tmp_path)
     assert (check.share, check.num_samples, check.reason) == (1.0, 4, None)
     assert check.step == OUTPUT_SCALE
+    assert (check.operators.num_operators, check.operators.share) == (1, 1.0)
+    assert check.operators.worst == "FULLY_CONNECTED logits"
     assert check.runtime.startswith("tensorflow 2.")
     assert noise_db is not None
     assert noise_db > 20
@@ -49,6 +52,19 @@ def test_a_file_that_tensorflow_cannot_run_is_not_compared(opened, tmp_path, mon
     monkeypatch.setattr(reference_kernels, "run_converter", fail)
     check, _ = compare_kernels(*opened, [PIXELS], tmp_path)
     assert (check.share, check.reason) == (None, "ValueError: no such op")
+    assert check.operators is None
+
+
+@pytest.mark.skipif(importlib.util.find_spec("tensorflow") is None, reason="needs tensorflow")
+def test_the_end_to_end_figure_stands_where_operators_cannot_run_alone(
+    opened, tmp_path, monkeypatch
+):
+    whole = reference_kernels.take_apart(opened[0])
+    broken = TakenApart(operators=whole.operators, content=b"no flatbuffer")
+    monkeypatch.setattr(reference_kernels, "take_apart", lambda path: broken)
+    check, _ = compare_kernels(*opened, [PIXELS], tmp_path)
+    assert (check.share, check.num_samples, check.operators) == (1.0, 4, None)
+    assert check.reason.startswith("LiteRT cannot run the operators one by one: ")
 
 
 def test_the_step_is_the_scale_of_what_the_output_is_made_from(opened, exported):
