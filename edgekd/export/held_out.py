@@ -6,7 +6,7 @@ import numpy as np
 
 from edgekd.errors import ParityError
 from edgekd.export.formats import FORMATS, FormatName, Source
-from edgekd.export.parity import compare, problems, run_session
+from edgekd.export.parity import Logits, Reference, compare, problems, run_session
 from edgekd.export.quantization.calibration import input_encoding
 from edgekd.export.quiet import quiet_stderr
 from edgekd.export.samples import ExportSamples
@@ -34,7 +34,26 @@ def parity_of(path: Path, name: FormatName, source: Source, samples: ExportSampl
         BundleError: If its runtime cannot run it.
         ParityError: If an answer is not a finite number.
     """
+    found = _answers(path, name, source, samples.reference)
+    return compare(samples.reference, lambda _: found, batch_sizes=(1,), tolerance=None)
+
+
+def metric_drop_of(path: Path, name: FormatName, source: Source, samples: ExportSamples) -> float:
+    """What a file loses of the task's metric against the float network inside it, as a fraction.
+
+    Negative where the file happens to be better. The samples need labels.
+
+    Raises:
+        BundleError: If its runtime cannot run it.
+        ParityError: If an answer is not a finite number.
+    """
     reference = samples.reference
+    exact, *_ = reference.metrics(reference.exact)
+    found, *_ = reference.metrics(_answers(path, name, source, reference))
+    return exact.value - found.value
+
+
+def _answers(path: Path, name: FormatName, source: Source, reference: Reference) -> Logits:
     channel_last = FORMATS[name].channel_last(source.recipe)
     encodings = [
         input_encoding(spec, source.recipe.input_encoding, channel_last=channel_last)
@@ -45,4 +64,4 @@ def parity_of(path: Path, name: FormatName, source: Source, samples: ExportSampl
         found = run_session(session, reference.samples, batch=1)
     if not np.isfinite(found).all():
         raise ParityError(f"{path.name}: answers NaN or infinity")
-    return compare(reference, lambda _: found, batch_sizes=(1,), tolerance=None)
+    return found

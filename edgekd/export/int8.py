@@ -65,7 +65,7 @@ def _named(plain: Basis, job: Int8Job, progress: Tracker) -> tuple[Basis, Int8Re
         raise ValueError("static int8 needs calibration samples")
     chosen = _best_basis(plain, job, job.feeds, progress)
     choices = prefer(chosen.basis.quantizer.units, "static")
-    layers = layer_errors(chosen.bench, choices, ())
+    layers = layer_errors(chosen.bench, choices, (), job.metric_drop)
     found = _recipe(chosen.basis, job, "full", choices, chosen.bench.ranges)
     return chosen.basis, found.model_copy(update={"layers": layers, **_about(chosen)})
 
@@ -92,7 +92,7 @@ def _searched(plain: Basis, job: Int8Job, progress: Tracker) -> tuple[Basis, Int
     won = _search(chosen, job, progress)
     choices, figures = won.candidate.choices, _figures(won, chosen, time.monotonic() - start)
     progress.describe(f"measuring layers of {name}")
-    layers = layer_errors(chosen.bench, choices, won.sensitivity)
+    layers = layer_errors(chosen.bench, choices, won.sensitivity, job.metric_drop)
     found = _recipe(chosen.basis, job, "fast", choices, chosen.bench.ranges).model_copy(
         update={
             "figures": figures,

@@ -11,6 +11,7 @@ from edgekd.config import ExportRecipe
 from edgekd.devices.race import Race, race
 from edgekd.export.adjustments.record import Adjustments
 from edgekd.export.int8_basis import Basis, Proposes
+from edgekd.export.quantization.sensitivity import MetricDrop
 from edgekd.export.quantization.target import Target, this_machine
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -26,6 +27,8 @@ class Int8Job:
         batch: Samples per call that the file takes.
         accept: Judges a file on held-out data.
         work: Scratch folder.
+        metric_drop: What a file loses of the task's metric on held-out data; ``None`` without
+            labels.
         race: Times files on the target.
         target: The machine that the file is made for.
         adjuster: Proposes changes of the network; ``None`` where it has to stay as it is.
@@ -38,6 +41,7 @@ class Int8Job:
     batch: int
     accept: Callable[[Path], bool]
     work: Path
+    metric_drop: MetricDrop | None = None
     race: Race = race
     target: Target = field(default_factory=this_machine)
     adjuster: Proposes | None = None

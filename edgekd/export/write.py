@@ -10,7 +10,7 @@ from edgekd.export.adjustments.adjuster import Adjuster
 from edgekd.export.adjustments.apply import adjusted
 from edgekd.export.adjustments.record import Adjustments
 from edgekd.export.formats import FORMATS, Candidate, FormatName, Source, batch_sizes
-from edgekd.export.held_out import keeps_the_budget, parity_of
+from edgekd.export.held_out import keeps_the_budget, metric_drop_of, parity_of
 from edgekd.export.int8 import SATURATED, SEARCH_STEPS, write_int8
 from edgekd.export.int8_basis import Basis
 from edgekd.export.int8_job import Int8Job
@@ -19,6 +19,7 @@ from edgekd.export.parity import problems
 from edgekd.export.quantization.candidates import Quantizer
 from edgekd.export.quantization.learned import WithLearnedRanges
 from edgekd.export.quantization.recipe import Int8Recipe
+from edgekd.export.quantization.sensitivity import MetricDrop
 from edgekd.export.quantization.target import Target
 from edgekd.export.quantization.units import prefer
 from edgekd.export.samples import ExportSamples
@@ -82,12 +83,20 @@ def _job(name: FormatName, source: Source, samples: ExportSamples, fp32: Path) -
         feeds=feeds,
         batch=batch_sizes(name, source)[-1],
         accept=lambda path: keeps_the_budget(path, name, source, samples),
+        metric_drop=_metric_drop(name, source, samples),
         work=source.work,
         race=source.device.race,
         target=Target.of(source.device),
         adjuster=_adjuster(source),
         remake=lambda adjustments: _remade(name, source, adjustments),
     )
+
+
+def _metric_drop(name: FormatName, source: Source, samples: ExportSamples) -> MetricDrop | None:
+    """Judges files by the metric, where there are labels."""
+    if samples.reference.labels is None:
+        return None
+    return lambda path: metric_drop_of(path, name, source, samples)
 
 
 def _adjuster(source: Source) -> Adjuster | None:

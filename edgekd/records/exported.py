@@ -73,6 +73,11 @@ class LayerError(Record):
     computes: Literal["static", "dynamic"]
     sqnr_db: float
     """Of a file whose other layers compute in float; within +-200 dB."""
+    metric_drop: float | None = None
+    """What that file loses of the task's metric against the float network, as a fraction, on the
+    samples of the whole file's ``parity``; null where it is not known."""
+    metric_unknown: str | None = None
+    """Why it is not."""
 
 
 class Recovery(Record):

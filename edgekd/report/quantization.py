@@ -6,7 +6,7 @@ from typing import Final
 from edgekd.records import ExportedModel
 from edgekd.report.document import Cell, Column, Line, Section, Table
 from edgekd.report.lineage import Network
-from edgekd.report.units import MINUS
+from edgekd.report.units import MINUS, points
 
 _WORST: Final = 8  # layers of a file that are shown; its record has more
 
@@ -56,6 +56,7 @@ def sensitivity_section(networks: Sequence[Network]) -> Section | None:
                 Cell(text=error.layer, detail=error.kind),
                 Cell(text=error.computes),
                 Cell(text=_decibel(error.sqnr_db)),
+                Cell(text=points(error.metric_drop), detail=error.metric_unknown or ""),
             ),
             repeats=number > 0,
         )
@@ -69,10 +70,12 @@ def sensitivity_section(networks: Sequence[Network]) -> Section | None:
         Column(header="layer", numeric=False),
         Column(header="computes", numeric=False),
         Column(header="SQNR alone (dB)"),
+        Column(header="metric drop alone (points)"),
     )
     notes = (
-        f"Each layer alone in int8, all others in float: the lower, the worse. At most {_WORST} "
-        "layers per file; its record has all that were measured.",
+        f"Each layer alone in int8, all others in float: the lower the SQNR, the worse. At most "
+        f"{_WORST} layers per file; its record has all that were measured. The drop is of the "
+        "task's metric on the samples of the file's own comparison.",
     )
     return Section(
         title="Worst layers in int8", table=Table(columns=columns, lines=tuple(lines), notes=notes)

@@ -1,7 +1,7 @@
 from edgekd.records import Adjustment, LayerError
 from edgekd.report.collect import collect
 from edgekd.report.details import detail_sections
-from edgekd.report.units import MINUS
+from edgekd.report.units import DASH, MINUS
 
 
 def sections(make, root, **changes):
@@ -34,13 +34,20 @@ def test_what_was_tried_is_shown_with_what_it_did(make, tmp_path):
 
 def test_the_worst_layers_are_shown(make, tmp_path):
     errors = tuple(
-        LayerError(layer=f"conv{i}", kind="Conv depthwise", computes="static", sqnr_db=20.0 + i)
+        LayerError(
+            layer=f"conv{i}", kind="Conv depthwise", computes="static", sqnr_db=20.0 + i,
+            metric_drop=0.0042 if i == 0 else None,
+            metric_unknown="time was up: 15 s" if i == 1 else None,
+        )
         for i in range(12)
-    )
+    )  # fmt: skip
     section = sections(make, tmp_path, layer_errors=errors)["Worst layers in int8"]
     shown = texts(section)
     assert len(shown) == 8
-    assert shown[0] == ["student.int8.onnx", "conv0", "static", "20.0"]
+    assert shown[0] == ["student.int8.onnx", "conv0", "static", "20.0", "0.42"]
+    assert [line[4] for line in shown[1:3]] == [DASH, DASH]
+    assert section.table.lines[1].cells[4].detail == "time was up: 15 s"
+    assert section.table.lines[2].cells[4].detail == ""  # a record of an earlier version
     assert section.table.lines[0].cells[1].detail == "Conv depthwise"
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from small_onnx import samples, write_small_network
 
+from edgekd.errors import BundleError, ParityError
 from edgekd.export.int8_basis import collect
 from edgekd.export.quantization import sensitivity
 from edgekd.export.quantization.candidates import Workbench, answers, signal_to_noise
@@ -71,6 +72,45 @@ def test_where_nobody_listened_stretches_are_measured_here(bench, monkeypatch):
     louder = halves[int(np.argmin(levels))]
     found = layer_errors(bench, static, ())
     assert {error.layer for error in found} == {unit.name for unit in louder[:2]}
+
+
+def test_without_labels_the_metric_is_unknown_and_that_is_said(bench):
+    found = layer_errors(bench, prefer(bench.quantizer.units, "static"), ())
+    assert {error.metric_drop for error in found} == {None}
+    assert {error.metric_unknown for error in found} == {"there are no labels to judge by"}
+
+
+def test_the_worst_layers_are_judged_by_the_metric(bench, monkeypatch):
+    monkeypatch.setattr(sensitivity, "_JUDGED", 2)
+    judged = []
+
+    def drop(path):
+        judged.append(answers(path, bench.feeds, batch=3))
+        return 0.25 * len(judged)
+
+    found = layer_errors(bench, prefer(bench.quantizer.units, "static"), (), drop)
+    assert [error.metric_drop for error in found[:2]] == [0.25, 0.5]
+    assert [error.metric_unknown for error in found[:2]] == [None, None]
+    assert {error.metric_drop for error in found[2:]} == {None}
+    assert {error.metric_unknown for error in found[2:]} == {"only the 2 worst layers are judged"}
+    for error, answered in zip(found, judged, strict=False):  # the very files that were measured
+        assert error.sqnr_db == pytest.approx(signal_to_noise(bench.answers, answered))
+
+
+def test_no_further_layer_is_judged_when_time_is_up(bench, monkeypatch):
+    monkeypatch.setattr(sensitivity, "_SECONDS", -1.0)
+    found = layer_errors(bench, prefer(bench.quantizer.units, "static"), (), lambda path: 0.1)
+    assert [error.metric_drop for error in found[:2]] == [0.1, None]
+    assert found[1].metric_unknown == "time was up: -1 s"
+
+
+@pytest.mark.parametrize("fault", [BundleError("cannot run it"), ParityError("answers NaN")])
+def test_a_file_that_gives_no_metric_says_why(bench, fault):
+    def fail(path):
+        raise fault
+
+    worst, *_ = layer_errors(bench, prefer(bench.quantizer.units, "static"), (), fail)
+    assert (worst.metric_drop, worst.metric_unknown) == (None, str(fault))
 
 
 def test_a_layer_that_cannot_be_written_alone_is_left_out():
