@@ -1,15 +1,8 @@
 """Calibration samples: the ones that set activation ranges. Training split only, class-balanced."""
 
-from typing import Final
-
 import numpy as np
 
-from edgekd.console import Console
-from edgekd.data.dataset import Dataset, Indices
-from edgekd.data.images import Pixels
-from edgekd.records import Preprocess, SplitName
-
-_SPLIT: Final[SplitName] = "train"
+from edgekd.data.dataset import Indices
 
 
 def calibration_indices(labels: Indices, *, num_samples: int, seed: int) -> Indices:
@@ -44,32 +37,3 @@ def calibration_indices(labels: Indices, *, num_samples: int, seed: int) -> Indi
         members = np.flatnonzero(codes == code)
         turn[members] = np.arange(len(members))
     return shuffled[np.lexsort((place, turn))[:num_samples]].astype(np.int64)
-
-
-def calibration_pixels(
-    dataset: Dataset,
-    preprocess: Preprocess,
-    *,
-    num_samples: int,
-    seed: int,
-    console: Console | None = None,
-) -> Pixels:
-    """Decoded calibration images, ``(n, H, W, C)``, from the training split.
-
-    Args:
-        dataset: Of images.
-        preprocess: Of the model, with one image input.
-        num_samples: Wanted; all training samples are used where there are fewer.
-        seed: As :func:`calibration_indices`.
-        console: Hears when there are fewer samples than wanted.
-
-    Raises:
-        DataError: If a file cannot be read any more.
-    """
-    train = dataset.splits[_SPLIT]
-    if console is not None and len(train) < num_samples:
-        console.info(
-            f"calibrating with all {len(train)} training samples ({num_samples} asked for)"
-        )
-    indices = calibration_indices(train.labels, num_samples=num_samples, seed=seed)
-    return train.load(indices, preprocess.image)

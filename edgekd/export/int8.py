@@ -27,6 +27,7 @@ SEARCH_STEPS: Final = PASSES + 2 + len(KINDS)
 
 _SAFETY_DB: Final = 0.5  # other samples than those of the search may err more
 SATURATED: Final = 0.001  # of a tensor's values: from here on it is worth a note
+_FEW: Final = 16  # calibration samples; with less it is worth a note
 
 
 def write_int8(quantizer: Quantizer, job: Int8Job, target: Path, progress: Tracker) -> Int8Recipe:
@@ -67,7 +68,7 @@ def _named(plain: Basis, job: Int8Job, progress: Tracker) -> tuple[Basis, Int8Re
     choices = prefer(chosen.basis.quantizer.units, "static")
     layers = layer_errors(chosen.bench, choices, (), job.metric_drop)
     found = _recipe(chosen.basis, job, "full", choices, chosen.bench.ranges)
-    return chosen.basis, found.model_copy(update={"layers": layers, **_about(chosen)})
+    return chosen.basis, found.model_copy(update={"layers": layers, **_about(chosen, job.feeds)})
 
 
 def _searched(plain: Basis, job: Int8Job, progress: Tracker) -> tuple[Basis, Int8Recipe]:
@@ -99,7 +100,7 @@ def _searched(plain: Basis, job: Int8Job, progress: Tracker) -> tuple[Basis, Int
             "measured_on": device,
             "sensitivity": won.sensitivity,
             "layers": layers,
-            **_about(chosen),
+            **_about(chosen, job.feeds),
         }
     )
     if job.recipe.cache:
@@ -126,10 +127,18 @@ def _best_basis(plain: Basis, job: Int8Job, feeds: Arrays, progress: Tracker) ->
     return best_basis(plain, trial, progress)
 
 
-def _about(chosen: Chosen) -> dict[str, Any]:
+def _about(chosen: Chosen, feeds: Arrays) -> dict[str, Any]:
     """What was tried and seen on the way to a basis, as fields of a recipe."""
     seen = _seen(chosen.collector, chosen.bench.ranges)
-    return {**seen, "tried": chosen.tried, "notes": (*seen["notes"], *chosen.notes)}
+    notes = (*_few_samples(feeds), *seen["notes"], *chosen.notes)
+    return {**seen, "tried": chosen.tried, "notes": notes}
+
+
+def _few_samples(feeds: Arrays) -> tuple[str, ...]:
+    rows = len(next(iter(feeds.values())))
+    if rows >= _FEW:
+        return ()
+    return (f"ranges were set from {rows} sample{'s' * (rows != 1)} only",)
 
 
 def _figures(won: Found, chosen: Chosen, seconds: float) -> Figures:

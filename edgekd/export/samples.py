@@ -54,7 +54,9 @@ def gather_samples(
     dataset = open_dataset(recipe, console, task=record.task)
     _check_labels(dataset, record)
     reference = _held_out(dataset, student, record, recipe)
-    calibration = _calibration(dataset, specs, recipe) if recipe.needs_calibration else None
+    calibration = (
+        _calibration(dataset, specs, recipe, console) if recipe.needs_calibration else None
+    )
     return ExportSamples(calibration=calibration, reference=reference)
 
 
@@ -133,9 +135,14 @@ _PARITY_ROWS: Final[Mapping[Task, Callable[[Samples, ExportRecipe], NDArray[np.i
 
 
 def _calibration(
-    dataset: Dataset, specs: Sequence[InputSpec], recipe: ExportRecipe
+    dataset: Dataset, specs: Sequence[InputSpec], recipe: ExportRecipe, console: Console
 ) -> CalibrationSamples:
     train = dataset.splits["train"]
+    if len(train) < recipe.num_calibration:
+        console.info(
+            f"calibrating with all {len(train)} training samples "
+            f"({recipe.num_calibration} asked for)"
+        )
     rows = calibration_indices(train.labels, num_samples=recipe.num_calibration, seed=recipe.seed)
     return CalibrationSamples(specs=specs, decoded=_load(train, rows, specs))
 

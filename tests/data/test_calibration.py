@@ -3,9 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgekd.data.calibration import calibration_indices, calibration_pixels
-from edgekd.data.open import open_dataset
-from edgekd.data.preprocess import suggest_preprocess
+from edgekd.data.calibration import calibration_indices
 
 
 @given(
@@ -40,22 +38,3 @@ def test_the_seed_decides_which():
 def test_nothing_to_pick_is_refused(labels, num_samples):
     with pytest.raises(ValueError, match="expected samples"):
         calibration_indices(np.array(labels, np.int64), num_samples=num_samples, seed=0)
-
-
-def test_pixels_come_from_the_training_split_alone(make_folder, png, recipe, console):
-    # The split is written into the colour: training images are dark.
-    files = {
-        f"{split}/{name}/{i}.png": png((level, level, level), (8, 8), seed=i + 20 * k)
-        for split, level in (("train", 10), ("val", 200), ("test", 250))
-        for k, name in enumerate("ab")
-        for i in range(3)
-    }
-    dataset = open_dataset(recipe(make_folder(files)), console)
-    preprocess = suggest_preprocess(dataset, input_size=None, fit="crop")
-    pixels = calibration_pixels(dataset, preprocess, num_samples=4, seed=0, console=console)
-    assert pixels.shape == (4, 8, 8, 3)
-    assert np.unique(pixels[:, 1:]).tolist() == [10]
-    assert not any("calibrating" in text for text in console.infos)
-    everything = calibration_pixels(dataset, preprocess, num_samples=99, seed=0, console=console)
-    assert len(everything) == 6
-    assert console.infos[-1] == "calibrating with all 6 training samples (99 asked for)"
