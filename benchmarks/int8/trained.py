@@ -1,0 +1,208 @@
+"""What int8 costs networks that were really trained: CIFAR-10 at 64 pixels, four families.
+
+    python -m benchmarks.int8.trained --data cifar10-jpeg.zip --jobs 2
+
+Trains each student from labels, exports it with ``--int8`` and ``--recover`` at hand, and benches
+all files on the test split, by the commands a user would type. All rows have the same epochs, the
+same share of the labels and the same optimizer: the networks are far from their best, and what is
+looked for is the difference between a file in fp32 and the same in int8. Everything resumes, so
+the driver can be killed and started again. Students train ``--jobs`` at a time with an equal share
+of the cores; export and bench measure times and run alone.
+
+Writes ``results-trained.jsonl`` (appended) and ``table-trained.md`` beside itself.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from benchmarks.commands import append, bundle, edgekd, is_finished
+from benchmarks.int8.trained_table import BUDGET, steps, table
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results-trained.jsonl"
+REFUSED: Final = 6  # exit code of an export whose files do not answer like their source
+FORMATS: Final = ("onnx", "tflite")
+TRAINING: Final = ("--method", "none", "--optimizer", "adamw", "--weight-decay", 0.05)
+
+
+@dataclass(frozen=True)
+class Student:
+    """One row of the table."""
+
+    name: str
+    arch: str
+    """As ``--student`` takes it."""
+    options: dict[str, object] = field(default_factory=dict)
+    """Of the architecture; 64 pixels in patches of 16 would leave a ViT 16 tokens."""
+
+
+STUDENTS: Final = (
+    Student("mobilevit_xxs", "timm:mobilevit_xxs"),
+    Student("mobilenetv3_small_100", "timm:mobilenetv3_small_100"),
+    Student("vit_tiny, 6 blocks", "timm:vit_tiny_patch16_224", {"patch_size": 8, "depth": 6}),
+    Student("resnet18", "timm:resnet18"),
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the command line said."""
+
+    data: Path
+    runs: Path
+    students: tuple[Student, ...]
+    epochs: int
+    label_fraction: float
+    input_size: int
+    seed: int
+    recover: int
+    threads: int
+    note: str
+
+    def folder(self, student: Student) -> Path:
+        """Where a student is trained; another setting is another folder."""
+        name = student.name.replace(", ", "-").replace(" ", "-").replace(":", "-")
+        setting = f"e{self.epochs}-l{self.label_fraction:g}-s{self.input_size}-seed{self.seed}"
+        return self.runs / f"{name}-{setting}"
+
+    def key(self, student: Student, model_format: str) -> dict[str, Any]:
+        """What tells a row of the results from others."""
+        asked = ("epochs", "label_fraction", "input_size", "seed", "recover", "note")
+        return {
+            "student": student.name,
+            "format": model_format,
+            **{name: getattr(self, name) for name in asked},
+        }
+
+
+def train(plan: Plan, student: Student) -> None:
+    """One student to its last epoch."""
+    folder = plan.folder(student)
+    if is_finished(folder):
+        return
+    options = [
+        part for k, v in student.options.items() for part in ("--set", f"student_options.{k}={v}")
+    ]
+    edgekd(
+        "distill",
+        *TRAINING,
+        *("--student", student.arch, *options, "--data", plan.data, "--seed", plan.seed),
+        *("--epochs", plan.epochs, "--label-fraction", plan.label_fraction),
+        *("--input-size", plan.input_size, "--precision", "auto", "--threads", plan.threads),
+        *("--resume", "-o", folder),
+    )
+
+
+def export_and_bench(plan: Plan, student: Student) -> list[dict[str, Any]]:
+    """One row per format."""
+    folder = plan.folder(student)
+    output = folder / f"exported-recover{plan.recover}"
+    trained = bundle(folder)
+    problems = export(plan, folder, output)
+    measured = [] if problems else edgekd("bench", output, "--data", plan.data, "--threads", 1)
+    rows = []
+    for model_format in FORMATS:
+        row: dict[str, Any] = {"training": {**asdict(student), **trained}}
+        if problems:
+            row["error"] = problems
+        else:
+            record = json.loads((output / f"student.int8.{model_format}.json").read_text())
+            row |= compared(measured, record)
+        append(RESULTS, {**plan.key(student, model_format), "refused": bool(problems)}, row)
+        rows.append({**plan.key(student, model_format), **row})
+    return rows
+
+
+def export(plan: Plan, source: Path, output: Path) -> str:
+    """Write all files that are not there yet; returns why they were refused, or nothing."""
+    expected = [output / f"student{kind}.{f}.json" for kind in ("", ".int8") for f in FORMATS]
+    if all(path.is_file() for path in expected):
+        return ""
+    limits = ("--max-drop", BUDGET, "--num-parity", 5000, "--recover", plan.recover)
+    try:
+        edgekd("export", source, "--int8", *limits, "--data", plan.data, "-o", output)
+    except subprocess.CalledProcessError as failure:
+        if failure.returncode != REFUSED:
+            raise
+        reports = [json.loads(path.read_text()) for path in sorted(output.glob("*.failed.json"))]
+        return "; ".join(f"{r['model']['file']}: {', '.join(r['problems'])}" for r in reports)
+    return ""
+
+
+def compared(measured: list[dict[str, Any]], record: dict[str, Any]) -> dict[str, Any]:
+    """The int8 file of a format against its fp32 file, measured in the same bench.
+
+    Args:
+        measured: Rows of ``edgekd bench``.
+        record: Of the int8 file.
+    """
+    rows = {row["file"]: row for row in measured}
+    int8 = rows[record["file"]]
+    fp32 = rows[record["file"].replace(".int8.", ".")]
+    return {
+        "fp32_top1": fp32["metric"]["value"],
+        "int8_top1": int8["metric"]["value"],
+        "drop": fp32["metric"]["value"] - int8["metric"]["value"],
+        "num_samples": int8["metric"]["num_samples"],
+        "precision": record["precision"],
+        "steps": steps(record),
+        "speedup": fp32["p50_ms"] / int8["p50_ms"],
+        "size_ratio": int8["size_bytes"] / fp32["size_bytes"],
+        "bench": [fp32, int8],
+        "parity": record["parity"],
+        "adjustments": record["adjustments"],
+        "recovery": record["recovery"],
+        "layer_errors": record["layer_errors"],
+        "versions": record["versions"],
+    }
+
+
+def chosen(names: list[str]) -> tuple[Student, ...]:
+    """Rows of the table by name; any other name is one of timm's, trained as it is."""
+    known = {student.name: student for student in STUDENTS}
+    return tuple(known.get(name, Student(name, f"timm:{name}")) for name in names) or STUDENTS
+
+
+def main() -> None:
+    """Parse, train, export, bench, write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--runs", type=Path, default=Path("runs/int8-trained"))
+    parser.add_argument("--student", nargs="*", default=[], help="rows, or names of timm; all four")
+    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--label-fraction", type=float, default=0.3)
+    parser.add_argument("--input-size", type=int, default=64)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--recover", type=int, default=2, help="epochs; 0 never trains again")
+    parser.add_argument("--jobs", type=int, default=1, help="students trained at a time")
+    parser.add_argument("--note", default="", help="kept with every row, e.g. 'machine busy'")
+    given = parser.parse_args()
+    plan = Plan(
+        data=given.data,
+        runs=given.runs,
+        students=chosen(given.student),
+        epochs=given.epochs,
+        label_fraction=given.label_fraction,
+        input_size=given.input_size,
+        seed=given.seed,
+        recover=given.recover,
+        threads=max(1, (os.cpu_count() or 1) // given.jobs),
+        note=given.note,
+    )
+    with ThreadPoolExecutor(given.jobs) as pool:
+        for run in [pool.submit(train, plan, student) for student in plan.students]:
+            run.result()
+    rows = [row for student in plan.students for row in export_and_bench(plan, student)]
+    text = table(rows)
+    (HERE / "table-trained.md").write_text(text)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
