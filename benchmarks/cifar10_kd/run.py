@@ -18,9 +18,14 @@ from pathlib import Path
 from benchmarks.commands import ROOT, bundle, edgekd, is_finished, minutes, summary, test_top1
 
 HERE = Path(__file__).parent
-TEACHER_RECIPE = ROOT / "models" / "cifar10-resnet20w32-teacher" / "recipe.toml"
+TEACHER_RECIPE = ROOT / "models" / "cifar10-resnet10-teacher" / "recipe.toml"
 STUDENT_RECIPE = ROOT / "models" / "kd-resnet8-cifar10" / "recipe.toml"
-METHODS = ("none", "kd")
+ROWS = {
+    "none": "ResNet-8 from labels",
+    "kd": "ResNet-8 by `kd`",
+    "labels-longer": "ResNet-8 from labels, as long as `kd` took",
+}
+"""Folder -> how the table calls it."""
 
 
 def train(data: Path, runs: Path, seeds: list[int], jobs: int) -> None:
@@ -33,17 +38,33 @@ def train(data: Path, runs: Path, seeds: list[int], jobs: int) -> None:
         edgekd("teach", "--recipe", TEACHER_RECIPE, *common, "-o", runs / "teacher")
     threads = max(1, (os.cpu_count() or 1) // jobs)
 
-    def student(method: str, seed: int) -> None:
-        teacher = ("--teacher", runs / "teacher") if method == "kd" else ()
-        output = runs / f"{method}-seed{seed}"
-        what = ("--recipe", STUDENT_RECIPE, "--method", method, "--seed", seed)
+    def student(row: str, seed: int, *more: object) -> None:
+        taught = ("--teacher", runs / "teacher") if row == "kd" else ()
+        method = ("--method", "kd" if row == "kd" else "none")
+        output = runs / f"{row}-seed{seed}"
         if not is_finished(output):
-            edgekd("distill", *what, *teacher, "--threads", threads, *common, "-o", output)
+            what = ("--recipe", STUDENT_RECIPE, *method, "--seed", seed, *taught, *more)
+            edgekd("distill", *what, "--threads", threads, *common, "-o", output)
 
-    with ThreadPoolExecutor(jobs) as pool:
-        started = [pool.submit(student, method, seed) for seed in seeds for method in METHODS]
-        for run in started:
-            run.result()
+    def students(rows: tuple[str, ...], *more: object) -> None:
+        with ThreadPoolExecutor(jobs) as pool:
+            started = [pool.submit(student, row, seed, *more) for seed in seeds for row in rows]
+            for run in started:
+                run.result()
+
+    students(("none", "kd"))
+    students(("labels-longer",), "--epochs", epochs_of_equal_time(runs, seeds))
+
+
+def epochs_of_equal_time(runs: Path, seeds: list[int]) -> int:
+    """How many epochs from labels take the minutes that ``kd`` took."""
+    labels, kd = ([bundle(runs / f"{row}-seed{s}") for s in seeds] for row in ("none", "kd"))
+    return max(1, round(epochs(labels[0]) * minutes(kd) / minutes(labels)))
+
+
+def epochs(record: dict) -> int:
+    """How long a run was."""
+    return int(record["provenance"]["recipe"]["epochs"])
 
 
 def export_and_bench(data: Path, runs: Path, seeds: list[int]) -> list[dict]:
@@ -68,7 +89,7 @@ def export_and_bench(data: Path, runs: Path, seeds: list[int]) -> list[dict]:
 def table(runs: Path, seeds: list[int], rows: list[dict]) -> str:
     """The Markdown table of README and this folder."""
     teacher = bundle(runs / "teacher")
-    students = {m: [bundle(runs / f"{m}-seed{s}") for s in seeds] for m in METHODS}
+    students = {row: [bundle(runs / f"{row}-seed{s}") for s in seeds] for row in ROWS}
     provenance = teacher["provenance"]
     lines = [
         f"CIFAR-10 (JPEG copy), test split of {teacher['metrics'][1]['num_samples']:,} images, "
@@ -76,17 +97,17 @@ def table(runs: Path, seeds: list[int], rows: list[dict]) -> str:
         f"training threads: teacher {provenance['num_threads']}, students "
         f"{students['kd'][0]['provenance']['num_threads']} each; {provenance['machine']}.",
         "",
-        "| network | top-1 % | parameters | MACs | training minutes |",
-        "|---|---|---|---|---|",
-        f"| teacher: ResNet-20, 32 wide | {100 * test_top1(teacher):.2f} | "
-        f"{teacher['num_params']:,} | {teacher['macs']:,} | "
+        "| network | top-1 % | parameters | MACs | epochs | training minutes |",
+        "|---|---|---|---|---|---|",
+        f"| teacher: ResNet-10, 64 wide | {100 * test_top1(teacher):.2f} | "
+        f"{teacher['num_params']:,} | {teacher['macs']:,} | {epochs(teacher)} | "
         f"{minutes([teacher]):.1f} |",
     ]
-    for method, name in (("none", "ResNet-8 from labels"), ("kd", "ResNet-8 by `kd`")):
-        group = students[method]
+    for row, name in ROWS.items():
+        group = students[row]
         lines.append(
             f"| {name} | {summary([test_top1(b) for b in group])} | {group[0]['num_params']:,} | "
-            f"{group[0]['macs']:,} | {minutes(group):.1f} |"
+            f"{group[0]['macs']:,} | {epochs(group[0])} | {minutes(group):.1f} |"
         )
     lines += [
         "",
@@ -122,7 +143,7 @@ def main() -> None:
     train(data, runs, seeds, arguments.jobs)
     rows = export_and_bench(data, runs, seeds)
     with (HERE / "results.jsonl").open("a") as file:
-        for name in ("teacher", *(f"{m}-seed{s}" for s in seeds for m in METHODS)):
+        for name in ("teacher", *(f"{row}-seed{s}" for s in seeds for row in ROWS)):
             file.write(json.dumps({"run": name, **bundle(runs / name)}) + "\n")
         for row in rows:
             file.write(json.dumps({"run": f"kd-seed{row['seed']}", **row}) + "\n")
