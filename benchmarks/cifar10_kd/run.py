@@ -20,15 +20,16 @@ from benchmarks.commands import ROOT, bundle, edgekd, is_finished, minutes, summ
 HERE = Path(__file__).parent
 TEACHER_RECIPE = ROOT / "models" / "cifar10-resnet10-teacher" / "recipe.toml"
 STUDENT_RECIPE = ROOT / "models" / "kd-resnet8-cifar10" / "recipe.toml"
+LONGER = "labels-longer"
 ROWS = {
     "none": "ResNet-8 from labels",
     "kd": "ResNet-8 by `kd`",
-    "labels-longer": "ResNet-8 from labels, as long as `kd` took",
+    LONGER: "ResNet-8 from labels, as long as `kd` took",
 }
 """Folder -> how the table calls it."""
 
 
-def train(data: Path, runs: Path, seeds: list[int], jobs: int) -> None:
+def train(data: Path, runs: Path, seeds: list[int], jobs: int, *, equal_time: bool) -> None:
     """Everything that is trained; a folder that holds a bundle is finished.
 
     The teacher has all cores; students train ``jobs`` at a time with an equal share of them.
@@ -53,7 +54,8 @@ def train(data: Path, runs: Path, seeds: list[int], jobs: int) -> None:
                 run.result()
 
     students(("none", "kd"))
-    students(("labels-longer",), "--epochs", epochs_of_equal_time(runs, seeds))
+    if equal_time:
+        students((LONGER,), "--epochs", epochs_of_equal_time(runs, seeds))
 
 
 def epochs_of_equal_time(runs: Path, seeds: list[int]) -> int:
@@ -86,10 +88,20 @@ def export_and_bench(data: Path, runs: Path, seeds: list[int]) -> list[dict]:
     return rows
 
 
+def finished(runs: Path, seeds: list[int]) -> dict[str, list[dict]]:
+    """Row -> the records of its seeds; the row of equal time is trained only on request."""
+    folders = {row: [runs / f"{row}-seed{seed}" for seed in seeds] for row in ROWS}
+    return {
+        row: [bundle(folder) for folder in of_row]
+        for row, of_row in folders.items()
+        if row != LONGER or all(map(is_finished, of_row))
+    }
+
+
 def table(runs: Path, seeds: list[int], rows: list[dict]) -> str:
     """The Markdown table of README and this folder."""
     teacher = bundle(runs / "teacher")
-    students = {row: [bundle(runs / f"{row}-seed{s}") for s in seeds] for row in ROWS}
+    students = finished(runs, seeds)
     provenance = teacher["provenance"]
     lines = [
         f"CIFAR-10 (JPEG copy), test split of {teacher['metrics'][1]['num_samples']:,} images, "
@@ -103,10 +115,9 @@ def table(runs: Path, seeds: list[int], rows: list[dict]) -> str:
         f"{teacher['num_params']:,} | {teacher['macs']:,} | {epochs(teacher)} | "
         f"{minutes([teacher]):.1f} |",
     ]
-    for row, name in ROWS.items():
-        group = students[row]
+    for row, group in students.items():
         lines.append(
-            f"| {name} | {summary([test_top1(b) for b in group])} | {group[0]['num_params']:,} | "
+            f"| {ROWS[row]} | {summary([test_top1(b) for b in group])} | {group[0]['num_params']:,} | "
             f"{group[0]['macs']:,} | {epochs(group[0])} | {minutes(group):.1f} |"
         )
     lines += [
@@ -138,12 +149,18 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs/cifar10_kd"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--jobs", type=int, default=1, help="students trained at a time")
-    arguments = parser.parse_args()
-    data, runs, seeds = arguments.data, arguments.runs, arguments.seeds
-    train(data, runs, seeds, arguments.jobs)
+    parser.add_argument(
+        "--equal-time", action="store_true", help="also labels alone for as long as kd took"
+    )
+    given = parser.parse_args()
+    data, runs, seeds = given.data, given.runs, given.seeds
+    train(data, runs, seeds, given.jobs, equal_time=given.equal_time)
     rows = export_and_bench(data, runs, seeds)
     with (HERE / "results.jsonl").open("a") as file:
-        for name in ("teacher", *(f"{row}-seed{s}" for s in seeds for row in ROWS)):
+        for name in (
+            "teacher",
+            *(f"{row}-seed{s}" for s in seeds for row in finished(runs, seeds)),
+        ):
             file.write(json.dumps({"run": name, **bundle(runs / name)}) + "\n")
         for row in rows:
             file.write(json.dumps({"run": f"kd-seed{row['seed']}", **row}) + "\n")
