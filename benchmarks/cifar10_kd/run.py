@@ -118,7 +118,8 @@ def table(runs: Path, seeds: list[int], rows: list[dict]) -> str:
     for row, group in students.items():
         lines.append(
             f"| {ROWS[row]} | {summary([test_top1(b) for b in group])} | "
-            f"{group[0]['num_params']:,} | {group[0]['macs']:,} | {epochs(group[0])} | {minutes(group):.1f} |"
+            f"{group[0]['num_params']:,} | {group[0]['macs']:,} | "
+            f"{epochs(group[0])} | {minutes(group):.1f} |"
         )
     lines += [
         "",
