@@ -171,7 +171,9 @@ def test_a_recipe_without_the_ranges_it_needs_is_refused(tmp_path):
 )
 def test_poor_calibration_still_gives_a_file_that_answers(tmp_path, feeds):
     work = job(tmp_path, feeds, int8="full")
-    _, path = write(work, tmp_path)
+    recipe, path = write(work, tmp_path)
+    rows = len(feeds["image"])
+    assert f"ranges were set from {rows} sample{'' if rows == 1 else 's'} only" in recipe.notes
     expected, found = (answers(p, samples(4), batch=2) for p in (work.fp32, path))
     assert np.isfinite(found).all()
     assert signal_to_noise(expected, found) > -10

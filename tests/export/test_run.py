@@ -117,6 +117,17 @@ def test_the_recorded_parity_is_what_the_files_show(exported, student, val):
         assert metric.value == pytest.approx((found.argmax(1) == labels).mean())
 
 
+@pytest.mark.parametrize("name", INT8)
+def test_the_worst_layers_are_judged_on_the_held_out_samples(exported, name):
+    layers = exported.models[name].layer_errors
+    assert [layer.sqnr_db for layer in layers] == sorted(layer.sqnr_db for layer in layers)
+    drops = [layer.metric_drop for layer in layers]
+    assert None not in drops[:8]
+    assert set(drops[8:]) <= {None}
+    hits = [40 * drop for drop in drops[:8]]
+    assert hits == pytest.approx([round(hit) for hit in hits])
+
+
 def test_parameters_and_macs_are_those_of_the_folded_network(exported, student):
     cost = count_cost(student.module, [(1, 8, 8)])
     norms = [p for p in student.module.modules() if isinstance(p, torch.nn.BatchNorm2d)]
