@@ -49,8 +49,8 @@ def compare_kernels(
         where TensorFlow is missing or cannot run the file.
     """
     if importlib.util.find_spec("tensorflow") is None:
-        reason = "tensorflow is not installed: pip install 'edgekd[tensorflow]'"
-        return not_made("tensorflow", reason), None
+        missing = "tensorflow is not installed: pip install 'edgekd[tensorflow]'"
+        return not_made("tensorflow", missing), None
     runtime = f"tensorflow {metadata.version('tensorflow')}, reference kernels"
     rows = range(min(_SAMPLES, len(samples[0])))
     feeds = [session.encode([values[row : row + 1] for values in samples]) for row in rows]
