@@ -32,6 +32,8 @@ class AugmentRecipe(Section):
     crop_padding: Annotated[int, Field(ge=0, le=64)] | Literal["auto"] = "auto"
     """Pixels of reflection padding before a random crop back to size; auto is 1/8 of the width."""
     flip: bool | Literal["auto"] = "auto"
+    erasing: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Share of images in which a random rectangle is painted over; arXiv:1708.04896."""
     randaugment: Annotated[int, Field(ge=0, le=30)] = 0
     """RandAugment magnitude (0 is off), two operations per image; arXiv:1909.13719."""
     mixup: Annotated[float, Field(ge=0, le=8)] = 0.0

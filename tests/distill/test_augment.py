@@ -2,15 +2,16 @@ import numpy as np
 import pytest
 
 from edgekd.config import AugmentRecipe
-from edgekd.distill.augment import Augment, crop_and_flip, rand_augment, resolve_augment
-from edgekd.records import ImageInput
+from edgekd.distill.augment import Augment, crop_and_flip, erase, rand_augment, resolve_augment
+from edgekd.records import ImageInput, SignalInput
 
 COLOUR = ImageInput(channels=3, height=32, width=32, mean=(0.5,) * 3, std=(0.5,) * 3)
 GREY = ImageInput(channels=1, height=8, width=8, mean=(0.5,), std=(0.5,))
 
 
 def augment(**changes):
-    return Augment(**({"crop_padding": 0, "flip": False, "randaugment": 0, "mix": None} | changes))
+    nothing = {"crop_padding": 0, "flip": False, "erasing": 0.0, "fill": (7, 8, 9)}
+    return Augment(**(nothing | {"randaugment": 0, "mix": None} | changes))
 
 
 def test_auto_flips_and_crops_natural_images_but_not_symbols():
@@ -45,6 +46,38 @@ def test_a_crop_equals_a_slice_of_the_reflected_image():
         padded = np.pad(image, ((2, 2), (2, 2), (0, 0)), mode="reflect")
         slices = [padded[y : y + 6, x : x + 6] for y in range(5) for x in range(5)]
         assert any(np.array_equal(view, part) for part in slices)
+
+
+def test_erasing_paints_one_rectangle_of_two_to_forty_per_cent_over_a_share_of_the_images():
+    pixels = np.full((1000, 20, 30, 3), 255, dtype=np.uint8)
+    views = erase(pixels, augment(erasing=0.3), np.random.default_rng(0))
+    erased = (views == (7, 8, 9)).all(axis=-1)
+    assert ((views == 255).all(axis=-1) ^ erased).all()
+    touched = erased.any(axis=(1, 2))
+    assert 250 < touched.sum() < 350
+    for one in erased[touched]:
+        rows, columns = one.any(axis=1).nonzero()[0], one.any(axis=0).nonzero()[0]
+        height, width = np.ptp(rows) + 1, np.ptp(columns) + 1
+        assert one.sum() == height * width  # nothing but one rectangle
+        # 2 to 40 % of 600 pixels, up to rounding half a pixel on every side
+        assert (height - 0.5) * (width - 0.5) <= 240
+        assert (height + 0.5) * (width + 0.5) >= 12
+    starts = {tuple(np.argwhere(one)[0]) for one in erased[touched]}
+    assert len(starts) > 50  # everywhere
+
+
+def test_erased_pixels_are_the_mean_and_sensors_are_left_alone():
+    natural = resolve_augment(AugmentRecipe(erasing=0.5), (COLOUR,), num_classes=2)
+    assert natural.fill == (128, 128, 128)  # .5 * 255, rounded to even
+    windows = SignalInput(name="x", channels=2, length=8, mean=(0.0,) * 2, std=(1.0,) * 2)
+    assert resolve_augment(AugmentRecipe(erasing=0.5), (windows,), num_classes=2).erasing == 0
+
+
+def test_nothing_erased_draws_nothing():
+    rng, untouched = np.random.default_rng(5), np.random.default_rng(5)
+    pixels = np.zeros((2, 4, 4, 3), dtype=np.uint8)
+    assert erase(pixels, augment(), rng) is pixels
+    assert rng.random() == untouched.random()
 
 
 def test_randaugment_of_an_image_depends_on_its_own_seed_alone():
