@@ -34,18 +34,25 @@ class Augment:
     """What an erased pixel becomes: the mean of the training split, which normalises to zero."""
     randaugment: int
     mix: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None
+    mix_share: float = 1.0
+    mix_epochs: int = 0
+    """Epochs in which images are mixed at all."""
+
+    def mixes(self, epoch: int, chance: float) -> bool:
+        """Whether a step's images are mixed; ``chance`` in [0, 1) is the step's own."""
+        return self.mix is not None and epoch < self.mix_epochs and chance < self.mix_share
 
     def describe(self) -> str:
         """One line for the log."""
         return (
             f"crop padding {self.crop_padding}, flip {'on' if self.flip else 'off'}, "
             f"erasing {self.erasing or 'off'}, RandAugment {self.randaugment or 'off'}, "
-            f"mixing {'on' if self.mix else 'off'}"
+            f"mixing {f'{self.mix_share:.0%} of {self.mix_epochs} epochs' if self.mix else 'off'}"
         )
 
 
 def resolve_augment(
-    recipe: AugmentRecipe, specs: Sequence[InputSpec], *, num_classes: int
+    recipe: AugmentRecipe, specs: Sequence[InputSpec], *, num_classes: int, epochs: int
 ) -> Augment:
     """Fill in what the recipe leaves to ``auto`` from the kind of images; signals stay as is."""
     image = next((spec for spec in specs if isinstance(spec, ImageInput)), None)
@@ -61,10 +68,12 @@ def resolve_augment(
     return Augment(
         crop_padding=padding,
         flip=natural if recipe.flip == "auto" else recipe.flip,
-        erasing=recipe.erasing if image is not None else 0.0,
+        erasing=recipe.erasing,
         fill=tuple(round(255 * mean) for mean in image.mean) if image is not None else (),
         randaugment=recipe.randaugment,
         mix=RandomChoice(mixers) if mixers else None,
+        mix_share=recipe.mix_share,
+        mix_epochs=round(recipe.mix_until * epochs),
     )
 
 

@@ -90,10 +90,11 @@ class Batches:
 
     def _view(self, read: "_Read", epoch: int, step: int) -> View:
         # Everything that uses torch's global generator runs here, in the training thread.
-        seed = int(np.random.default_rng([self.seed, epoch, step, 1]).integers(2**30))
+        rng = np.random.default_rng([self.seed, epoch, step, 1])
+        seed = int(rng.integers(2**30))
         inputs = tuple(self._input(values, seed + read.first) for values in read.samples)
         targets = torch.from_numpy(self.labels[read.indices]).to(self.device)
-        if self.augment.mix is not None:
+        if self.augment.mixes(epoch, rng.random()):
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed)
                 inputs, targets = self._mixed(inputs, targets)

@@ -3,7 +3,7 @@ import pytest
 
 from edgekd.config import AugmentRecipe
 from edgekd.distill.augment import Augment, crop_and_flip, erase, rand_augment, resolve_augment
-from edgekd.records import ImageInput, SignalInput
+from edgekd.records import ImageInput
 
 COLOUR = ImageInput(channels=3, height=32, width=32, mean=(0.5,) * 3, std=(0.5,) * 3)
 GREY = ImageInput(channels=1, height=8, width=8, mean=(0.5,), std=(0.5,))
@@ -15,8 +15,8 @@ def augment(**changes):
 
 
 def test_auto_flips_and_crops_natural_images_but_not_symbols():
-    natural = resolve_augment(AugmentRecipe(), (COLOUR,), num_classes=10)
-    symbols = resolve_augment(AugmentRecipe(), (GREY,), num_classes=10)
+    natural = resolve_augment(AugmentRecipe(), (COLOUR,), num_classes=10, epochs=1)
+    symbols = resolve_augment(AugmentRecipe(), (GREY,), num_classes=10, epochs=1)
     assert (natural.crop_padding, natural.flip) == (4, True)
     assert (symbols.crop_padding, symbols.flip) == (0, False)
 
@@ -66,11 +66,9 @@ def test_erasing_paints_one_rectangle_of_two_to_forty_per_cent_over_a_share_of_t
     assert len(starts) > 50  # everywhere
 
 
-def test_erased_pixels_are_the_mean_and_sensors_are_left_alone():
-    natural = resolve_augment(AugmentRecipe(erasing=0.5), (COLOUR,), num_classes=2)
+def test_erased_pixels_become_the_mean():
+    natural = resolve_augment(AugmentRecipe(erasing=0.5), (COLOUR,), num_classes=2, epochs=1)
     assert natural.fill == (128, 128, 128)  # .5 * 255, rounded to even
-    windows = SignalInput(name="x", channels=2, length=8, mean=(0.0,) * 2, std=(1.0,) * 2)
-    assert resolve_augment(AugmentRecipe(erasing=0.5), (windows,), num_classes=2).erasing == 0
 
 
 def test_nothing_erased_draws_nothing():
@@ -92,9 +90,19 @@ def test_randaugment_of_an_image_depends_on_its_own_seed_alone():
 def test_mixing_yields_probabilities_that_sum_to_one(recipe):
     import torch
 
-    mix = resolve_augment(recipe, (COLOUR,), num_classes=4).mix
+    mix = resolve_augment(recipe, (COLOUR,), num_classes=4, epochs=1).mix
     torch.manual_seed(0)
     images, targets = mix(torch.rand(8, 3, 8, 8), torch.arange(8) % 4)
     assert images.shape == (8, 3, 8, 8)
     torch.testing.assert_close(targets.sum(dim=1), torch.ones(8))
     assert ((targets > 0).sum(dim=1) == 2).any()
+
+
+def test_mixing_takes_a_share_of_the_steps_and_ends_before_the_last_epochs():
+    recipe = AugmentRecipe(cutmix=1.0, mix_share=0.5, mix_until=0.8)
+    chosen = resolve_augment(recipe, (COLOUR,), num_classes=2, epochs=10)
+    assert chosen.mixes(7, 0.49)
+    assert not chosen.mixes(7, 0.5)
+    assert not chosen.mixes(8, 0.0)  # .8 * 10 epochs are over
+    never = resolve_augment(AugmentRecipe(), (COLOUR,), num_classes=2, epochs=10)
+    assert not never.mixes(0, 0.0)
