@@ -124,7 +124,7 @@ def erase(
     if not augment.erasing:
         return pixels
     count, height, width, _ = pixels.shape
-    chosen = rng.random(size=count) < augment.erasing
+    chosen = np.less(rng.random(size=count), augment.erasing)
     area = height * width * rng.uniform(*_ERASED_SHARES, size=count)
     aspect = rng.uniform(*_ERASED_ASPECTS, size=count)
     rows = _stretch(height, np.sqrt(area * aspect), rng)
