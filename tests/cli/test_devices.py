@@ -44,6 +44,15 @@ def test_a_board_is_added_listed_and_removed(capsys):
     assert "'kitchen' is not in" in capsys.readouterr().err
 
 
+def test_a_name_that_will_not_do_is_told_in_plain_words(capsys):
+    assert main_inner(["devices", "add", "rpi 2", "pi@host"]) == 2
+    assert capsys.readouterr().err == (
+        "edgekd: error: 'rpi 2': a device's name has letters, digits, '.', '_' and '-', at most 63 "
+        "of them, and begins with a letter or digit; for example rpi-2\n"
+    )
+    assert main_inner(["devices", "add", "local", "pi@host"]) == 2
+
+
 def test_a_board_is_looked_at_in_plain_words(ssh, tmp_path, capsys):
     assert add("board", "--folder", str(tmp_path / "there")) == 0
     assert main_inner(["devices", "check", "board"]) == 0
