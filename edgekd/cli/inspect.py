@@ -155,12 +155,11 @@ def _network(data: dict[str, Any]) -> Iterator[tuple[str, str]]:
         options = " ".join(f"{key}={value}" for key, value in arguments)
         yield "architecture", f"{data['arch']['family']} {options}".strip()
     yield "format", f"{data['format']}, {data['precision']}"
-    # without its record a file's own constants are all that can be counted
-    raw = data.get("input_encoding") == "uint8" and "parity" not in data
-    told = ", the normalisation of raw pixels included" if raw else ""
     for key, text in (("num_params", count), ("macs", count), ("size_bytes", size)):
         if data.get(key) is not None:
-            yield key, f"{text(data[key])}{told if key != 'size_bytes' else ''}"
+            yield key, text(data[key])
+    if data.get("input_encoding") == "uint8" and "parity" not in data:  # it has no record
+        yield "", "num_params counts the normalisation of raw pixels, which is inside the file"
 
 
 def _quantization(data: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -60,8 +60,8 @@ def _timing_caveats(network: Network) -> Iterator[str]:
             )
         if (data := other_data(measured, network)) is not None:
             yield (
-                f"{label} ({measured.setting.label}): its metric is of {data.source} with "
-                f"fingerprint {data.fingerprint[:12]}, not of the data it was trained on"
+                f"{label} ({measured.setting.label}): its metric is of {data.source} (fingerprint "
+                f"{data.fingerprint[:12]}), not of the data and split it was trained with"
             )
         for doubt in measured.record.doubts:
             yield f"{label} ({measured.setting.label}): {doubt}"

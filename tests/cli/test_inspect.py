@@ -2,11 +2,13 @@ import json
 import subprocess
 import sys
 
+import onnx
 import pytest
 from tiny_models import write_onnx, write_tflite
 
 from edgekd.bundle import sha256_of, to_json, write_bundle
 from edgekd.cli.main import main_inner
+from edgekd.export.metadata import EmbeddedMetadata, embed_in_onnx
 from edgekd.records import ExportedModel, OperatorAudit, Parity, TensorSpec
 
 
@@ -172,3 +174,19 @@ def test_cost_is_the_networks_where_its_record_tells_it(tmp_path, bundle, capsys
     result = json.loads(capsys.readouterr().out)
     assert (result["num_params"], result["macs"]) == (33, 30)
     assert result["inputs"][0]["dtype"] == "uint8"  # but everything else is the file's own
+
+
+def test_without_its_record_a_file_that_normalises_says_what_was_counted(tmp_path, bundle, capsys):
+    path = write_onnx(tmp_path / "student.onnx", dtype="uint8")
+    inside = EmbeddedMetadata(
+        labels=("a", "b"), preprocess=bundle.preprocess, input_encoding="uint8",
+        source_sha256="5" * 64, versions={}, provenance=None,
+    )  # fmt: skip
+    model = onnx.load(path)
+    embed_in_onnx(model, inside)
+    onnx.save(model, path)
+    assert main_inner(["inspect", str(path)]) == 0
+    assert "num_params counts the normalisation of raw pixels" in capsys.readouterr().out
+    write_record(path, bundle, input_encoding="uint8")
+    assert main_inner(["inspect", str(path)]) == 0
+    assert "normalisation of raw pixels" not in capsys.readouterr().out

@@ -107,6 +107,6 @@ def test_a_metric_of_other_data_is_told(make, tmp_path):
         make.measurement("m.onnx", sha256="1" * 64, p50_ms=1.0, metric=make.top1(0.5), data=data),
     )
     assert _caveats(tmp_path) == (
-        "m.onnx (local, 1 thread): its metric is of other.zip with fingerprint 999999999999, not "
-        "of the data it was trained on",
+        "m.onnx (local, 1 thread): its metric is of other.zip (fingerprint 999999999999), not "
+        "of the data and split it was trained with",
     )
