@@ -52,6 +52,7 @@ def audit_onnx(path: Path) -> FileFacts:
 class _Graph:
     shapes: Shapes
     types: Mapping[str, int]
+    ranks: Mapping[str, int]
     producers: Mapping[str, onnx.NodeProto]
     readers: Mapping[str, list[onnx.NodeProto]]
     parameters: frozenset[str]
@@ -74,6 +75,7 @@ class _Graph:
             | {name: tuple(item.dims) for name, item in stored.items()},
             types={name: t.elem_type for name, t in typed.items()}
             | {name: item.data_type for name, item in stored.items()},
+            ranks={k: len(t.shape.dim) for k, t in typed.items() if t.HasField("shape")},
             producers=producers,
             readers=readers,
             parameters=frozenset(
@@ -95,7 +97,10 @@ class _Graph:
         if multiplying is None:
             opaque = node.op_type in OPAQUE or node.domain not in ("", "ai.onnx")
             return Operator(
-                name=node.op_type, int8=self._between_quantizers(node), macs=None if opaque else 0
+                name=node.op_type,
+                int8=self._between_quantizers(node),
+                macs=None if opaque else 0,
+                rank=self._rank(node),
             )
         kind = self._kind(node, multiplying)
         return Operator(
@@ -103,7 +108,11 @@ class _Graph:
             int8=kind in INT8_ARITHMETIC,
             kind=kind,
             macs=multiplying.count(node, self.shapes),
+            rank=self._rank(node),
         )
+
+    def _rank(self, node: onnx.NodeProto) -> int:
+        return max((self.ranks.get(name, 0) for name in node.output), default=0)
 
     def _kind(self, node: onnx.NodeProto, multiplying: Multiplying) -> OperatorKind:
         if multiplying.native is not None:

@@ -75,6 +75,7 @@ def test_convolutions_of_every_kind_by_hand(tmp_path):
     assert facts.macs == dense + depthwise + up + matrix
     assert facts.num_params == sum(w.size for w in weights.values())
     assert facts.audit.num_transposes == 1
+    assert (facts.audit.num_operators, facts.audit.largest_rank) == (6, 4)
     assert facts.audit.float_operators["Conv"] == 2
 
 
