@@ -13,11 +13,12 @@ def attention(**options):
     made = Attention(WIDTH, num_heads=HEADS, norm_layer=nn.LayerNorm, **options)
     for parameter in made.parameters():
         nn.init.normal_(parameter, std=0.5)
-    return made.eval().requires_grad_(False)
+    return made.double().eval().requires_grad_(False)
 
 
 def tokens(batch=2):
-    return torch.randn(batch, TOKENS, WIDTH, generator=torch.Generator().manual_seed(1))
+    generator = torch.Generator().manual_seed(1)
+    return torch.randn(batch, TOKENS, WIDTH, generator=generator, dtype=torch.float64)
 
 
 MASK = torch.tril(torch.ones(TOKENS, TOKENS)).bool()
@@ -59,7 +60,7 @@ class Twice(nn.Module):
     def __init__(self):
         super().__init__()
         self.first = self.second = attention()
-        self.other = nn.ModuleDict({"qkv": nn.Linear(WIDTH, WIDTH)})
+        self.other = nn.ModuleDict({"qkv": nn.Linear(WIDTH, WIDTH).double()})
 
     def forward(self, x):
         return self.second(self.other["qkv"](self.first(x)))
