@@ -1,8 +1,7 @@
-import flatbuffers
 import numpy as np
 import pytest
-from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
+from tflite_builder import TfliteBuilder
 
 from edgekd.errors import BundleError
 from edgekd.export.tflite_movements import shorten_movements
@@ -25,49 +24,19 @@ def written(chain, *, shape=SHAPE, also_read=()):
     Args:
         also_read: Positions in the chain whose tensors are outputs of the file, too.
     """
-    model, graph = schema.ModelT(), schema.SubGraphT()
-    model.version, model.buffers, model.operatorCodes = 3, [schema.BufferT()], []
-    graph.tensors, graph.operators, graph.inputs = [], [], [0]
-    codes = ["NEG", "RESHAPE", "TRANSPOSE"]
-    for name in codes:
-        code = schema.OperatorCodeT()
-        code.builtinCode = code.deprecatedBuiltinCode = getattr(schema.BuiltinOperator, name)
-        code.version = 1
-        model.operatorCodes.append(code)
-
-    def tensor(name, shape, values=None):
-        made = schema.TensorT()
-        made.name, made.shape, made.buffer = name, list(shape), 0
-        if values is not None:
-            made.type, made.buffer = schema.TensorType.INT32, len(model.buffers)
-            buffer = schema.BufferT()
-            buffer.data = np.int32(values).view(np.uint8)
-            model.buffers.append(buffer)
-        graph.tensors.append(made)
-        return len(graph.tensors) - 1
-
-    def operator(kind, inputs, output):
-        made = schema.OperatorT()
-        made.opcodeIndex, made.inputs, made.outputs = codes.index(kind), inputs, [output]
-        graph.operators.append(made)
-
-    tensor("x", shape)
-    source, now, outputs = tensor("start", shape), shape, []
-    operator("NEG", [0], source)
+    made = TfliteBuilder(shape)
+    source, now, outputs = made.tensor("start", shape), shape, []
+    made.operator("NEG", [0], source)
     for number, (kind, argument) in enumerate(chain):
         now = moved(now, kind, argument)
-        target = tensor(f"t{number}", now)
-        operator(kind, [source, tensor(f"c{number}", (len(argument),), argument)], target)
+        target = made.tensor(f"t{number}", now)
+        made.operator(kind, [source, made.constant(f"c{number}", np.int32(argument))], target)
         source = target
         if number in also_read:
             outputs.append(target)
-    end = tensor("end", now)
-    operator("NEG", [source], end)
-    graph.outputs = [end, *outputs]
-    model.subgraphs = [graph]
-    builder = flatbuffers.Builder(1024)
-    builder.Finish(model.Pack(builder), b"TFL3")
-    return bytes(builder.Output())
+    end = made.tensor("end", now)
+    made.operator("NEG", [source], end)
+    return made.content(end, *outputs)
 
 
 def answers(content):

@@ -16,6 +16,7 @@ from edgekd.errors import ExportError
 from edgekd.export.quantization.ranges import RangeCollector
 from edgekd.export.quantization.recipe import Choice, Range
 from edgekd.export.quantization.tflite_biases import read_biases, with_fitting_biases
+from edgekd.export.quantization.tflite_hard_swish import with_fast_hard_swish
 from edgekd.export.quantization.tflite_scales import ScaleRules
 from edgekd.export.quantization.units import Choices, Unit
 from edgekd.export.quiet import quiet_converter, quiet_stderr
@@ -169,7 +170,9 @@ class TfliteQuantizer:
         }
         result = quantizer.quantize(statistics or None, enable_progress_report=False)
         content = bytes(result.quantized_model)
-        return with_fitting_biases(content, self._biases) if static else content
+        if not static:
+            return content
+        return with_fast_hard_swish(with_fitting_biases(content, self._biases))
 
     def _resolve(self, choices: Choices) -> dict[str, Choice]:
         """A choice for every operator: what only moves values does as its neighbours."""
