@@ -103,8 +103,7 @@ class _Parts:
         op = schema.OperatorT()
         op.opcodeIndex = len(self._model.operatorCodes) - 1
         op.inputs, op.outputs = inputs, [output]
-        op.builtinOptions = options[name]()
-        op.builtinOptionsType = getattr(
-            schema.BuiltinOptions, type(op.builtinOptions).__name__[:-1]
-        )
+        adds, kinds = name == "ADD", schema.BuiltinOptions
+        op.builtinOptions = schema.AddOptionsT() if adds else schema.MulOptionsT()
+        op.builtinOptionsType = kinds.AddOptions if adds else kinds.MulOptions
         return op

@@ -68,9 +68,8 @@ def test_a_file_without_it_is_left_alone_byte_for_byte(fp32):
 def test_every_tensor_keeps_its_own_scale(fp32):
     model = parse_tflite(quantized(fp32, 4.0).read_bytes(), source="")
     graph = model.subgraphs[0]
-    scales = {t.name.decode(): t.quantization.scale for t in graph.tensors if t.quantization}
-    (product,) = [op for op in graph.operators if operator_name(model, op) == "ADD"]
-    sixth, gate = (graph.tensors[i] for i in (product.inputs[0], product.outputs[0]))
-    scaled = scales["scaled"] if "scaled" in scales else scales["scaled_quantized"]
-    assert float(sixth.quantization.scale[0]) == pytest.approx(float(scaled[0]) / 6)
-    assert float(gate.quantization.scale[0]) == pytest.approx(1 / 255)
+    (addition,) = [op for op in graph.operators if operator_name(model, op) == "ADD"]
+    (division,) = [op for op in graph.operators if op.outputs[0] == addition.inputs[0]]
+    places = (division.inputs[0], addition.inputs[0], addition.outputs[0])
+    whole, sixth, gate = (float(graph.tensors[i].quantization.scale[0]) for i in places)
+    assert (sixth, gate) == pytest.approx((whole / 6, 1 / 255))
