@@ -26,7 +26,7 @@ from ai_edge_litert.interpreter import Interpreter
 from edgekd.devices.calls import time_calls
 from edgekd.devices.probe import probe
 from edgekd.devices.runner import batch_size
-from edgekd.runtimes.encoding import random_feeds
+from edgekd.runtimes.random_inputs import random_feeds
 from edgekd.runtimes.session import format_of, load_runtime, open_session
 
 RESULTS = Path(__file__).with_name("results.jsonl")

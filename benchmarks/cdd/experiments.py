@@ -74,7 +74,7 @@ EXPERIMENTS = {
         ),
         Experiment(
             name="classification",
-            teacher=MODELS / "cifar10-resnet20w32-teacher/recipe.toml",
+            teacher=MODELS / "cdd-resnet20w32-cifar10/teacher.toml",
             student=MODELS / "cdd-resnet20w32-cifar10/recipe.toml",
             narrow=19,
             metric="top1",

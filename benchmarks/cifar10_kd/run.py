@@ -18,12 +18,18 @@ from pathlib import Path
 from benchmarks.commands import ROOT, bundle, edgekd, is_finished, minutes, summary, test_top1
 
 HERE = Path(__file__).parent
-TEACHER_RECIPE = ROOT / "models" / "cifar10-resnet20w32-teacher" / "recipe.toml"
+TEACHER_RECIPE = ROOT / "models" / "cifar10-resnet10-teacher" / "recipe.toml"
 STUDENT_RECIPE = ROOT / "models" / "kd-resnet8-cifar10" / "recipe.toml"
-METHODS = ("none", "kd")
+LONGER = "labels-longer"
+ROWS = {
+    "none": "ResNet-8 from labels",
+    "kd": "ResNet-8 by `kd`",
+    LONGER: "ResNet-8 from labels, as long as `kd` took",
+}
+"""Folder -> how the table calls it."""
 
 
-def train(data: Path, runs: Path, seeds: list[int], jobs: int) -> None:
+def train(data: Path, runs: Path, seeds: list[int], jobs: int, *, equal_time: bool) -> None:
     """Everything that is trained; a folder that holds a bundle is finished.
 
     The teacher has all cores; students train ``jobs`` at a time with an equal share of them.
@@ -33,17 +39,34 @@ def train(data: Path, runs: Path, seeds: list[int], jobs: int) -> None:
         edgekd("teach", "--recipe", TEACHER_RECIPE, *common, "-o", runs / "teacher")
     threads = max(1, (os.cpu_count() or 1) // jobs)
 
-    def student(method: str, seed: int) -> None:
-        teacher = ("--teacher", runs / "teacher") if method == "kd" else ()
-        output = runs / f"{method}-seed{seed}"
-        what = ("--recipe", STUDENT_RECIPE, "--method", method, "--seed", seed)
+    def student(row: str, seed: int, *more: object) -> None:
+        taught = ("--teacher", runs / "teacher") if row == "kd" else ()
+        method = ("--method", "kd" if row == "kd" else "none")
+        output = runs / f"{row}-seed{seed}"
         if not is_finished(output):
-            edgekd("distill", *what, *teacher, "--threads", threads, *common, "-o", output)
+            what = ("--recipe", STUDENT_RECIPE, *method, "--seed", seed, *taught, *more)
+            edgekd("distill", *what, "--threads", threads, *common, "-o", output)
 
-    with ThreadPoolExecutor(jobs) as pool:
-        started = [pool.submit(student, method, seed) for seed in seeds for method in METHODS]
-        for run in started:
-            run.result()
+    def students(rows: tuple[str, ...], *more: object) -> None:
+        with ThreadPoolExecutor(jobs) as pool:
+            started = [pool.submit(student, row, seed, *more) for seed in seeds for row in rows]
+            for run in started:
+                run.result()
+
+    students(("none", "kd"))
+    if equal_time:
+        students((LONGER,), "--epochs", epochs_of_equal_time(runs, seeds))
+
+
+def epochs_of_equal_time(runs: Path, seeds: list[int]) -> int:
+    """How many epochs from labels take the minutes that ``kd`` took."""
+    labels, kd = ([bundle(runs / f"{row}-seed{s}") for s in seeds] for row in ("none", "kd"))
+    return max(1, round(epochs(labels[0]) * minutes(kd) / minutes(labels)))
+
+
+def epochs(record: dict) -> int:
+    """How long a run was."""
+    return int(record["provenance"]["recipe"]["epochs"])
 
 
 def export_and_bench(data: Path, runs: Path, seeds: list[int]) -> list[dict]:
@@ -65,10 +88,20 @@ def export_and_bench(data: Path, runs: Path, seeds: list[int]) -> list[dict]:
     return rows
 
 
+def finished(runs: Path, seeds: list[int]) -> dict[str, list[dict]]:
+    """Row -> the records of its seeds; the row of equal time is trained only on request."""
+    folders = {row: [runs / f"{row}-seed{seed}" for seed in seeds] for row in ROWS}
+    return {
+        row: [bundle(folder) for folder in of_row]
+        for row, of_row in folders.items()
+        if row != LONGER or all(map(is_finished, of_row))
+    }
+
+
 def table(runs: Path, seeds: list[int], rows: list[dict]) -> str:
     """The Markdown table of README and this folder."""
     teacher = bundle(runs / "teacher")
-    students = {m: [bundle(runs / f"{m}-seed{s}") for s in seeds] for m in METHODS}
+    students = finished(runs, seeds)
     provenance = teacher["provenance"]
     lines = [
         f"CIFAR-10 (JPEG copy), test split of {teacher['metrics'][1]['num_samples']:,} images, "
@@ -76,17 +109,17 @@ def table(runs: Path, seeds: list[int], rows: list[dict]) -> str:
         f"training threads: teacher {provenance['num_threads']}, students "
         f"{students['kd'][0]['provenance']['num_threads']} each; {provenance['machine']}.",
         "",
-        "| network | top-1 % | parameters | MACs | training minutes |",
-        "|---|---|---|---|---|",
-        f"| teacher: ResNet-20, 32 wide | {100 * test_top1(teacher):.2f} | "
-        f"{teacher['num_params']:,} | {teacher['macs']:,} | "
+        "| network | top-1 % | parameters | MACs | epochs | training minutes |",
+        "|---|---|---|---|---|---|",
+        f"| teacher: ResNet-10, 64 wide | {100 * test_top1(teacher):.2f} | "
+        f"{teacher['num_params']:,} | {teacher['macs']:,} | {epochs(teacher)} | "
         f"{minutes([teacher]):.1f} |",
     ]
-    for method, name in (("none", "ResNet-8 from labels"), ("kd", "ResNet-8 by `kd`")):
-        group = students[method]
+    for row, group in students.items():
         lines.append(
-            f"| {name} | {summary([test_top1(b) for b in group])} | {group[0]['num_params']:,} | "
-            f"{group[0]['macs']:,} | {minutes(group):.1f} |"
+            f"| {ROWS[row]} | {summary([test_top1(b) for b in group])} | "
+            f"{group[0]['num_params']:,} | {group[0]['macs']:,} | "
+            f"{epochs(group[0])} | {minutes(group):.1f} |"
         )
     lines += [
         "",
@@ -117,12 +150,18 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs/cifar10_kd"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--jobs", type=int, default=1, help="students trained at a time")
-    arguments = parser.parse_args()
-    data, runs, seeds = arguments.data, arguments.runs, arguments.seeds
-    train(data, runs, seeds, arguments.jobs)
+    parser.add_argument(
+        "--equal-time", action="store_true", help="also labels alone for as long as kd took"
+    )
+    given = parser.parse_args()
+    data, runs, seeds = given.data, given.runs, given.seeds
+    train(data, runs, seeds, given.jobs, equal_time=given.equal_time)
     rows = export_and_bench(data, runs, seeds)
     with (HERE / "results.jsonl").open("a") as file:
-        for name in ("teacher", *(f"{m}-seed{s}" for s in seeds for m in METHODS)):
+        for name in (
+            "teacher",
+            *(f"{row}-seed{s}" for s in seeds for row in finished(runs, seeds)),
+        ):
             file.write(json.dumps({"run": name, **bundle(runs / name)}) + "\n")
         for row in rows:
             file.write(json.dumps({"run": f"kd-seed{row['seed']}", **row}) + "\n")

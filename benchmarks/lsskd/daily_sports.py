@@ -8,13 +8,17 @@ test time, fed as its mean. The ``lsskd`` student is exported to both formats in
 every file is measured on one thread. Last epoch's weights; ``test`` is read by the finished run.
 
 Every command resumes or is quick, so the driver can be killed and started again. Rows are appended
-to ``results-daily-sports.jsonl`` as they finish, the table is written beside it. Latency needs a
-quiet machine. ``--quick`` runs everything for an epoch and writes into the folder of the runs.
+to ``results-daily-sports.jsonl`` as they finish, the table is written beside it. Subjects train
+side by side with ``--jobs``; the files come afterwards, one after another, because latency needs a
+quiet machine (``--phase train`` stops before them). ``--quick`` runs everything for an epoch and
+writes into the folder of the runs.
 """
 
 import argparse
 import json
+import os
 import statistics
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +30,7 @@ from benchmarks.commands import (
     bundle,
     conditions,
     edgekd,
+    is_finished,
     minutes,
     summary,
     test_top1,
@@ -70,7 +75,8 @@ def train(plan: Plan, row: str, subject: int, *what: object) -> None:
     """One run to its end; a finished one returns at once."""
     folder = plan.folder(row, subject)
     data = ("--recipe", RECIPE, "--data", plan.data, *groups(subject))
-    edgekd("distill", *data, *plan.common, *what, "--resume", "-o", folder)
+    if not is_finished(folder):
+        edgekd("distill", *data, *plan.common, *what, "--resume", "-o", folder)
     append(plan.results, {"row": row, "subject": subject}, bundle(folder))
 
 
@@ -114,16 +120,13 @@ def export_and_bench(plan: Plan, subject: int) -> None:
         append(plan.results, {"row": f"file {row['file']}", "subject": subject}, row)
 
 
-def run(plan: Plan) -> None:
-    """Everything, subject by subject."""
-    for subject in plan.subjects:
-        for name in MODALITIES:
-            what = ("--method", "none", "--modalities", name)
-            train(plan, f"{name} alone, labels", subject, *what)
-        for row, method in FUSED.items():
-            train(plan, row, subject, "--method", method)
-            leave_modalities_out(plan, row, subject)
-        export_and_bench(plan, subject)
+def train_subject(plan: Plan, subject: int) -> None:
+    """Every network of one subject left out."""
+    for name in MODALITIES:
+        train(plan, f"{name} alone, labels", subject, "--method", "none", "--modalities", name)
+    for row, method in FUSED.items():
+        train(plan, row, subject, "--method", method)
+        leave_modalities_out(plan, row, subject)
 
 
 def value_of(row: dict) -> float:
@@ -163,15 +166,16 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs/lsskd-daily-sports"))
     parser.add_argument("--subjects", type=int, nargs="+", default=[1, 4, 8])
     parser.add_argument("--epochs", type=int, help="of the recipe if left out")
-    parser.add_argument("--threads", type=int)
+    parser.add_argument("--jobs", type=int, default=1, help="subjects side by side")
+    parser.add_argument("--phase", choices=("all", "train"), default="all")
     parser.add_argument("--quick", action="store_true", help="a smoke run without figures")
     given = parser.parse_args()
-    common: list[object] = []
-    for flag in ("epochs", "threads"):
-        if getattr(given, flag) is not None:
-            common += [f"--{flag}", getattr(given, flag)]
+    threads = max(1, (os.cpu_count() or 1) // given.jobs)
+    common: list[object] = ["--threads", threads, "--precision", "fp32"]
+    if given.epochs is not None:
+        common += ["--epochs", given.epochs]
     if given.quick:
-        common = ["--epochs", 1, "--threads", 1, "--precision", "fp32", "--label-fraction", 0.1]
+        common += ["--epochs", 1, "--label-fraction", 0.1]
         given.subjects = [8]
     out = given.runs if given.quick else HERE
     out.mkdir(parents=True, exist_ok=True)
@@ -182,7 +186,13 @@ def main() -> None:
         subjects=tuple(given.subjects),
         common=tuple(common),
     )
-    run(plan)
+    with ThreadPoolExecutor(given.jobs) as pool:
+        for started in [pool.submit(train_subject, plan, subject) for subject in plan.subjects]:
+            started.result()
+    if given.phase == "train":
+        return
+    for subject in plan.subjects:
+        export_and_bench(plan, subject)
     text = table(plan)
     (out / "table-daily-sports.md").write_text(text)
     print(text)

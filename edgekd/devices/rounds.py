@@ -13,7 +13,7 @@ from typing import Any, Final
 from edgekd.devices.calls import Emit
 from edgekd.devices.job import Latencies, RaceJob
 from edgekd.errors import BundleError
-from edgekd.runtimes.encoding import random_feeds
+from edgekd.runtimes.random_inputs import random_feeds
 from edgekd.runtimes.session import (
     RUNTIMES,
     format_of,

@@ -34,7 +34,8 @@ from edgekd.devices.memory import reset_peak, resident_bytes
 from edgekd.devices.probe import state
 from edgekd.devices.rounds import run_race
 from edgekd.errors import EdgekdError
-from edgekd.runtimes.encoding import InputEncoding, random_feeds, random_samples
+from edgekd.runtimes.encoding import InputEncoding
+from edgekd.runtimes.random_inputs import random_feeds, random_samples
 from edgekd.runtimes.session import (
     RUNTIMES,
     Session,

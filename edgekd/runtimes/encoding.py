@@ -20,7 +20,8 @@ _AXES: Final[Mapping[str, Mapping[str, tuple[int, ...]]]] = {
     "image": {"NHWC": (0, 1, 2, 3), "NCHW": (0, 3, 1, 2)},
     "signal": {"NCT": (0, 1, 2), "NTC": (0, 2, 1)},
 }
-_FLOATS: Final = ("float32", "float16")
+FLOATS: Final = ("float32", "float16")
+"""Types that take normalised values as they are."""
 _IMAGE_CHANNELS: Final = (1, 3)
 
 
@@ -138,7 +139,7 @@ def encode_input(
         BundleError: If layout, type or shape of the file contradict the encoding.
         DataError: If a sensor's value is NaN or infinite.
     """
-    axes = _axes(encoding, source)
+    axes = axes_of(encoding, source)
     if encoding.kind == "signal" and not np.isfinite(values).all():
         raise DataError(
             f"{encoding.name}: NaN or infinity among the values; a sensor that is missing is fed "
@@ -159,84 +160,18 @@ def encode_input(
 def decode_output(output: Array, info: TensorInfo) -> NDArray[np.float32]:
     """An output as float32 ``(n, K)``: ``scale * (q - zero_point)`` where it is quantized."""
     flat = output.reshape(len(output), -1)
-    if info.scale is None or info.dtype in _FLOATS:
+    if info.scale is None or info.dtype in FLOATS:
         return flat.astype(np.float32)
     scale, zero_point = np.float32(info.scale), np.float32(info.zero_point or 0)
     return np.asarray(scale * (flat.astype(np.float32) - zero_point), dtype=np.float32)
 
 
-def random_samples(
-    inputs: Sequence[TensorInfo],
-    encodings: Sequence[InputEncoding],
-    *,
-    batch: int,
-    seed: int,
-    source: str,
-) -> list[Array]:
-    """Seeded decoded samples, one array per encoding, where no data is at hand.
+def axes_of(encoding: InputEncoding, source: str) -> tuple[int, ...]:
+    """How the axes of decoded samples are permuted into the file's layout.
 
     Raises:
-        BundleError: If the file's inputs are not those the encodings describe.
+        BundleError: If the layout is not one of its kind.
     """
-    generator = np.random.default_rng(seed)
-    samples: list[Array] = []
-    infos = match_inputs(inputs, encodings, source=source)
-    for info, encoding in zip(infos, encodings, strict=True):
-        axes = _axes(encoding, source)
-        sizes = [batch, *fixed_sizes(info)]
-        if len(sizes) != len(axes):
-            raise BundleError(f"{source}: takes {info.shape}, its record says {encoding.layout}")
-        shape = [sizes[axes.index(axis)] for axis in range(len(axes))]
-        if encoding.kind == "image":
-            samples.append(generator.integers(0, 256, shape, dtype=np.uint8))
-        else:
-            samples.append(generator.standard_normal(shape, dtype=np.float32))
-    return samples
-
-
-def random_feeds(inputs: Sequence[TensorInfo], *, batch: int, seed: int) -> dict[str, Array]:
-    """Seeded input tensors for a file of which nothing but its inputs is known.
-
-    Floats are standard normal, integers span their type.
-
-    Raises:
-        BundleError: If an axis other than the first is dynamic, or a type is not a number.
-    """
-    generator = np.random.default_rng(seed)
-    feeds: dict[str, Array] = {}
-    for info in inputs:
-        shape = [batch, *fixed_sizes(info)] if info.shape else []
-        if info.dtype in (*_FLOATS, "float64"):
-            feeds[info.name] = np.asarray(generator.standard_normal(shape), dtype=info.dtype)
-        elif info.dtype in ("int8", "uint8"):
-            limits = np.iinfo(info.dtype)
-            feeds[info.name] = generator.integers(
-                limits.min, limits.max + 1, shape, dtype=info.dtype
-            )
-        else:
-            raise BundleError(
-                f"input {info.name!r} takes {info.dtype}; without a record beside the file "
-                "only float and 8-bit inputs can be made up"
-            )
-    return feeds
-
-
-def fixed_sizes(info: TensorInfo) -> list[int]:
-    """Sizes of all axes but the first.
-
-    Raises:
-        BundleError: If one of them is dynamic.
-    """
-    sizes = [size for size in info.shape[1:] if size is not None]
-    if len(sizes) != len(info.shape[1:]):
-        raise BundleError(
-            f"input {info.name!r} has shape {info.shape}; only the first axis may be dynamic: "
-            "export it with a fixed size"
-        )
-    return sizes
-
-
-def _axes(encoding: InputEncoding, source: str) -> tuple[int, ...]:
     known = _AXES[encoding.kind]
     if encoding.layout not in known:
         raise BundleError(
@@ -267,7 +202,7 @@ def _as_type(values: Array, info: TensorInfo, encoding: InputEncoding, source: s
                 "export it again"
             )
         return values
-    if info.dtype in _FLOATS:
+    if info.dtype in FLOATS:
         return values.astype(info.dtype, copy=False)
     if info.dtype not in ("int8", "uint8", "int16") or info.scale is None:
         raise BundleError(f"{source}: takes {info.dtype} without a scale; export it again")

@@ -2,22 +2,21 @@
 
 One MAC is one multiplication with its addition, so a FLOP count is twice as large. Counted are
 convolutions, matrix products and fused attention. Elementwise operators, reductions, views,
-pooling and normalisation count as zero: they are known by the kind torch gives them or by name in
-``_WITHOUT_MACS``. Every other operator is reported, never dropped.
+pooling and normalisation count as zero (see :mod:`edgekd.students.operator_costs`). Every other
+operator is reported, never dropped.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from math import prod
-from typing import Any, Final
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 
-Formula = Callable[..., int]
+from edgekd.students.operator_costs import FORMULAS, is_without_macs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,22 +77,16 @@ class _MacCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch'
     ) -> Any:
         keywords = dict(kwargs or {})
         name = func._schema.name
-        formula = _FORMULAS.get(name)
+        formula = FORMULAS.get(name)
         if formula is not None:
             self.macs += formula(*args, **keywords)
-        elif not _is_without_macs(func, name):
+        elif not is_without_macs(func, name):
             with self:  # a composite operator is counted by what it is made of
                 result = func.decompose(*args, **keywords)
             if result is not NotImplemented:
                 return result
             self.uncounted.add(name)
         return func(*args, **keywords)
-
-
-def _is_without_macs(func: OpOverload, name: str) -> bool:
-    if func.is_view or not _KINDS_WITHOUT_MACS.isdisjoint(func.tags):
-        return True
-    return name.removeprefix("aten::").rstrip("_") in _WITHOUT_MACS
 
 
 @contextmanager
@@ -116,179 +109,3 @@ def _composite_attention() -> Iterator[None]:
         yield
     finally:
         torch.backends.mha.set_fastpath_enabled(enabled)
-
-
-def _convolution(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    stride: list[int],
-    padding: list[int],
-    dilation: list[int],
-    transposed: bool,
-    output_padding: list[int],
-    groups: int,
-) -> int:
-    # The whole kernel (out, in / groups, ...) is applied once per output position, or, when
-    # transposed, once per input position; padding counts as input, as a dense kernel computes it.
-    return (
-        x.shape[0]
-        * prod(weight.shape)
-        * prod(x.shape[2:] if transposed else _conv_positions(x, weight, stride, padding, dilation))
-    )
-
-
-def _conv_positions(
-    x: Tensor, weight: Tensor, stride: list[int], padding: list[int], dilation: list[int]
-) -> Iterator[int]:
-    num_axes = x.dim() - 2
-    for axis in range(num_axes):
-        # torch lets one value stand for every axis
-        s, p, d = (v[axis] if len(v) == num_axes else v[0] for v in (stride, padding, dilation))
-        kernel = d * (weight.shape[axis + 2] - 1) + 1
-        yield (x.shape[axis + 2] + 2 * p - kernel) // s + 1
-
-
-def _product(left: Tensor, right: Tensor, **_: Any) -> int:
-    """``(..., m, k) @ (..., k, n)``: every element of ``left`` meets ``n`` columns."""
-    return left.numel() * right.shape[-1]
-
-
-def _added_product(_added: Tensor, left: Tensor, right: Tensor, **_: Any) -> int:
-    return _product(left, right)
-
-
-def _vector_product(matrix: Tensor, _vector: Tensor, **_: Any) -> int:
-    return matrix.numel()
-
-
-def _added_vector_product(_added: Tensor, matrix: Tensor, _vector: Tensor, **_: Any) -> int:
-    return matrix.numel()
-
-
-def _attention(query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) -> int:
-    """``(B, heads, T, D)``: ``query @ key^T``, then weights times ``value``; masks save none."""
-    batch, heads, num_queries, width = query.shape
-    return batch * heads * num_queries * key.shape[-2] * (width + value.shape[-1])
-
-
-def _recurrence(x: Tensor, input_weight: Tensor, hidden_weight: Tensor, *_: Any, **__: Any) -> int:
-    """``(T, B, C)``: at every step both weights meet one vector per sample."""
-    return x.shape[0] * x.shape[1] * (input_weight.numel() + hidden_weight.numel())
-
-
-_FORMULAS: Final[Mapping[str, Formula]] = {
-    "aten::convolution": _convolution,
-    "aten::mm": _product,
-    "aten::bmm": _product,
-    "aten::addmm": _added_product,
-    "aten::baddbmm": _added_product,
-    "aten::addbmm": _added_product,
-    "aten::mkldnn_rnn_layer": _recurrence,
-    "aten::mv": _vector_product,
-    "aten::dot": _vector_product,
-    "aten::addmv": _added_vector_product,
-    "aten::_scaled_dot_product_flash_attention_for_cpu": _attention,
-    "aten::_scaled_dot_product_flash_attention": _attention,
-    "aten::_scaled_dot_product_efficient_attention": _attention,
-    "aten::_scaled_dot_product_cudnn_attention": _attention,
-    "aten::_scaled_dot_product_fused_attention_overrideable": _attention,
-}
-
-_KINDS_WITHOUT_MACS: Final = {
-    torch.Tag.pointwise,
-    torch.Tag.reduction,
-    torch.Tag.inplace_view,
-}
-
-_POOLING: Final = {
-    "_adaptive_avg_pool2d",
-    "_adaptive_avg_pool3d",
-    "adaptive_max_pool2d",
-    "adaptive_max_pool3d",
-    "avg_pool2d",
-    "avg_pool3d",
-    "max_pool2d_with_indices",
-    "max_pool3d_with_indices",
-}
-
-_NORMALISATION: Final = {
-    "_fused_rms_norm",
-    "_log_softmax",
-    "_native_batch_norm_legit_no_training",
-    "_safe_softmax",
-    "_softmax",
-    "cudnn_batch_norm",
-    "native_batch_norm",
-    "native_group_norm",
-    "native_layer_norm",
-}
-
-_ELEMENTWISE: Final = {  # by nature, although torch does not tag them
-    "_prelu_kernel",
-    "bernoulli",
-    "cumsum",
-    "glu",
-    "hardswish",
-    "native_dropout",
-}
-
-_MOVEMENT: Final = {
-    "_assert_async",
-    "_fused_sdp_choice",  # answers which attention kernel to run
-    "_local_scalar_dense",
-    "_reshape_alias",
-    "_to_copy",
-    "_unsafe_index",
-    "_unsafe_view",
-    "arange",
-    "cat",
-    "col2im",
-    "constant_pad_nd",
-    "copy",
-    "embedding",
-    "empty",
-    "empty_like",
-    "empty_strided",
-    "eye",
-    "flip",
-    "full",
-    "full_like",
-    "gather",
-    "im2col",
-    "index",
-    "index_select",
-    "lift_fresh",
-    "linspace",
-    "masked_fill",
-    "new_empty",
-    "new_full",
-    "new_ones",
-    "new_zeros",
-    "ones",
-    "ones_like",
-    "pixel_shuffle",
-    "pixel_unshuffle",
-    "reflection_pad1d",
-    "reflection_pad2d",
-    "repeat",
-    "replication_pad2d",
-    "roll",
-    "scalar_tensor",
-    "scatter",
-    "sort",
-    "stack",
-    "topk",
-    "tril",
-    "triu",
-    "unsafe_chunk",
-    "unsafe_split",
-    "zeros",
-    "zeros_like",
-    "_upsample_bilinear2d_aa",
-    "upsample_bicubic2d",
-    "upsample_bilinear2d",
-    "upsample_nearest2d",
-}
-
-_WITHOUT_MACS: Final = _POOLING | _NORMALISATION | _ELEMENTWISE | _MOVEMENT

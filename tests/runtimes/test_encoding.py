@@ -10,8 +10,6 @@ from edgekd.runtimes.encoding import (
     decode_output,
     encode_input,
     encode_samples,
-    random_feeds,
-    random_samples,
 )
 
 RGB = InputEncoding(
@@ -115,38 +113,6 @@ def test_outputs_of_any_rank_become_rows():
     info = TensorInfo(name="logits", shape=(None, 3, 1, 1), dtype="float16")
     logits = decode_output(np.arange(6, dtype=np.float16).reshape(2, 3, 1, 1), info)
     np.testing.assert_array_equal(logits, [[0, 1, 2], [3, 4, 5]])
-
-
-def test_random_samples_fit_the_file_and_repeat_with_their_seed():
-    info = replace(FLOAT, shape=(None, 3, 4, 5))
-    encoding = replace(RGB, layout="NCHW")
-    first, again = (
-        random_samples([info], [encoding], batch=2, seed=7, source="x")[0] for _ in range(2)
-    )
-    assert (first.shape, first.dtype) == ((2, 4, 5, 3), np.uint8)
-    np.testing.assert_array_equal(first, again)
-    assert encode_input(first, info, encoding).shape == (2, 3, 4, 5)
-
-
-def test_random_feeds_fit_files_of_which_nothing_is_known():
-    infos = [replace(FLOAT, name="x"), replace(FLOAT, name="q", dtype="int8", shape=(1, 500))]
-    feeds = random_feeds(infos, batch=1, seed=0)
-    assert feeds["x"].shape == (1, 1, 2, 3)
-    assert feeds["x"].dtype == np.float32
-    assert feeds["q"].min() < -100
-    assert feeds["q"].max() > 100
-
-
-@pytest.mark.parametrize(
-    ("info", "message"),
-    [
-        (replace(FLOAT, shape=(None, None, 2, 3)), "only the first axis may be dynamic"),
-        (replace(FLOAT, dtype="int64"), "takes int64"),
-    ],
-)
-def test_inputs_that_cannot_be_made_up_are_refused(info, message):
-    with pytest.raises(BundleError, match=message):
-        random_feeds([info], batch=1, seed=0)
 
 
 def test_an_encoding_survives_json():
