@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from edgekd.devices.race import Race, ratio
+from edgekd.devices.race import Latencies, Race, ratio
 from edgekd.export.quantization.candidates import Candidate, Workbench
 from edgekd.export.quantization.target import FILES_PER_RACE
 
@@ -103,7 +103,7 @@ class Contest:
                 found.append((candidate, *ratio(base, own)))
         return sorted(found, key=lambda item: -item[1])
 
-    def _timed(self, files: Sequence[Path]) -> tuple[tuple[int, ...] | None, ...]:
+    def _timed(self, files: Sequence[Path]) -> tuple[Latencies | None, ...]:
         return self._race(
             files, num_threads=self._budget.num_threads, seconds=self._budget.race_seconds
         )
