@@ -82,12 +82,12 @@ def take_attention_apart(network: nn.Module) -> int:
         return 0
     from timm.models.vision_transformer import Attention  # timm takes seconds to import
 
-    found = {id(m): m for m in network.modules() if type(m) is Attention}
+    every = list(network.named_modules(remove_duplicate=False))  # one may stand in two places
+    found = {id(module): module for _, module in every if type(module) is Attention}
     made = {key: PlainAttention(attention).eval() for key, attention in found.items()}
-    for module in list(network.modules()):
-        for name, child in list(module.named_children()):
-            if id(child) in made:
-                setattr(module, name, made[id(child)])
+    for name, module in every:
+        if id(module) in made:
+            network.set_submodule(name, made[id(module)])
     return len(made)
 
 
