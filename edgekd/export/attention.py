@@ -66,7 +66,7 @@ class PlainAttention(nn.Module):
 
     def _by_head(self, x: Tensor) -> Tensor:
         """``(B, N, H * D)`` to ``(B, H, N, D)``."""
-        return x.unflatten(2, (self.num_heads, self.head_dim)).transpose(1, 2)
+        return x.reshape(*x.shape[:2], self.num_heads, self.head_dim).transpose(1, 2)
 
 
 def take_attention_apart(network: nn.Module) -> int:
@@ -80,7 +80,8 @@ def take_attention_apart(network: nn.Module) -> int:
     """
     if not any(isinstance(getattr(m, "qkv", None), nn.Linear) for m in network.modules()):
         return 0
-    from timm.models.vision_transformer import Attention  # timm takes seconds to import
+    # timm takes seconds to import; older versions have the class here, newer ones import it
+    from timm.models.vision_transformer import Attention  # type: ignore[attr-defined]
 
     every = list(network.named_modules(remove_duplicate=False))  # one may stand in two places
     found = {id(module): module for _, module in every if type(module) is Attention}

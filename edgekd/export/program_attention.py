@@ -70,9 +70,11 @@ def _packed(unbind: fx.Node) -> _Packed | None:
         return None
     if not all(user.target is operator.getitem for user in unbind.users):
         return None
-    inner, outer = _rank(linear) - 1, _sizes(reshape)
-    axes: list[int] = [int(axis) % len(outer) for axis in permute.args[1]]  # type: ignore[union-attr]
-    axis = axes[int(unbind.args[1] if len(unbind.args) > 1 else 0)]  # type: ignore[arg-type]
+    inner, outer = len(_sizes(linear)) - 1, _sizes(reshape)
+    order: Any = permute.args[1]
+    unbound: Any = unbind.args[1] if len(unbind.args) > 1 else 0
+    axes = [int(axis) % len(outer) for axis in order]
+    axis = axes[int(unbound)]
     features = outer[inner:]
     if axis != inner or not all(isinstance(size, int) for size in features):
         return None
@@ -102,10 +104,6 @@ def _is_parameter(value: Any) -> bool:
 def _sizes(node: fx.Node) -> list[Any]:
     value = node.meta.get("val")
     return list(value.shape) if isinstance(value, Tensor) else []
-
-
-def _rank(node: fx.Node) -> int:
-    return len(_sizes(node))
 
 
 def _split(module: fx.GraphModule, packed: _Packed) -> None:

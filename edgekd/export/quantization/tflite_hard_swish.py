@@ -80,7 +80,7 @@ class _Parts:
 
     def _constant(self, part: str, value: float) -> int:
         buffer = schema.BufferT()
-        buffer.data = np.int8([_LARGEST_VALUE]).view(np.uint8)
+        buffer.data = np.array([_LARGEST_VALUE], np.int8).view(np.uint8)
         self._model.buffers.append(buffer)
         number = len(self._model.buffers) - 1
         return self._add(part, [1], value / _LARGEST_VALUE, 0, buffer=number)
