@@ -9,7 +9,7 @@ from ai_edge_litert.interpreter import Interpreter
 from edgekd.export.quiet import quiet_converter, quiet_stderr
 from edgekd.records import ExportedModel
 
-DELEGATE = "TfLiteXNNPackDelegate"
+DELEGATE = "DELEGATE"  # as LiteRT calls a piece that XNNPACK runs
 
 
 def describe_fp32(model: ExportedModel, path: Path) -> dict[str, Any]:
