@@ -35,6 +35,7 @@ TRAIN_FLAGS: Final = (
     Flag("label_smoothing", ("--label-smoothing",), "Probability spread over the other classes."),
     Flag("ema_decay", ("--ema-decay",), "Keep a moving average of the weights, for example 0.999."),
     Flag("augment.flip", ("--flip",), "Mirror training images."),
+    Flag("augment.erasing", ("--erasing",), "Share of images with a rectangle painted over."),
     Flag("augment.randaugment", ("--randaugment",), "RandAugment magnitude; 0 is off."),
     Flag("augment.mixup", ("--mixup",), "Beta parameter of mixup; 0 is off."),
     Flag("augment.cutmix", ("--cutmix",), "Beta parameter of CutMix; 0 is off."),

@@ -32,12 +32,19 @@ class AugmentRecipe(Section):
     crop_padding: Annotated[int, Field(ge=0, le=64)] | Literal["auto"] = "auto"
     """Pixels of reflection padding before a random crop back to size; auto is 1/8 of the width."""
     flip: bool | Literal["auto"] = "auto"
+    erasing: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Share of images in which a random rectangle is painted over; arXiv:1708.04896."""
     randaugment: Annotated[int, Field(ge=0, le=30)] = 0
     """RandAugment magnitude (0 is off), two operations per image; arXiv:1909.13719."""
     mixup: Annotated[float, Field(ge=0, le=8)] = 0.0
     """Beta parameter of mixup (0 is off); arXiv:1710.09412."""
     cutmix: Annotated[float, Field(ge=0, le=8)] = 0.0
     """Beta parameter of CutMix (0 is off); arXiv:1905.04899."""
+    mix_share: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Share of the steps whose images are mixed."""
+    mix_until: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Share of the epochs after which nothing is mixed any more: the network then sees images as
+    they are, which brings its confidence back (arXiv:1909.09148)."""
 
 
 _LARGEST_BATCH: Final = 128

@@ -1,4 +1,4 @@
-"""Training views: crop, flip, RandAugment on pixels; mixup and CutMix on the batch.
+"""Training views: crop, flip, erasing, RandAugment on pixels; mixup and CutMix on the batch.
 
 All randomness comes from a generator that depends on seed, epoch and step alone, and is drawn for
 the global batch before it is cut among processes: a resumed run and a run on several processes see
@@ -19,6 +19,8 @@ from edgekd.config import AugmentRecipe
 from edgekd.records import ImageInput, InputSpec
 
 _NATURAL_CHANNELS = 3  # grey data sets here are symbols; a mirrored digit is another symbol
+_ERASED_SHARES = (0.02, 0.4)  # of the image's area, as published
+_ERASED_ASPECTS = (0.3, 1 / 0.3)  # height over width
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,19 +29,30 @@ class Augment:
 
     crop_padding: int
     flip: bool
+    erasing: float
+    fill: tuple[int, ...]
+    """What an erased pixel becomes: the mean of the training split, which normalises to zero."""
     randaugment: int
     mix: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None
+    mix_share: float = 1.0
+    mix_epochs: int = 0
+    """Epochs in which images are mixed at all."""
+
+    def mixes(self, epoch: int, chance: float) -> bool:
+        """Whether a step's images are mixed; ``chance`` in [0, 1) is the step's own."""
+        return self.mix is not None and epoch < self.mix_epochs and chance < self.mix_share
 
     def describe(self) -> str:
         """One line for the log."""
         return (
             f"crop padding {self.crop_padding}, flip {'on' if self.flip else 'off'}, "
-            f"RandAugment {self.randaugment or 'off'}, mixing {'on' if self.mix else 'off'}"
+            f"erasing {self.erasing or 'off'}, RandAugment {self.randaugment or 'off'}, "
+            f"mixing {f'{self.mix_share:.0%} of {self.mix_epochs} epochs' if self.mix else 'off'}"
         )
 
 
 def resolve_augment(
-    recipe: AugmentRecipe, specs: Sequence[InputSpec], *, num_classes: int
+    recipe: AugmentRecipe, specs: Sequence[InputSpec], *, num_classes: int, epochs: int
 ) -> Augment:
     """Fill in what the recipe leaves to ``auto`` from the kind of images; signals stay as is."""
     image = next((spec for spec in specs if isinstance(spec, ImageInput)), None)
@@ -55,8 +68,12 @@ def resolve_augment(
     return Augment(
         crop_padding=padding,
         flip=natural if recipe.flip == "auto" else recipe.flip,
+        erasing=recipe.erasing,
+        fill=tuple(round(255 * mean) for mean in image.mean) if image is not None else (),
         randaugment=recipe.randaugment,
         mix=RandomChoice(mixers) if mixers else None,
+        mix_share=recipe.mix_share,
+        mix_epochs=round(recipe.mix_until * epochs),
     )
 
 
@@ -84,6 +101,46 @@ def crop_and_flip(
     if augment.flip:  # a mirror image reads the same columns backwards
         columns = np.where(mirrored[:, None], columns[:, ::-1], columns)
     return pixels[np.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]]
+
+
+def erase(
+    pixels: NDArray[np.uint8], augment: Augment, rng: np.random.Generator
+) -> NDArray[np.uint8]:
+    """Paint a rectangle of random size and shape over a share of the images.
+
+    It has 2 to 40 % of an image's area unless its shape does not fit; then it is cut off.
+
+    Args:
+        pixels: ``(B, H, W, C)``.
+        augment: How often, and with which colour.
+        rng: Not drawn from where nothing is erased.
+
+    Returns:
+        ``(B, H, W, C)``.
+
+    Source:
+        Zhong et al. (2017), arXiv:1708.04896, algorithm 1.
+    """
+    if not augment.erasing:
+        return pixels
+    count, height, width, _ = pixels.shape
+    chosen = np.less(rng.random(size=count), augment.erasing)
+    area = height * width * rng.uniform(*_ERASED_SHARES, size=count)
+    aspect = rng.uniform(*_ERASED_ASPECTS, size=count)
+    rows = _stretch(height, np.sqrt(area * aspect), rng)
+    columns = _stretch(width, np.sqrt(area / aspect), rng)
+    erased = chosen[:, None, None] & rows[:, :, None] & columns[:, None, :]
+    return np.where(erased[..., None], np.array(augment.fill, dtype=np.uint8), pixels)
+
+
+def _stretch(
+    size: int, lengths: NDArray[np.float64], rng: np.random.Generator
+) -> NDArray[np.bool_]:
+    """``(B, size)``: a random run of positions of each length inside an axis."""
+    whole = np.clip(np.rint(lengths), 1, size).astype(np.int64)
+    begin = np.floor(rng.random(size=len(whole)) * (size - whole + 1)).astype(np.int64)
+    positions = np.arange(size)
+    return (positions >= begin[:, None]) & (positions < (begin + whole)[:, None])
 
 
 def rand_augment(pixels: NDArray[np.uint8], magnitude: int, *, seed: int) -> NDArray[np.uint8]:

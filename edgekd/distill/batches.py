@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from edgekd.distill.augment import Augment, crop_and_flip, rand_augment
+from edgekd.distill.augment import Augment, crop_and_flip, erase, rand_augment
 from edgekd.distill.sampling import Sampler, Shuffled
 from edgekd.evaluate.classification import Source, to_view
 
@@ -79,18 +79,22 @@ class Batches:
         last = len(chosen) * (self.rank + 1) // self.world_size
         rng = np.random.default_rng([self.seed, epoch, step])
         samples = tuple(
-            crop_and_flip(values, self.augment, rng) if _is_image(values) else values
+            self._on_pixels(values, rng) if _is_image(values) else values
             for values in self.source[chosen]
         )
         mine = tuple(values[first:last] for values in samples)
         return _Read(samples=mine, indices=chosen[first:last], first=first)
 
+    def _on_pixels(self, pixels: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+        return erase(crop_and_flip(pixels, self.augment, rng), self.augment, rng)
+
     def _view(self, read: "_Read", epoch: int, step: int) -> View:
         # Everything that uses torch's global generator runs here, in the training thread.
-        seed = int(np.random.default_rng([self.seed, epoch, step, 1]).integers(2**30))
+        rng = np.random.default_rng([self.seed, epoch, step, 1])
+        seed = int(rng.integers(2**30))
         inputs = tuple(self._input(values, seed + read.first) for values in read.samples)
         targets = torch.from_numpy(self.labels[read.indices]).to(self.device)
-        if self.augment.mix is not None:
+        if self.augment.mixes(epoch, rng.random()):
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed)
                 inputs, targets = self._mixed(inputs, targets)

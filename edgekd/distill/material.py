@@ -69,8 +69,11 @@ def open_material(recipe: TrainRecipe, console: Console) -> Material:
         dataset = keep_labels(dataset, recipe.label_fraction, seed=recipe.seed, console=console)
     if dataset.kind != "image" and recipe.task == "retrieval":
         raise DataError(f"{recipe.data}: holds sensor windows; retrieval is for images")
-    if dataset.kind != "image" and (recipe.augment.mixup or recipe.augment.cutmix):
-        raise DataError(f"{recipe.data}: holds sensor windows; mixup and cutmix blend images")
+    table = recipe.augment
+    if dataset.kind != "image" and (table.mixup or table.cutmix or table.erasing):
+        raise DataError(
+            f"{recipe.data}: holds sensor windows; mixup, cutmix and erasing are of images"
+        )
     preprocess = suggest_preprocess(dataset, input_size=recipe.input_size, fit=recipe.fit)
     preprocess = pretrained_preprocess(recipe, preprocess)
     specs = preprocess.inputs
@@ -91,6 +94,7 @@ def make_batches(
         recipe.augment,
         material.preprocess.inputs,
         num_classes=len(material.dataset.train_class_names),
+        epochs=recipe.epochs,
     )
     console.info(
         f"{len(train):,} training samples, {recipe.batch_size} a step, learning rate "

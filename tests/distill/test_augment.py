@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from edgekd.config import AugmentRecipe
-from edgekd.distill.augment import Augment, crop_and_flip, rand_augment, resolve_augment
+from edgekd.distill.augment import Augment, crop_and_flip, erase, rand_augment, resolve_augment
 from edgekd.records import ImageInput
 
 COLOUR = ImageInput(channels=3, height=32, width=32, mean=(0.5,) * 3, std=(0.5,) * 3)
@@ -10,12 +10,13 @@ GREY = ImageInput(channels=1, height=8, width=8, mean=(0.5,), std=(0.5,))
 
 
 def augment(**changes):
-    return Augment(**({"crop_padding": 0, "flip": False, "randaugment": 0, "mix": None} | changes))
+    nothing = {"crop_padding": 0, "flip": False, "erasing": 0.0, "fill": (7, 8, 9)}
+    return Augment(**(nothing | {"randaugment": 0, "mix": None} | changes))
 
 
 def test_auto_flips_and_crops_natural_images_but_not_symbols():
-    natural = resolve_augment(AugmentRecipe(), (COLOUR,), num_classes=10)
-    symbols = resolve_augment(AugmentRecipe(), (GREY,), num_classes=10)
+    natural = resolve_augment(AugmentRecipe(), (COLOUR,), num_classes=10, epochs=1)
+    symbols = resolve_augment(AugmentRecipe(), (GREY,), num_classes=10, epochs=1)
     assert (natural.crop_padding, natural.flip) == (4, True)
     assert (symbols.crop_padding, symbols.flip) == (0, False)
 
@@ -47,6 +48,36 @@ def test_a_crop_equals_a_slice_of_the_reflected_image():
         assert any(np.array_equal(view, part) for part in slices)
 
 
+def test_erasing_paints_one_rectangle_of_two_to_forty_per_cent_over_a_share_of_the_images():
+    pixels = np.full((1000, 20, 30, 3), 255, dtype=np.uint8)
+    views = erase(pixels, augment(erasing=0.3), np.random.default_rng(0))
+    erased = (views == (7, 8, 9)).all(axis=-1)
+    assert ((views == 255).all(axis=-1) ^ erased).all()
+    touched = erased.any(axis=(1, 2))
+    assert 250 < touched.sum() < 350
+    for one in erased[touched]:
+        rows, columns = one.any(axis=1).nonzero()[0], one.any(axis=0).nonzero()[0]
+        height, width = np.ptp(rows) + 1, np.ptp(columns) + 1
+        assert one.sum() == height * width  # nothing but one rectangle
+        # 2 to 40 % of 600 pixels, up to rounding half a pixel on every side
+        assert (height - 0.5) * (width - 0.5) <= 240
+        assert (height + 0.5) * (width + 0.5) >= 12
+    starts = {tuple(np.argwhere(one)[0]) for one in erased[touched]}
+    assert len(starts) > 50  # everywhere
+
+
+def test_erased_pixels_become_the_mean():
+    natural = resolve_augment(AugmentRecipe(erasing=0.5), (COLOUR,), num_classes=2, epochs=1)
+    assert natural.fill == (128, 128, 128)  # .5 * 255, rounded to even
+
+
+def test_nothing_erased_draws_nothing():
+    rng, untouched = np.random.default_rng(5), np.random.default_rng(5)
+    pixels = np.zeros((2, 4, 4, 3), dtype=np.uint8)
+    assert erase(pixels, augment(), rng) is pixels
+    assert rng.random() == untouched.random()
+
+
 def test_randaugment_of_an_image_depends_on_its_own_seed_alone():
     pixels = np.random.default_rng(0).integers(0, 256, size=(6, 16, 16, 3), dtype=np.uint8)
     whole = rand_augment(pixels, 15, seed=100)
@@ -59,9 +90,19 @@ def test_randaugment_of_an_image_depends_on_its_own_seed_alone():
 def test_mixing_yields_probabilities_that_sum_to_one(recipe):
     import torch
 
-    mix = resolve_augment(recipe, (COLOUR,), num_classes=4).mix
+    mix = resolve_augment(recipe, (COLOUR,), num_classes=4, epochs=1).mix
     torch.manual_seed(0)
     images, targets = mix(torch.rand(8, 3, 8, 8), torch.arange(8) % 4)
     assert images.shape == (8, 3, 8, 8)
     torch.testing.assert_close(targets.sum(dim=1), torch.ones(8))
     assert ((targets > 0).sum(dim=1) == 2).any()
+
+
+def test_mixing_takes_a_share_of_the_steps_and_ends_before_the_last_epochs():
+    recipe = AugmentRecipe(cutmix=1.0, mix_share=0.5, mix_until=0.8)
+    chosen = resolve_augment(recipe, (COLOUR,), num_classes=2, epochs=10)
+    assert chosen.mixes(7, 0.49)
+    assert not chosen.mixes(7, 0.5)
+    assert not chosen.mixes(8, 0.0)  # .8 * 10 epochs are over
+    never = resolve_augment(AugmentRecipe(), (COLOUR,), num_classes=2, epochs=10)
+    assert not never.mixes(0, 0.0)

@@ -5,8 +5,8 @@ import torch
 from edgekd.distill.augment import Augment
 from edgekd.distill.batches import Batches
 
-PLAIN = Augment(crop_padding=0, flip=False, randaugment=0, mix=None)
-BUSY = Augment(crop_padding=2, flip=True, randaugment=9, mix=None)
+PLAIN = Augment(crop_padding=0, flip=False, erasing=0, fill=(), randaugment=0, mix=None)
+BUSY = Augment(crop_padding=2, flip=True, erasing=0.5, fill=(9,), randaugment=9, mix=None)
 
 
 class Numbered:

@@ -117,7 +117,7 @@ def batches(rank=0, world_size=1):
             labels=LABELS, identities_per_batch=4, images_per_identity=3, seed=5
         ),
         batch_size=12,
-        augment=Augment(crop_padding=0, flip=False, randaugment=0, mix=None),
+        augment=Augment(crop_padding=0, flip=False, erasing=0, fill=(), randaugment=0, mix=None),
         seed=5,
         rank=rank,
         world_size=world_size,
