@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 LIGHT := .venv-light
+COMMA := ,
 DEMO := runs/demo
 RECIPES := models/kd-resnet8-digits
 # One worker per core, one thread per worker; a file's tests share their fixtures.
@@ -59,12 +60,18 @@ constraints:
 clean:
 	rm -rf .venv $(LIGHT) .venv-constraints build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
+# An environment with extras of edgekd; pip says nothing for as long as it takes, so this does.
+# $(call install,FOLDER,EXTRAS,WHAT IT TAKES)
+define install
+	@echo "installing edgekd[$(2)] into $(1) ($(3)) ..."
+	@began=$$(date +%s) && $(PYTHON) -m venv $(1) && \
+	$(1)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[$(2)]' && \
+	echo "installed in $$(( $$(date +%s) - began )) s"
+	@touch $@
+endef
+
 .venv/.installed: pyproject.toml constraints.txt
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
-	touch $@
+	$(call install,.venv,dev,some minutes and 9 GB)
 
 $(LIGHT)/.installed: pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(LIGHT)
-	$(LIGHT)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[bench,report]'
-	touch $@
+	$(call install,$(LIGHT),bench$(COMMA)report,a minute)

@@ -3,7 +3,7 @@
 ::
 
     EdgekdError
-    ├── UsageError            2   flags that do not fit together
+    ├── UsageError            2   flags that are wrong or do not fit together
     ├── ConfigError           3   a recipe with problems (all of them listed)
     ├── DataError             4   a data set that cannot be opened or trained on
     ├── BundleError           5   a bundle or model file that is damaged or unknown
@@ -30,7 +30,7 @@ class EdgekdError(Exception):
 
 
 class UsageError(EdgekdError):
-    """Flags or arguments that do not fit together."""
+    """Flags or arguments that are wrong or do not fit together."""
 
     exit_code = 2
 

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from typing import Final
 
+from edgekd.bench.select import Candidate
 from edgekd.console import Console
 from edgekd.devices.job import Outcome
-from edgekd.records import Measurement
+from edgekd.records import DataRef, Measurement
 
 _QUIET_SPREAD: Final = 0.1  # interquartile range over median; torch.utils.benchmark warns there too
 
@@ -23,6 +24,21 @@ def warn_about(measurement: Measurement, outcome: Outcome, console: Console) -> 
         console.warn(
             f"{where}: the kernel kept the memory peak of before the model was loaded; "
             "peak memory is an upper bound"
+        )
+
+
+def warn_about_data(candidates: Sequence[Candidate], data: DataRef, console: Console) -> None:
+    """Say which files were trained on other data than what their metric is of here."""
+    others: dict[str, list[Candidate]] = {}
+    for candidate in candidates:
+        made_from = candidate.data
+        if made_from is not None and made_from.fingerprint not in ("", data.fingerprint):
+            others.setdefault(made_from.source, []).append(candidate)
+    for source, files in others.items():
+        more = f" and {len(files) - 1} more" if len(files) > 1 else ""
+        console.warn(
+            f"{files[0].file}{more}: made from {source}; --data {data.source} holds other samples "
+            "or splits them otherwise, so this metric is not comparable with that of the training"
         )
 
 

@@ -18,6 +18,7 @@ from edgekd.console import Console, Tracker
 from edgekd.devices.job import Job, Outcome
 from edgekd.devices.table import Device, open_device
 from edgekd.records import (
+    DataRef,
     DeviceInfo,
     Energy,
     MachineState,
@@ -93,7 +94,8 @@ def measure_on(
             outcome = _run(device, job, plan.samples, console, stop)
             metric = _metric(candidate, job, plan.samples)
             info = _device_info(device, outcome)
-            measurement = _measurement(candidate, job, outcome, metric, info)
+            data = None if plan.samples is None or metric is None else plan.samples.data
+            measurement = _measurement(candidate, job, outcome, metric, data, info)
             append_record(candidate.folder / MEASUREMENTS_FILE, measurement)
             plan.unfinished.add(measurement)
             warn_about(measurement, outcome, console)
@@ -145,7 +147,12 @@ def _device_info(device: Device, outcome: Outcome) -> DeviceInfo:
 
 
 def _measurement(
-    candidate: Candidate, job: Job, outcome: Outcome, metric: Metric | None, info: DeviceInfo
+    candidate: Candidate,
+    job: Job,
+    outcome: Outcome,
+    metric: Metric | None,
+    data: DataRef | None,
+    info: DeviceInfo,
 ) -> Measurement:
     return Measurement(
         file=candidate.file,
@@ -168,6 +175,7 @@ def _measurement(
         peak_rss_bytes=outcome.peak_rss_bytes,
         size_bytes=candidate.size_bytes,
         metric=metric,
+        data=data,
         before=MachineState(**outcome.before),
         after=MachineState(**outcome.after),
         other_load=outcome.other_load,

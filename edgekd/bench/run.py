@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from edgekd.bench.advice import warn_about_devices, warn_about_slow_int8
+from edgekd.bench.advice import warn_about_data, warn_about_devices, warn_about_slow_int8
 from edgekd.bench.measure import MEASUREMENTS_FILE, Plan, measure_on
 from edgekd.bench.samples import EvaluationSamples
 from edgekd.bench.select import Candidate, select
@@ -56,7 +56,7 @@ def bench(paths: Sequence[Path], recipe: BenchRecipe, console: Console) -> tuple
     )
     with tempfile.TemporaryDirectory(prefix="edgekd-bench-") as folder:
         samples = _samples(candidates, recipe, Path(folder), console)
-        fingerprint = samples.fingerprint if samples is not None else None
+        fingerprint = samples.data.fingerprint if samples is not None else None
         plan = Plan(
             candidates=candidates,
             recipe=recipe,
@@ -173,6 +173,7 @@ def _samples(
             )
         else:
             samples.check_labels(candidate)
+    warn_about_data(candidates, samples.data, console)
     return samples
 
 

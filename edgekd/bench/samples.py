@@ -13,7 +13,7 @@ from edgekd.data.dataset import Samples
 from edgekd.data.open import open_dataset
 from edgekd.errors import BundleError, DataError, OutputError, UsageError
 from edgekd.evaluate.metrics import metrics_of
-from edgekd.records import InputSpec, Metric, Preprocess, Task
+from edgekd.records import DataRef, InputSpec, Metric, Preprocess, Task
 
 _CHUNK: Final = 256  # samples decoded at once, so that large images need not fit into memory
 
@@ -52,9 +52,9 @@ class EvaluationSamples:
         return len(self._rows)
 
     @property
-    def fingerprint(self) -> str:
-        """Of the whole data set."""
-        return self._dataset.fingerprint
+    def data(self) -> DataRef:
+        """The whole data set."""
+        return self._dataset.ref()
 
     def check_labels(self, candidate: Candidate) -> None:
         """Make sure that class ``k`` of the model is class ``k`` of the data.

@@ -1,13 +1,14 @@
 """From the paths of a command line to the models that are measured."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from edgekd.bundle import WEIGHTS_FILE, is_bundle, read_bundle, read_record, sha256_of
 from edgekd.errors import BundleError, UsageError
 from edgekd.records import (
+    DataRef,
     ExportedModel,
     Format,
     ImageInput,
@@ -43,6 +44,8 @@ class Candidate:
     labels: tuple[str, ...] = ()
     """Classes, or for retrieval the identities of the training."""
     task: Task = "classification"
+    data: DataRef | None = None
+    """What it was trained on, where its record says so."""
     encodings: tuple[InputEncoding, ...] = ()
 
 
@@ -61,13 +64,30 @@ def select(paths: Sequence[Path], *, baseline: bool) -> tuple[Candidate, ...]:
     for path in paths:
         for candidate in _at(path, baseline=baseline):
             found.setdefault(candidate.path.resolve(), candidate)
-    candidates = tuple(found.values())
+    candidates = _told_apart(tuple(found.values()))
     if baseline and not any(candidate.format == "torch" for candidate in candidates):
         raise UsageError(
             "--baseline runs a bundle with torch, and none of the paths is one; "
             "add the folder that edgekd distill or teach wrote"
         )
     return candidates
+
+
+def _told_apart(candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
+    """Files of one name in several folders are called with as many folders as tell them apart."""
+    names = [candidate.file for candidate in candidates]
+    places = [candidate.path.resolve().parts for candidate in candidates]
+    depth = 1
+    while len(set(names)) < len(names) and depth < max(map(len, places)):
+        depth += 1
+        shared = {name for name in names if names.count(name) > 1}
+        names = [
+            "/".join(place[-depth:]) if name in shared else name
+            for name, place in zip(names, places, strict=True)
+        ]
+    return tuple(
+        replace(candidate, file=name) for candidate, name in zip(candidates, names, strict=True)
+    )
 
 
 def _at(path: Path, *, baseline: bool) -> list[Candidate]:
@@ -132,6 +152,7 @@ def _described(bare: Candidate, record_path: Path) -> Candidate:
         preprocess=record.preprocess,
         labels=record.labels,
         task=record.task,
+        data=record.provenance.data if record.provenance is not None else None,
         encodings=tuple(
             _encoding(spec, tensor, raw=record.input_encoding == "uint8")
             for spec, tensor in _paired(record)
@@ -162,6 +183,7 @@ def _bundle(folder: Path) -> Candidate:
         preprocess=record.preprocess,
         labels=record.labels,
         task=record.task,
+        data=record.provenance.data,
         encodings=tuple(_torch_encoding(spec) for spec in record.preprocess.inputs),
     )
 

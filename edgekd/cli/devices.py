@@ -87,10 +87,21 @@ def check_command(*, terminal: Terminal, name: str, install: bool, wheels: Path 
     findings.complain()
 
 
-@command.command("emulate")
+@command.command(
+    "emulate",
+    epilog=example(
+        "edgekd devices emulate arm",
+        "edgekd bench runs/exported --device arm --data signs.zip",
+        "edgekd devices emulate arm --stop",
+    ),
+)
 @click.argument("name")
-@click.option("--at", type=click.Path(path_type=Path), help="Folder to build it in.")
-@click.option("--mirror", metavar="URL", help="Debian mirror.")
+@click.option(
+    "--at",
+    type=click.Path(path_type=Path),
+    help="Folder to build it in.  [default: ~/.cache/edgekd/arm64]",
+)
+@click.option("--mirror", metavar="URL", help="Debian mirror.  [default: debootstrap's own]")
 @click.option(
     "--stop", "stopping", is_flag=True, help="End its SSH server; it can be started again."
 )
@@ -103,13 +114,15 @@ def emulate_command(
     It proves that a model runs on Arm, answers rightly and fits the memory. Its times mean nothing
     and no table shows them.
     """
-    from edgekd.devices.book import add
-    from edgekd.devices.emulate import default_folder, emulate, stop
+    from edgekd.devices.book import add, check_name
+    from edgekd.devices.emulate import default_folder, emulate, require_emulated, stop
 
     folder = at or default_folder()
     if stopping:
+        require_emulated(name, folder)
         terminal.info(f"{name}: {'stopped' if stop(folder) else 'was not running'}")
         return
+    check_name(name)  # before minutes are spent on it
     add(name, emulate(folder, terminal, mirror=mirror))
     terminal.info(f"{name} answers; 'edgekd devices check {name}' looks at it")
 

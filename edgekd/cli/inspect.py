@@ -28,10 +28,24 @@ PROGRAM_SUFFIX: Final = ".pt2"
 def command(*, terminal: Terminal, path: Path) -> None:
     """Say what the bundle folder, .onnx, .tflite or .pt2 file, or .json record at PATH is.
 
-    Architecture, parameters, MACs, inputs and outputs, quantization, provenance.
+    Architecture, parameters, MACs, inputs and outputs, quantization, provenance. Of a folder of
+    model files every one, with --json as a list.
     """
-    data = inspect(path)
-    terminal.show(data, Sheet("", (data["kind"], str(path)), tuple(_lines(data))))
+    files = model_files(path)
+    if not files:
+        data = inspect(path)
+        terminal.show(data, _sheet(data, path))
+        return
+    found = [inspect(file) for file in files]
+    terminal.show(found, *map(_sheet, found, files))
+
+
+def model_files(path: Path) -> tuple[Path, ...]:
+    """The model files in a folder that is no bundle, in text order; none of anything else."""
+    if not path.is_dir() or is_bundle(path):
+        return ()
+    endings = (*MODEL_SUFFIXES, PROGRAM_SUFFIX)
+    return tuple(sorted(f for f in path.iterdir() if f.suffix in endings and f.is_file()))
 
 
 def inspect(path: Path) -> dict[str, Any]:
@@ -56,7 +70,7 @@ def inspect(path: Path) -> dict[str, Any]:
         return _program(path)
     raise UsageError(
         f"{path}: neither a bundle folder (with {BUNDLE_FILE}), nor a file that ends in "
-        f"{', '.join((*MODEL_SUFFIXES, PROGRAM_SUFFIX))} or .json"
+        f"{', '.join((*MODEL_SUFFIXES, PROGRAM_SUFFIX))} or .json, nor a folder of such files"
     )
 
 
@@ -102,7 +116,8 @@ def _model_file(path: Path) -> dict[str, Any]:
             f"{path}: its sha256 is not the one in {beside.name} (truncated or altered); "
             "export it again"
         )
-    return {**_exported(record), **data}
+    # the network's own cost: the file may hold more, as the normalisation of raw pixels
+    return {**_exported(record), **data, "num_params": record.num_params, "macs": record.macs}
 
 
 def _program(path: Path) -> dict[str, Any]:
@@ -111,6 +126,10 @@ def _program(path: Path) -> dict[str, Any]:
         from edgekd.export.describe import describe_program
 
     return {"kind": "torch.export program", **describe_program(path)}
+
+
+def _sheet(data: dict[str, Any], path: Path) -> Sheet:
+    return Sheet("", (data["kind"], str(path)), tuple(_lines(data)))
 
 
 def _lines(data: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -139,6 +158,8 @@ def _network(data: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for key, text in (("num_params", count), ("macs", count), ("size_bytes", size)):
         if data.get(key) is not None:
             yield key, text(data[key])
+    if data.get("input_encoding") == "uint8" and "parity" not in data:  # it has no record
+        yield "", "num_params counts the normalisation of raw pixels, which is inside the file"
 
 
 def _quantization(data: dict[str, Any]) -> Iterator[tuple[str, str]]:

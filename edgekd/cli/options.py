@@ -2,7 +2,8 @@
 
 A command lists its :class:`Flag` s; :func:`takes_recipe` turns them into click options, merges
 recipe file, ``--set`` and flags, and hands the command one validated recipe. The flags carry text
-as typed: judging it is left to the recipe, which reports every problem at once.
+as typed: judging it is left to the recipe, which reports every problem at once, in the words of the
+flags where it came from flags.
 """
 
 import functools
@@ -69,7 +70,11 @@ def takes_recipe(kind: type[R], flags: Sequence[Flag]) -> Decorator:
             if arguments.get("resume") and recipe_file is None:
                 recipe_file = _recipe_of_run(arguments["output"])
             recipe = build_recipe(
-                kind, recipe=recipe_file, assignments=assignments, flags=nest(given)
+                kind,
+                recipe=recipe_file,
+                assignments=assignments,
+                flags=nest(given),
+                names={flag.key: flag.names[0] for flag in flags},
             )
             if print_recipe:
                 click.echo(to_toml(recipe), nl=False)

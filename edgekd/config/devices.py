@@ -3,11 +3,26 @@
 import re
 from typing import Annotated, Final
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, field_validator
 
 from edgekd.config.section import Section
 
 _ADDRESS: Final = re.compile(r"(?:[^\s@:/-][^\s@:/]*@)?[\w][\w.:%-]*")
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+
+
+def device_name(value: str) -> str:
+    """A name that every flag, file name and TOML key can carry.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    if not _NAME.fullmatch(value):
+        raise ValueError(
+            "a device's name has letters, digits, '.', '_' and '-', at most 63 of them, and begins "
+            "with a letter or digit"
+        )
+    return value
 
 
 class DeviceEntry(Section):
@@ -49,4 +64,4 @@ class DeviceEntry(Section):
 class DevicesFile(Section):
     """A devices file: name -> board."""
 
-    devices: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")], DeviceEntry]
+    devices: dict[Annotated[str, AfterValidator(device_name)], DeviceEntry]

@@ -5,12 +5,14 @@ Every problem is reported together, with the file, the key, the value found and 
 
 import json
 import tomllib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from pydantic import ValidationError
 
+from edgekd.config.problems import Origin, problems_of, refusal, unread_problem
 from edgekd.config.section import Section
 from edgekd.errors import ConfigError
 
@@ -82,6 +84,7 @@ def build_recipe(
     recipe: Path | None = None,
     assignments: Sequence[str] = (),
     flags: Mapping[str, Any] | None = None,
+    names: Mapping[str, str] | None = None,
 ) -> R:
     """Merge a recipe file, ``--set`` and flags (later wins) and validate the whole.
 
@@ -90,32 +93,40 @@ def build_recipe(
         recipe: A TOML file, or nothing.
         assignments: ``key=value`` strings, dotted keys reach into tables.
         flags: Values of the command line; ``None`` means the flag was not given.
+        names: Dotted key of each flag to what a user types; a problem is told in these words.
 
     Raises:
         ConfigError: With one line per problem: where, what was found, what is allowed. Also for
             what was typed and would not be read; a file may hold such values for other runs.
+        UsageError: The same, where all problems are of flags that have a name.
     """
     merged = read_recipe(recipe) if recipe is not None else {}
     typed = parse_assignments(assignments)
-    _merge(typed, {key: value for key, value in (flags or {}).items() if value is not None})
+    given = {key: value for key, value in (flags or {}).items() if value is not None}
+    origin = Origin(
+        file=recipe,
+        assigned=bool(assignments),
+        names=names or {},
+        typed=tuple(key for key, _ in _leaves(given)),
+    )
+    _merge(typed, given)
     _merge(merged, typed)
     try:
         built = kind.model_validate(merged)
     except ValidationError as error:
-        source = str(recipe) if recipe else "command line"
-        raise ConfigError(_describe(error, merged, source)) from error
-    _refuse_unread(built.unread(), typed)
+        raise refusal(problems_of(error, merged, origin), origin) from error
+    _refuse_unread(built.unread(), typed, origin)
     return built
 
 
-def _refuse_unread(unread: Mapping[str, str], typed: Mapping[str, Any]) -> None:
+def _refuse_unread(unread: Mapping[str, str], typed: Mapping[str, Any], origin: Origin) -> None:
     problems = []
     for key, value in _leaves(typed):
         reasons = (why for table, why in unread.items() if f"{key}.".startswith(f"{table}."))
         if reason := next(reasons, None):
-            problems.append(f"{key} = {value!r}: {reason}")
+            problems.append(unread_problem(key, value, reason, origin))
     if problems:
-        raise ConfigError(_listed("command line", problems))
+        raise refusal(problems, replace(origin, file=None))  # a file may hold what is not read
 
 
 def _leaves(table: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
@@ -165,40 +176,3 @@ def _toml_text(value: Any) -> str:
     # JSON's spelling of numbers, booleans, strings and arrays is TOML's too, but for DEL, which
     # TOML wants escaped; ASCII output will not do, its surrogate pairs are no TOML.
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-
-
-def _describe(error: ValidationError, values: Mapping[str, Any], source: str) -> str:
-    problems: dict[str, str] = {}
-    for item in error.errors(include_url=False):
-        key = ".".join(str(part) for part in _given(item["loc"], values)) or "(recipe)"
-        message = f"{item['msg'][0].lower()}{item['msg'][1:]}"
-        if item["type"] == "missing":
-            problems[key] = f"{key}: missing; give it in the recipe or as a flag"
-        elif item["type"] == "extra_forbidden":
-            problems[key] = f"{key} = {item['input']!r}: no such key; check the spelling"
-        elif isinstance(item["input"], Mapping):  # values that do not fit together
-            problems[key] = f"{key}: {item['msg'].removeprefix('Value error, ')}"
-        elif key in problems:  # one value, refused by each of several types
-            problems[key] += f", or {message.removeprefix('input should be ')}"
-        else:
-            problems[key] = f"{key} = {item['input']!r}: {message}"
-    return _listed(source, problems.values())
-
-
-def _listed(source: str, problems: Collection[str]) -> str:
-    return f"{source}: {len(problems)} problem(s) in the recipe\n  " + "\n  ".join(problems)
-
-
-def _given(loc: Sequence[int | str], values: Mapping[str, Any]) -> Sequence[int | str]:
-    """The part of an error's place that the user wrote; a union adds the type it tried to it."""
-    found: Any = values
-    for depth, part in enumerate(loc):
-        if isinstance(found, Mapping):
-            if part not in found:  # what is missing, or another spelling of it
-                return loc
-            found = found[str(part)]
-        elif isinstance(found, list | tuple) and isinstance(part, int):
-            found = found[part] if part < len(found) else None
-        else:
-            return loc[:depth]
-    return loc

@@ -54,7 +54,7 @@ def check_files(
     """Read, hash and decode every file once, so that nothing unreadable is met during training.
 
     Raises:
-        DataError: If more than ``max_bad_files`` files cannot be read.
+        DataError: If more than ``max_bad_files`` files cannot be read, or none can.
     """
 
     def check(index: int) -> tuple[bytes, tuple[int, int]] | UnreadableFileError:
@@ -68,15 +68,22 @@ def check_files(
     threads = choose_threads(store, names)
     good: list[tuple[int, bytes, tuple[int, int]]] = []
     skipped: list[str] = []
+    reasons: list[str] = []
     with console.track("Checking images", len(names)) as tracker:
         for index, result in enumerate(_in_threads(check, len(names), threads)):
             if isinstance(result, UnreadableFileError):
                 skipped.append(result.name)
-                console.warn(f"skipped {printable(result.name)}: {printable(result.reason)}")
+                reasons.append(printable(f"{result.name}: {result.reason}"))
+                console.warn(f"skipped {reasons[-1]}")
                 _refuse_too_many(skipped, max_bad_files)
             else:
                 good.append((index, *result))
             tracker.advance()
+    if skipped and not good:
+        raise DataError(
+            f"none of {len(names)} image file(s) can be read, the first is {reasons[0]}; "
+            "expected whole JPEG, PNG or other image files"
+        )
     return CheckedFiles(
         names=tuple(names[index] for index, _, _ in good),
         positions=np.array([index for index, _, _ in good], dtype=np.int64),

@@ -90,10 +90,7 @@ def _open(
     store: FileStore, ignored: Sequence[str], path: Path, recipe: DataRecipe, console: Console
 ) -> Contents:
     if not store.names:
-        found = f"{len(ignored)} other file(s)" if ignored else "nothing"
-        raise DataError(
-            f"{path}: no images found, {found}; expected <class>/image or train/<class>"
-        )
+        raise _no_images(path, ignored)
     if recipe.group is not None:
         raise DataError(
             f"{path}: group = {recipe.group!r}, but folders have no columns; use a CSV manifest"
@@ -112,6 +109,16 @@ def _open(
         given_splits=layout.splits and tuple(layout.splits[i] for i in files.positions),
         sizes=files.sizes,
         skipped=files.skipped,
+    )
+
+
+def _no_images(path: Path, ignored: Sequence[str]) -> DataError:
+    found = "it holds no files"
+    if ignored:
+        found = f"only {len(ignored)} other file(s), the first is {printable(ignored[0])}"
+    return DataError(
+        f"{path}: no images found, {found}; expected .jpg, .png or other image files as "
+        "CLASS/image.jpg, or train/CLASS/image.jpg and test/CLASS/image.jpg"
     )
 
 

@@ -10,9 +10,9 @@ from typing import Final
 
 from edgekd.bundle import write_atomically
 from edgekd.config import build_recipe, read_recipe, to_toml
-from edgekd.config.devices import DeviceEntry, DevicesFile
+from edgekd.config.devices import DeviceEntry, DevicesFile, device_name
 from edgekd.devices.folders import config_folder
-from edgekd.errors import ConfigError, DeviceError
+from edgekd.errors import ConfigError, DeviceError, UsageError
 
 LOCAL: Final = "local"
 """This machine; no entry, and no entry may take its name."""
@@ -23,6 +23,15 @@ PROJECT_FILE: Final = Path("edgekd-devices.toml")
 BUILT_IN: Final[Mapping[str, DeviceEntry]] = {"rpi": DeviceEntry(address="pi@raspberrypi.local")}
 
 _USERS_OWN: Final = ("ssh_config", "identity")
+_TYPED: Final[Mapping[str, str]] = {
+    "address": "the address",
+    "port": "the port",
+    "ssh_config": "--ssh-config",
+    "identity": "--identity",
+    "python": "--python",
+    "folder": "--folder",
+}
+"""Field of an entry to what a user types for it."""
 
 
 def user_file() -> Path:
@@ -70,19 +79,33 @@ def add(name: str, entry: DeviceEntry) -> None:
     """Write a board into the user's file, over one of the same name.
 
     Raises:
-        ConfigError: If the name or the file is not one for devices.
+        ConfigError: If the file is not one for devices.
         OutputError: If the file cannot be written.
+        UsageError: If the name is none for a board.
+    """
+    check_name(name)
+    _write({**_read(user_file()), name: entry})
+
+
+def check_name(name: str) -> None:
+    """Whether a board can be called so.
+
+    Raises:
+        UsageError: If not.
     """
     if name == LOCAL:
-        raise ConfigError(f"{LOCAL} is this machine; give the board another name")
-    _write({**_read(user_file()), name: entry})
+        raise UsageError(f"{LOCAL} is this machine; give the board another name")
+    try:
+        device_name(name)
+    except ValueError as error:
+        raise UsageError(f"{name!r}: {error}; for example rpi-2") from error
 
 
 def entry_of(address: str, fields: Mapping[str, str | None]) -> DeviceEntry:
     """An entry from ``user@host``, ``user@host:port`` or ``user@[IPv6]:port`` and its other fields.
 
     Raises:
-        ConfigError: With everything that is wrong with it.
+        UsageError: With everything that is wrong with it.
     """
     host, port = address, None
     head, colon, tail = address.rpartition(":")
@@ -91,6 +114,7 @@ def entry_of(address: str, fields: Mapping[str, str | None]) -> DeviceEntry:
     return build_recipe(
         DeviceEntry,
         flags={**fields, "address": host.replace("[", "").replace("]", ""), "port": port},
+        names=_TYPED,
     )
 
 

@@ -19,6 +19,7 @@ from typing import Final
 
 from edgekd.config.devices import DeviceEntry
 from edgekd.console import Console
+from edgekd.devices.book import LOCAL, find_entry
 from edgekd.devices.folders import cache_folder
 from edgekd.errors import DeviceError
 
@@ -29,6 +30,7 @@ _QEMU: Final = "qemu-aarch64"
 _PROGRAMS: Final = ("debootstrap", "qemu-aarch64-static", "sshd", "ssh-keygen", "unshare", "chroot")
 _PATH: Final = f"{os.environ.get('PATH', '')}:/usr/local/sbin:/usr/sbin:/sbin"
 _START_SECONDS: Final = 10.0
+_SSH_CONFIG: Final = "ssh_config"
 _ENTER: Final = """\
 #!/bin/sh
 # What a login runs: in a mount namespace of its own, in the other root, as an ordinary user.
@@ -87,7 +89,7 @@ def emulate(folder: Path, console: Console, *, mirror: str | None = None) -> Dev
     return DeviceEntry(
         address="root@127.0.0.1",
         port=port,
-        ssh_config=str(folder / "ssh_config"),
+        ssh_config=str(folder / _SSH_CONFIG),
         identity=str(folder / "key"),
     )
 
@@ -104,6 +106,23 @@ def stop(folder: Path) -> bool:
         return False
     os.kill(pid, signal.SIGTERM)
     return True
+
+
+def require_emulated(name: str, folder: Path) -> None:
+    """Make sure that a device is the board in a folder.
+
+    Raises:
+        ConfigError: If a devices file is damaged.
+        DeviceError: If it is another one, or unknown.
+    """
+    if name == LOCAL:
+        raise DeviceError(f"{LOCAL} is this machine, not an emulated board")
+    entry = find_entry(name)
+    if entry.ssh_config != str(folder.absolute() / _SSH_CONFIG):
+        raise DeviceError(
+            f"{name} is {entry.shown}, not the emulated board in {folder}; 'edgekd devices list' "
+            "names all devices, and --at another folder"
+        )
 
 
 def _require_root() -> None:
@@ -175,7 +194,7 @@ def _start(folder: Path) -> int:
     kind, key, *_ = (folder / "host_key.pub").read_text(encoding="utf-8").split()
     for name, content in {
         "known_hosts": f"[127.0.0.1]:{port} {kind} {key}\n",
-        "ssh_config": _SSH.format(folder=folder),
+        _SSH_CONFIG: _SSH.format(folder=folder),
         "sshd_config": _SSHD.format(port=port, folder=folder, enter=shlex.quote(f"{folder}/enter")),
         "enter": _ENTER.format(root=shlex.quote(f"{folder}/root")),
         "port": str(port),

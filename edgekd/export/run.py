@@ -8,7 +8,7 @@ only when all have passed does any of them reach the output folder.
 import platform
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
@@ -178,13 +178,28 @@ def rows(models: Sequence[ExportedModel]) -> list[dict[str, Any]]:
 
 @contextmanager
 def _scratch_folder(output: Path) -> Iterator[Path]:
-    """A folder for half-made files, outside ``output``, which is checked before work is spent."""
+    """A folder for half-made files, outside ``output``, which is checked before work is spent.
+
+    What an export that failed made of ``output`` is gone again where it is empty.
+    """
     with reporting_write_errors(output):
+        made = [folder for folder in (output, *output.parents) if not folder.exists()]
         output.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".edgekd-", dir=output):
             pass  # writable
-    with tempfile.TemporaryDirectory(prefix="edgekd-export-") as folder:
-        yield Path(folder)
+    try:
+        with tempfile.TemporaryDirectory(prefix="edgekd-export-") as folder:
+            yield Path(folder)
+    except BaseException:
+        _remove_empty(made)
+        raise
+
+
+def _remove_empty(folders: Sequence[Path]) -> None:
+    """Innermost first, up to the first that holds something."""
+    with suppress(OSError):
+        for folder in folders:
+            folder.rmdir()
 
 
 def _versions() -> dict[str, str]:

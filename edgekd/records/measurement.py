@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pydantic import Field
 
 from edgekd.records.base import BUSY_CORES, SCHEMA, Format, Precision, Record
-from edgekd.records.bundle import Metric
+from edgekd.records.bundle import DataRef, Metric
 
 
 class DeviceInfo(Record):
@@ -103,6 +103,8 @@ class Measurement(Record):
     """Highest resident memory minus ``baseline_rss_bytes``: what the model and runtime added."""
     size_bytes: int
     metric: Metric | None
+    data: DataRef | None = None
+    """Of the metric; ``None`` where there is none, and in older records."""
     before: MachineState | None = None
     after: MachineState | None = None
     other_load: float | None = None

@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from typing import Final
 
-from edgekd.report.compare import fp32_file_ms
+from edgekd.report.compare import other_data
 from edgekd.report.lineage import Collection, File, Network
+from edgekd.report.speedups import fp32_file_ms
 
 MAX_SPREAD: Final = 0.1
 """Interquartile range over median above which a machine was not quiet."""
@@ -56,6 +57,11 @@ def _timing_caveats(network: Network) -> Iterator[str]:
                 f"{label} ({measured.setting.label}): IQR/median of the latencies is "
                 f"{measured.record.spread * 100:.0f} %, above {MAX_SPREAD * 100:.0f} %: the "
                 "machine was not quiet; measure again"
+            )
+        if (data := other_data(measured, network)) is not None:
+            yield (
+                f"{label} ({measured.setting.label}): its metric is of {data.source} (fingerprint "
+                f"{data.fingerprint[:12]}), not of the data and split it was trained with"
             )
         for doubt in measured.record.doubts:
             yield f"{label} ({measured.setting.label}): {doubt}"

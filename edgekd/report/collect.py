@@ -6,6 +6,7 @@ measurement's ``model_sha256`` is its file's, and a bundle's provenance names it
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from edgekd.records import DeviceInfo, ExportedModel, Measurement, StudentBundle, TeacherRef
@@ -22,7 +23,7 @@ def collect(roots: Sequence[Path]) -> Collection:
     """
     found = find(roots)
     devices = _name_devices(entry.record for entry in found.measurements)
-    networks = _networks(found, devices)
+    networks = _told_apart(_networks(found, devices))
     return Collection(
         groups=_groups(networks),
         devices=tuple((label, info) for label, info in devices.values()),
@@ -79,6 +80,17 @@ def _networks(found: Found, devices: _Devices) -> tuple[Network, ...]:
     return tuple(
         _network(source, bundles.get(source), exported, by_model, found, devices)
         for source in sources
+    )
+
+
+def _told_apart(networks: Sequence[Network]) -> tuple[Network, ...]:
+    """Files are named by their path where one name stands for several: exports are called alike."""
+    names = Counter(file.name for network in networks for file in network.files)
+    if all(count == 1 for count in names.values()):
+        return tuple(networks)
+    return tuple(
+        replace(network, files=tuple(replace(file, name=file.label) for file in network.files))
+        for network in networks
     )
 
 
@@ -156,20 +168,27 @@ def _latest(records: Sequence[Measurement], devices: _Devices) -> tuple[Measured
         taken = settings.setdefault(setting, [])
         if record not in taken:  # a copied measurements file repeats its lines
             taken.append(record)
-    measured = [
-        Measured(
-            setting=setting,
-            record=max(reversed(taken), key=lambda record: record.created),
-            num_older=len(taken) - 1,
-        )
-        for setting, taken in settings.items()
-    ]
+    measured = [_measured(setting, taken) for setting, taken in settings.items()]
     return tuple(
         sorted(
             measured,
             key=lambda m: (m.setting.device, m.setting.num_threads, m.setting.batch_size),
         )
     )
+
+
+def _measured(setting: Setting, taken: Sequence[Measurement]) -> Measured:
+    scored = [record for record in taken if record.metric is not None]
+    return Measured(
+        setting=setting,
+        record=_newest(taken),
+        num_older=len(taken) - 1,
+        scored=_newest(scored) if scored else None,
+    )
+
+
+def _newest(records: Sequence[Measurement]) -> Measurement:
+    return max(reversed(records), key=lambda record: record.created)
 
 
 def _groups(networks: Sequence[Network]) -> tuple[Group, ...]:

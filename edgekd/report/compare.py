@@ -1,15 +1,16 @@
-"""What the records say about each other: the metric lost, the time won.
+"""What the records say about each other, line by line: the metric lost, the time won.
 
-Only like is compared with like: metrics of the same name, split and sample count; latencies of the
-same device, thread count and batch.
+Only like is compared with like: metrics of the same name, split and sample count; latencies as
+:mod:`edgekd.report.speedups` does.
 """
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from edgekd.records import Metric
-from edgekd.report.lineage import File, Group, Lineage, Measured, Network, Setting
+from edgekd.records import DataRef, Metric
+from edgekd.report.lineage import File, Group, Lineage, Measured, Network
+from edgekd.report.speedups import Speedup, speedup
 
 Role = Literal["teacher", "student", "file"]
 
@@ -23,15 +24,6 @@ class Drop:
     value: float
     against: str
     """What it was compared with; empty for the network a file was made from."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Speedup:
-    """Reference latency over this one, both medians of the same setting."""
-
-    ratio: float
-    over: str
-    """What it was compared with; empty for the teacher's fp32 file of the same format."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,25 +71,13 @@ def drop_between(reference: Iterable[Metric], metric: Metric | None) -> float | 
     return next(same, None)
 
 
-def speedup(
-    measured: Measured, file_format: str, *, student: Network, teacher: Network | None
-) -> Speedup | None:
-    """How much faster than the teacher, by medians.
-
-    The reference is the teacher's fp32 file of the same format; else its fastest fp32 file; else
-    the teacher in torch; else the student in torch. Nothing is compared on an emulated device.
-    """
-    own = measured.p50_ms
-    found = _reference_ms(measured.setting, file_format, student=student, teacher=teacher)
-    if own is None or own <= 0 or found is None:
+def other_data(measured: Measured, network: Network) -> DataRef | None:
+    """The data of a metric, where it is not what the network was trained on."""
+    data = measured.scored.data if measured.scored else None
+    trained = network.provenance.data if network.provenance else None
+    if data is None or trained is None or trained.fingerprint in ("", data.fingerprint):
         return None
-    reference, over = found
-    return Speedup(ratio=reference / own, over=over)
-
-
-def fp32_file_ms(network: Network, setting: Setting, file_format: str) -> float | None:
-    """Median latency of a network's fp32 file of one format in one setting."""
-    return dict(_fp32_files_ms(network, setting)).get(file_format)
+    return data
 
 
 def network_name(network: Network) -> str:
@@ -169,7 +149,7 @@ def _file_rows(file: File, network: Network, depth: int, lineage: Lineage) -> It
     record = file.exported
     own_metrics = record.metrics if record else ()
     for index, measured in enumerate(file.measured or (None,)):
-        on_device = measured.record.metric if measured else None
+        on_device = measured.metric if measured else None
         metric = on_device or (best_metric(own_metrics) if index == 0 else None)
         yield Row(
             role="file",
@@ -179,7 +159,7 @@ def _file_rows(file: File, network: Network, depth: int, lineage: Lineage) -> It
             detail=file.kind,
             repeats=index > 0,
             metric=metric,
-            drop=_file_drop(file, network, metric) if metric or index == 0 else None,
+            drop=_file_drop(file, network, measured, metric) if metric or index == 0 else None,
             num_params=record.num_params if record else None,
             macs=record.macs if record else None,
             size_bytes=_size_bytes(file),
@@ -190,9 +170,11 @@ def _file_rows(file: File, network: Network, depth: int, lineage: Lineage) -> It
         )
 
 
-def _file_drop(file: File, network: Network, metric: Metric | None) -> Drop | None:
+def _file_drop(
+    file: File, network: Network, measured: Measured | None, metric: Metric | None
+) -> Drop | None:
     value = drop_between(_reference_metrics(network, file), metric)
-    if value is not None:
+    if value is not None and not (measured and other_data(measured, network)):
         return Drop(value=value, against="")
     parity = file.exported.parity if file.exported else None
     if parity is None or parity.metric_drop is None:
@@ -205,40 +187,14 @@ def _reference_metrics(network: Network, of: File) -> Iterator[Metric]:
     """The network's own metrics; for a reduced precision also those of its fp32 files."""
     if network.bundle:
         yield from network.bundle.metrics
-    yield from (m.record.metric for m in network.torch if m.record.metric is not None)
+    measured = list(network.torch)
     for file in network.files:
         if file.precision == "fp32" != of.precision:
             yield from file.exported.metrics if file.exported else ()
-            yield from (m.record.metric for m in file.measured if m.record.metric is not None)
-
-
-def _reference_ms(
-    setting: Setting, file_format: str, *, student: Network, teacher: Network | None
-) -> tuple[float, str] | None:
-    if teacher is not None:
-        files = dict(_fp32_files_ms(teacher, setting))
-        if file_format in files:
-            return files[file_format], ""
-        if files:
-            fastest = min(files, key=lambda key: files[key])
-            return files[fastest], f"teacher {fastest}"
-        if (in_torch := _torch_ms(teacher, setting)) is not None:
-            return in_torch, "teacher torch"
-    in_torch = _torch_ms(student, setting)
-    return None if in_torch is None else (in_torch, "student torch")
-
-
-def _fp32_files_ms(network: Network, setting: Setting) -> Iterator[tuple[str, float]]:
-    for file in network.files:
-        for measured in file.measured:
-            p50 = measured.p50_ms
-            if file.precision == "fp32" and measured.setting == setting and p50 is not None:
-                yield file.format, p50
-
-
-def _torch_ms(network: Network, setting: Setting) -> float | None:
-    medians = (measured.p50_ms for measured in network.torch if measured.setting == setting)
-    return next(medians, None)
+            measured += file.measured
+    for taken in measured:
+        if taken.metric is not None and other_data(taken, network) is None:
+            yield taken.metric
 
 
 def _size_bytes(file: File) -> int | None:

@@ -38,6 +38,13 @@ class Measured:
     setting: Setting
     record: Measurement
     num_older: int
+    scored: Measurement | None = None
+    """The latest that has a metric: a bench without data hides no metric of an earlier one."""
+
+    @property
+    def metric(self) -> Metric | None:
+        """Of the file in this setting, where it was ever measured."""
+        return self.scored.metric if self.scored is not None else None
 
     @property
     def p50_ms(self) -> float | None:
@@ -60,6 +67,7 @@ class File:
 
     label: str
     name: str
+    """Of the file alone, or with its path where several files of a report are called alike."""
     format: str
     precision: str
     exported: ExportedModel | None

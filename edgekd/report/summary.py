@@ -83,7 +83,7 @@ def _fastest_sentence(row: Row, p50_ms: float) -> str:
         parts.append(unit_for([row.size_bytes], base="B").show_named(row.size_bytes))
     if row.measured is not None:
         parts.append(f"p50 {significant(p50_ms)} ms on {row.measured.setting.label}")
-    if row.speedup is not None:
+    if row.speedup is not None and row.speedup.ratio != 1:  # 1 is the reference itself
         over = row.speedup.over or "teacher's fp32 file"
         parts.append(f"{significant(row.speedup.ratio)} times as fast as the {over}")
     if row.drop is not None and not row.drop.against:

@@ -1,11 +1,12 @@
 """The main table: teacher, student and each exported file, one line per setting."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from edgekd.records import Metric
-from edgekd.report.compare import Row, Speedup, rows
+from edgekd.report.compare import Row, rows
 from edgekd.report.document import Cell, Column, Line, Table
 from edgekd.report.lineage import Group
+from edgekd.report.speedups import OWN_FP32
 from edgekd.report.units import DASH, TIMES, clean, percent, points, significant, unit_for
 
 _UNKNOWN = Cell(text=DASH)
@@ -151,13 +152,18 @@ def _memory(lines: Sequence[Row]) -> _Part:
 
 
 def _speedups(lines: Sequence[Row]) -> _Part:
-    cells = [_UNKNOWN if row.speedup is None else _speedup_cell(row.speedup) for row in lines]
-    return Column(header="speed-up"), cells
+    overs = {row.speedup.over for row in lines if row.speedup}
+    shared = overs.pop() if len(overs) == 1 else ""
 
+    def cell(row: Row) -> Cell:
+        if row.speedup is None:
+            return _UNKNOWN
+        over = row.speedup.over if not shared else ""
+        detail = f"vs {over}" if over else ""
+        return Cell(text=f"{significant(row.speedup.ratio)}{TIMES}", detail=detail)
 
-def _speedup_cell(speedup: Speedup) -> Cell:
-    against = f"vs {speedup.over}" if speedup.over else ""
-    return Cell(text=f"{significant(speedup.ratio)}{TIMES}", detail=against)
+    column = Column(header="speed-up", detail=f"vs {shared}" if shared else "")
+    return column, [cell(row) for row in lines]
 
 
 def _notes(lines: Sequence[Row]) -> tuple[str, ...]:
@@ -173,15 +179,30 @@ def _notes(lines: Sequence[Row]) -> tuple[str, ...]:
         notes.append("Nothing was measured yet: edgekd bench writes the latencies.")
     if measured:
         notes.append("Peak RSS: what model and runtime added to the same process's baseline.")
-    if any(row.speedup for row in lines):
-        notes.append(
-            "Speed-up: over the median of the teacher's fp32 file of the same format, in the same "
-            "setting, unless another reference is named."
-        )
+    notes += _speedup_notes(lines)
     older = sum(entry.num_older for entry in measured)
     if older:
         notes.append(f"The latest measurement of each file is shown; {older:,} older not shown.")
     return tuple(notes)
+
+
+def _speedup_notes(lines: Sequence[Row]) -> Iterator[str]:
+    overs = {row.speedup.over for row in lines if row.speedup}
+    if overs - {OWN_FP32}:
+        yield (
+            "Speed-up: over the median of the teacher's fp32 file of the same format, in the same "
+            "setting, unless another reference is named."
+        )
+    if OWN_FP32 in overs:
+        yield (
+            f"Speed-up vs {OWN_FP32}: over the same network's fp32 file of the same format, for no "
+            "teacher was measured in that setting; export and bench the teacher to compare with it."
+        )
+    if any(row.speedup is None and row.measured and row.measured.p50_ms for row in lines):
+        yield (
+            "A dash for a speed-up: neither a teacher nor an fp32 file of the same format was "
+            "measured in that setting."
+        )
 
 
 def _flat(text: str, detail: str) -> str:

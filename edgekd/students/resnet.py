@@ -27,6 +27,8 @@ _IMAGENET_LAYOUTS: Final[dict[int, tuple[str, tuple[int, ...]]]] = {
     101: ("bottleneck", (3, 4, 23, 3)),
     152: ("bottleneck", (3, 8, 36, 3)),
 }
+NAMES: Final = tuple(f"resnet{depth}" for depth in sorted({*_CIFAR_BLOCKS, *_IMAGENET_LAYOUTS}))
+"""Of the whole family."""
 _STEM_STRIDES: Final = {"cifar": 1, "imagenet": 2}
 _MAX_WIDTH: Final = 4096
 _OPTIONS: Final = ("blocks", "last_stride", "stem_stride", "style", "width")

@@ -15,6 +15,7 @@ from torch import nn
 
 from edgekd.errors import ModelError
 from edgekd.records import ArchSpec
+from edgekd.students import resnet
 
 if TYPE_CHECKING:  # timm takes three seconds to import; its functions do that when they need it
     from timm.models import PretrainedCfg
@@ -118,7 +119,8 @@ def known_name(name: str) -> str:
     'resnet18'
 
     Raises:
-        ModelError: If it does not; the message names close matches.
+        ModelError: If it does not; the message names close matches, of edgekd's own networks too
+            where there was no prefix.
     """
     bare = name.removeprefix(_PREFIX)
     architecture, _, tag = bare.partition(".")
@@ -126,7 +128,9 @@ def known_name(name: str) -> str:
 
     known = timm.list_models()
     if architecture not in known:
-        close = difflib.get_close_matches(architecture, known, n=3)
+        own = () if name.startswith(_PREFIX) else resnet.NAMES
+        names = dict.fromkeys((*own, *known))
+        close = difflib.get_close_matches(architecture, names, n=3)
         hint = f"did you mean {', '.join(close)}?" if close else "see timm.list_models()"
         raise ModelError(f"{name!r}: no student and no timm architecture of this name; {hint}")
     if tag and bare not in timm.list_pretrained():

@@ -1,11 +1,18 @@
 from dataclasses import replace as change
+from pathlib import Path
 
 import pytest
 
-from edgekd.bench.advice import warn_about, warn_about_devices, warn_about_slow_int8
+from edgekd.bench.advice import (
+    warn_about,
+    warn_about_data,
+    warn_about_devices,
+    warn_about_slow_int8,
+)
+from edgekd.bench.select import Candidate
 from edgekd.devices.job import Outcome
 from edgekd.devices.local import describe
-from edgekd.records import MachineState, Measurement
+from edgekd.records import DataRef, MachineState, Measurement
 
 OUTCOME = Outcome(
     runtime="onnxruntime",
@@ -150,3 +157,29 @@ def test_the_times_of_an_emulated_device_are_not_judged(console):
     warn_about_devices([slow], console)
     (only,) = console.warnings
     assert only.startswith("qemu: it is emulated: its times mean nothing")
+
+
+def data(fingerprint, source="signs.zip"):
+    return DataRef(source=source, fingerprint=fingerprint, num_samples={"test": 3})
+
+
+def candidate(name, made_from):
+    return Candidate(
+        path=Path(name), file=name, folder=Path(), format="onnx", sha256="1", size_bytes=1,
+        data=made_from,
+    )  # fmt: skip
+
+
+def test_files_of_other_data_are_told_in_one_line(console):
+    files = [
+        candidate("a.onnx", data("1" * 64)),
+        candidate("b.onnx", data("1" * 64)),
+        candidate("same.onnx", data("2" * 64, "elsewhere/digits.npz")),
+        candidate("unknown.onnx", data("", "unknown")),
+        candidate("bare.onnx", None),
+    ]
+    warn_about_data(files, data("2" * 64, "digits.npz"), console)
+    assert console.warnings == [
+        "a.onnx and 1 more: made from signs.zip; --data digits.npz holds other samples or splits "
+        "them otherwise, so this metric is not comparable with that of the training"
+    ]

@@ -13,7 +13,7 @@ from edgekd.bundle import append_record, from_json
 from edgekd.config import BenchRecipe, DataRecipe
 from edgekd.data.open import open_dataset
 from edgekd.errors import BundleError, DataError, DeviceError, InterruptedRun
-from edgekd.records import ImageInput, Measurement, Preprocess
+from edgekd.records import ImageInput, Measurement, Preprocess, Provenance
 
 IMAGE = ImageInput(channels=3, height=2, width=2, mean=(0.5,) * 3, std=(0.25,) * 3)
 QUICK = {"num_calls": 100, "min_seconds": 0.0, "num_warmup": 2}
@@ -21,6 +21,18 @@ CONTRACT = {
     "file", "format", "precision", "device", "num_threads", "p50_ms", "p90_ms", "p99_ms",
     "cold_start_ms", "peak_rss_bytes", "size_bytes", "metric",
 }  # fmt: skip
+
+
+def provenance(data):
+    return Provenance(
+        data=data, teacher=None, recipe={}, seed=0, versions={}, commit=None, machine="m",
+        num_threads=1, precision="fp32", train_seconds=0.0, created="2026-01-01",
+    )  # fmt: skip
+
+
+def told(console):
+    """What was said about the data; how busy the machine was does not matter here."""
+    return [text for text in console.warnings if "made from" in text]
 
 
 def stored(folder):
@@ -105,6 +117,22 @@ def test_a_part_of_the_samples_is_drawn_the_same_each_time(exported, pixels, con
     logits = x.transpose(0, 3, 1, 2).reshape(7, -1) @ WEIGHTS.T + BIAS
     assert measured.metric.num_samples == 7
     assert measured.metric.value == np.mean(logits.argmax(1) == test.labels[rows])
+
+
+def test_other_data_than_the_files_were_made_from_is_told(exported, bare, pixels, console):
+    recipe = BenchRecipe(data=str(pixels), split=(0.2, 0.3), **QUICK)
+    made_from = open_dataset(recipe, console).ref()
+    file = exported / "student.onnx"
+    bare.describe(file, provenance=provenance(made_from))
+    (measured,) = bench([file], recipe, console)
+    assert measured.data == made_from
+    assert told(console) == []
+    (again,) = bench([file], BenchRecipe(data=str(pixels), split=(0.2, 0.2), **QUICK), console)
+    assert again.data.fingerprint != made_from.fingerprint
+    (warning,) = told(console)
+    assert warning.startswith(f"student.onnx: made from {pixels}; --data {pixels} holds other")
+    (without,) = bench([file], BenchRecipe(**QUICK), console)
+    assert (without.metric, without.data) == (None, None)
 
 
 def test_after_a_failure_only_the_rest_is_measured(exported, console):

@@ -67,3 +67,19 @@ def test_raw_files_are_fed_pixels(exported, bare):
     path = bare.write_onnx(exported / "raw.onnx", dtype="uint8")
     bare.describe(path, input_encoding="uint8")
     assert select([path], baseline=False)[0].encodings[0].raw
+
+
+def test_files_of_one_name_are_told_apart_by_their_folders(tmp_path, bare):
+    places = ("a/x/m.onnx", "b/x/m.onnx", "c/m.onnx", "c/n.onnx")
+    for place in places:
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        bare.write_onnx(tmp_path / place)
+    found = select([tmp_path / place for place in places], baseline=False)
+    assert [candidate.file for candidate in found] == [
+        "a/x/m.onnx",
+        "b/x/m.onnx",
+        "c/m.onnx",
+        "n.onnx",
+    ]
+    (alone,) = select([tmp_path / places[0]], baseline=False)
+    assert alone.file == "m.onnx"

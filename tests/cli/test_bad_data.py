@@ -59,6 +59,13 @@ def many_corrupt(tmp: Path) -> Path:
     return root
 
 
+def all_corrupt(tmp: Path) -> Path:
+    root = folder_of(tmp / "data", {"cat": 0, "dog": 0})
+    for name in ("cat", "dog"):
+        (root / name / "broken.png").write_bytes(png(0)[:60])
+    return root
+
+
 def not_a_zip(tmp: Path) -> Path:
     path = tmp / "data.zip"
     path.write_bytes(b"PK but no zip")
@@ -141,6 +148,7 @@ def unknown_suffix(tmp: Path) -> Path:
         (class_missing_from_train, "dog"),
         (too_few_to_split, "'dog' has 2 distinct sample(s)"),
         (many_corrupt, "more than 2 unreadable files"),
+        (all_corrupt, "none of 2 image file(s) can be read, the first is cat/broken.png"),
         (not_a_zip, "not a zip, or truncated"),
         (truncated_zip, "not a zip, or truncated"),
         (hostile_zip, "hostile member name"),

@@ -44,6 +44,15 @@ def test_a_board_is_added_listed_and_removed(capsys):
     assert "'kitchen' is not in" in capsys.readouterr().err
 
 
+def test_a_name_that_will_not_do_is_told_in_plain_words(capsys):
+    assert main_inner(["devices", "add", "rpi 2", "pi@host"]) == 2
+    assert capsys.readouterr().err == (
+        "edgekd: error: 'rpi 2': a device's name has letters, digits, '.', '_' and '-', at most 63 "
+        "of them, and begins with a letter or digit; for example rpi-2\n"
+    )
+    assert main_inner(["devices", "add", "local", "pi@host"]) == 2
+
+
 def test_a_board_is_looked_at_in_plain_words(ssh, tmp_path, capsys):
     assert add("board", "--folder", str(tmp_path / "there")) == 0
     assert main_inner(["devices", "check", "board"]) == 0
@@ -91,3 +100,28 @@ def test_emulation_names_what_is_not_installed(monkeypatch, capsys):
     err = capsys.readouterr().err
     assert "not installed: debootstrap, qemu-aarch64-static" in err
     assert "apt-get install qemu-user-static" in err
+
+
+def test_only_the_emulated_board_can_be_stopped(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(emulate.os, "geteuid", lambda: 0)
+    assert main_inner(["devices", "emulate", "foo", "--stop"]) == 11
+    assert "unknown device 'foo'; known are local, rpi" in capsys.readouterr().err
+    assert main_inner(["devices", "emulate", "rpi", "--stop"]) == 11
+    assert "rpi is pi@raspberrypi.local, not the emulated board in" in capsys.readouterr().err
+    assert main_inner(["devices", "emulate", "local", "--stop"]) == 11
+    assert add("arm", "--ssh-config", str(tmp_path / "board" / "ssh_config")) == 0
+    assert main_inner(["devices", "emulate", "arm", "--at", "board", "--stop"]) == 0
+    assert "arm: was not running" in capsys.readouterr().err
+
+
+def test_a_name_that_will_not_do_is_refused_before_a_board_is_built(capsys):
+    assert main_inner(["devices", "emulate", "my board"]) == 2
+    assert "'my board': a device's name" in capsys.readouterr().err
+
+
+def test_help_of_emulation_shows_an_example_and_the_defaults(capsys):
+    assert main_inner(["devices", "emulate", "--help"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "[default: ~/.cache/edgekd/arm64]" in text
+    assert "[default: debootstrap's own]" in text
+    assert "Example: edgekd devices emulate arm edgekd bench" in text

@@ -78,13 +78,13 @@ def test_int8_without_any_source_is_exit_code_2(calls, capsys):
     assert not calls
 
 
-def test_an_unknown_kind_of_int8_before_the_source_is_exit_code_3(calls, capsys):
-    assert main_inner(["export", "--int8", "fulll", "runs/s", "-o", "out"]) == 3
-    assert "int8 = 'fulll'" in capsys.readouterr().err
+def test_an_unknown_kind_of_int8_before_the_source_is_exit_code_2(calls, capsys):
+    assert main_inner(["export", "--int8", "fulll", "runs/s", "-o", "out"]) == 2
+    assert "--int8 fulll: should be" in capsys.readouterr().err
 
 
-def test_an_unknown_kind_of_int8_is_exit_code_3(calls, capsys):
-    assert main_inner(["export", "runs/s", "--int8", "fastest", "-o", "out"]) == 3
+def test_an_unknown_kind_of_int8_is_exit_code_2(calls, capsys):
+    assert main_inner(["export", "runs/s", "--int8", "fastest", "-o", "out"]) == 2
     assert "int8" in capsys.readouterr().err
 
 
@@ -118,8 +118,8 @@ def test_a_board_to_measure_on_and_more_time_for_it(calls, tmp_path):
         (["--int8", "--int8-recipe", "r.json"], "int8_recipe makes a file again as it was"),
     ],
 )
-def test_a_board_with_nothing_to_measure_is_exit_code_3(calls, capsys, flags, why):
-    assert main_inner(["export", "runs/s", *flags, "--device", "rpi", "-o", "out"]) == 3
+def test_a_board_with_nothing_to_measure_is_exit_code_2(calls, capsys, flags, why):
+    assert main_inner(["export", "runs/s", *flags, "--device", "rpi", "-o", "out"]) == 2
     said = capsys.readouterr().err
     assert f"there is nothing to measure: {why}" in said
     assert "leave the device out, or take --int8 fast" in said
@@ -156,14 +156,14 @@ def test_a_recovery_is_asked_for_with_its_epochs_and_settings(calls):
         (["--recover", "2"], "it is for int8 fast or full"),
         (["--int8", "weights", "--recover", "2"], "it is for int8 fast or full"),
         (["--int8", "--int8-recipe", "a.json", "--recover", "2"], "give one of them"),
-        (["--int8", "--recover", "-1"], "recovery.epochs"),
-        (["--int8", "--recover", "some"], "recovery.epochs"),
+        (["--int8", "--recover", "-1"], "--recover -1: should be at least 0"),
+        (["--int8", "--recover", "some"], "--recover some: should be a whole number"),
         (["--int8", "--set", "recovery.lr=0.1"], "nothing is trained; give --recover EPOCHS"),
         (["--int8", "--teacher", "runs/t"], "nothing is trained; give --recover EPOCHS"),
     ],
 )
-def test_a_recovery_that_cannot_be_is_exit_code_3(calls, capsys, flags, said):
-    assert main_inner(["export", "runs/s", *flags, "-o", "out"]) == 3
+def test_a_recovery_that_cannot_be_is_a_fault_of_flags_or_recipe(calls, capsys, flags, said):
+    assert main_inner(["export", "runs/s", *flags, "-o", "out"]) == (3 if "--set" in flags else 2)
     assert said in capsys.readouterr().err
     assert not calls
 

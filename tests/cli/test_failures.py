@@ -90,7 +90,16 @@ def test_a_teacher_whose_weights_were_cut(run, tmp_path, capsys):
     flags = ["--teacher", str(cut), "--method", "kd", "-o", str(tmp_path / "run")]
     _fails(capsys, ["distill", *DIGITS, *TINY, *FIXED, *flags], 5, "weights.safetensors")
     _fails(capsys, ["export", str(cut), "-o", str(tmp_path / "out")], 5, "weights.safetensors")
-    assert not list((tmp_path / "out").glob("student*"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_failed_export_removes_only_the_folders_it_made(run, tmp_path, capsys):
+    own = tmp_path / "mine"
+    own.mkdir()
+    for output in (own, own / "new" / "out"):
+        arguments = ["export", str(run), "--int8", "--quiet", "-o", str(output)]
+        _fails(capsys, arguments, 2, "--data")
+    assert list(own.iterdir()) == []
 
 
 def test_int8_without_data(run, tmp_path, capsys):

@@ -2,10 +2,14 @@ import json
 import subprocess
 import sys
 
+import onnx
 import pytest
+from tiny_models import write_onnx, write_tflite
 
-from edgekd.bundle import write_bundle
+from edgekd.bundle import sha256_of, to_json, write_bundle
 from edgekd.cli.main import main_inner
+from edgekd.export.metadata import EmbeddedMetadata, embed_in_onnx
+from edgekd.records import ExportedModel, OperatorAudit, Parity, TensorSpec
 
 
 @pytest.fixture
@@ -112,3 +116,77 @@ def test_a_program_that_is_none_is_exit_code_5(tmp_path, capsys):
     (tmp_path / "net.pt2").write_bytes(b"PK")
     assert main_inner(["inspect", str(tmp_path / "net.pt2")]) == 5
     assert "not an archive of torch.export.save" in capsys.readouterr().err
+
+
+def write_record(path, bundle, **changes):
+    """The record beside a tiny file, as export writes it."""
+    audit = OperatorAudit(
+        int8_macs_share=0.0, int8_operators={}, float_operators={}, num_transposes=0
+    )
+    parity = Parity(
+        num_samples=1, batch_sizes=(1,), split=None, max_abs_err=0.0, tolerance=1e-3, sqnr_db=None,
+        top1_agreement=1.0, metric_drop=None,
+    )  # fmt: skip
+    spec = TensorSpec(name="image", shape=(1, 3, 2, 2), dtype="float32", layout="NCHW")
+    fields = {
+        "file": path.name, "format": path.suffix[1:], "precision": "fp32",
+        "sha256": sha256_of(path), "size_bytes": path.stat().st_size, "num_params": 39, "macs": 36,
+        "inputs": (spec,), "outputs": (spec,), "input_encoding": "float32", "int8_macs_share": 0.0,
+        "audit": audit, "parity": parity, "preprocess": bundle.preprocess, "labels": ("a", "b"),
+        "source_sha256": "5" * 64, "metrics": (), "versions": {}, "provenance": None, **changes,
+    }  # fmt: skip
+    path.with_name(f"{path.name}.json").write_bytes(to_json(ExportedModel(**fields)))
+
+
+def test_a_folder_of_exported_files_is_a_list(tmp_path, bundle, capsys):
+    write_record(write_tflite(tmp_path / "student.tflite"), bundle)
+    write_onnx(tmp_path / "student.onnx")
+    (tmp_path / "measurements.jsonl").write_text("")
+    assert main_inner(["inspect", str(tmp_path), "--json"]) == 0
+    onnx, tflite = json.loads(capsys.readouterr().out)
+    assert (onnx["file"], tflite["file"]) == ("student.onnx", "student.tflite")
+    for found in (onnx, tflite):
+        assert found.keys() >= {"num_params", "macs", "inputs", "outputs", "precision"}
+        assert (found["kind"], found["macs"], found["num_params"]) == ("model file", 36, 39)
+    assert tflite["labels"] == ["a", "b"]
+    assert main_inner(["inspect", str(tmp_path)]) == 0
+    heads = [line.split() for line in capsys.readouterr().out.splitlines() if "model file" in line]
+    assert [head[-1] for head in heads] == [
+        str(tmp_path / "student.onnx"),
+        str(tmp_path / "student.tflite"),
+    ]
+
+
+def test_a_damaged_file_of_a_folder_is_exit_code_5(tmp_path, capsys):
+    write_onnx(tmp_path / "a.onnx")
+    (tmp_path / "b.onnx").write_bytes(b"no model")
+    assert main_inner(["inspect", str(tmp_path), "--json"]) == 5
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.startswith(f"edgekd: error: {tmp_path / 'b.onnx'}")
+
+
+def test_cost_is_the_networks_where_its_record_tells_it(tmp_path, bundle, capsys):
+    """The file holds more constants than the network, as the normalisation of raw pixels."""
+    path = write_onnx(tmp_path / "student.onnx", dtype="uint8")
+    write_record(path, bundle, num_params=33, macs=30, input_encoding="uint8")
+    assert main_inner(["inspect", str(path), "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert (result["num_params"], result["macs"]) == (33, 30)
+    assert result["inputs"][0]["dtype"] == "uint8"  # but everything else is the file's own
+
+
+def test_without_its_record_a_file_that_normalises_says_what_was_counted(tmp_path, bundle, capsys):
+    path = write_onnx(tmp_path / "student.onnx", dtype="uint8")
+    inside = EmbeddedMetadata(
+        labels=("a", "b"), preprocess=bundle.preprocess, input_encoding="uint8",
+        source_sha256="5" * 64, versions={}, provenance=None,
+    )  # fmt: skip
+    model = onnx.load(path)
+    embed_in_onnx(model, inside)
+    onnx.save(model, path)
+    assert main_inner(["inspect", str(path)]) == 0
+    assert "num_params counts the normalisation of raw pixels" in capsys.readouterr().out
+    write_record(path, bundle, input_encoding="uint8")
+    assert main_inner(["inspect", str(path)]) == 0
+    assert "normalisation of raw pixels" not in capsys.readouterr().out

@@ -88,11 +88,10 @@ def test_every_problem_is_reported_at_once(capsys):
     output = capsys.readouterr()
     assert output.out == ""
     assert output.err.splitlines() == [
-        "edgekd: error: command line: 4 problem(s) in the recipe",
-        "  data: missing; give it in the recipe or as a flag",
-        "  epochs = '0': input should be greater than or equal to 1",
-        "  batch_size = 'many': input should be a valid integer, unable to parse string as an "
-        "integer, or 'auto'",
+        "edgekd: error: command line: 4 problem(s)",
+        "  --data: missing; give it as a flag or in a recipe",
+        "  --epochs 0: should be at least 1",
+        "  --batch-size many: should be a whole number, or 'auto'",
         "  learning_rate = 1: no such key; check the spelling",
     ]
 
@@ -107,6 +106,18 @@ def test_every_problem_is_reported_at_once(capsys):
 def test_a_recipe_that_cannot_be_read_is_exit_code_3(arguments, words, capsys):
     assert main_inner(["teach", "-o", "x", *arguments]) == 3
     assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--epochs", "0", "--data", "d"], "--epochs 0: should be at least 1"),
+        ([], "--data: missing; give it as a flag or in a recipe"),
+    ],
+)
+def test_a_flag_that_is_wrong_is_exit_code_2_in_one_line(arguments, line, capsys):
+    assert main_inner(["teach", "-o", "x", *arguments]) == 2
+    assert capsys.readouterr().err == f"edgekd: error: {line}\n"
 
 
 def test_print_recipe_prints_a_recipe_that_reads_back(capsys):

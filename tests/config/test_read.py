@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgekd.config import TrainRecipe, build_recipe, parse_assignments, read_recipe, to_toml
-from edgekd.errors import ConfigError
+from edgekd.errors import ConfigError, UsageError
 
 
 @pytest.mark.parametrize(
@@ -59,8 +59,8 @@ def test_problems_name_file_key_value_and_what_is_allowed(tmp_path):
         build_recipe(TrainRecipe, recipe=path)
     assert str(caught.value).splitlines() == [
         f"{path}: 3 problem(s) in the recipe",
-        "  lr = -1: input should be greater than 0, or 'auto'",
-        "  kd.temperature = 0: input should be greater than 0",
+        "  lr = -1: should be more than 0, or 'auto'",
+        "  kd.temperature = 0: should be more than 0",
         "  kd.temprature = 1: no such key; check the spelling",
     ]
 
@@ -110,7 +110,7 @@ def build(*assignments, recipe=None, **flags):
         (
             ("cdd.mask=magnitude", "cdd.target_params=0.3"),
             {"method": "none"},
-            r"2 problem(s) in the recipe",
+            "command line: 2 problem(s)",
         ),
         (("kd.temperature=2",), {"method": "none"}, "or use method kd or cdd"),
         (("kd.kd_weight=0.5",), {}, "kd.kd_weight = 0.5: method none does not read it"),
@@ -156,3 +156,18 @@ def test_a_file_may_hold_what_other_methods_read(method, tmp_path):
 )
 def test_what_is_read_is_taken(assignments, flags):
     build(*assignments, **flags)
+
+
+def test_the_file_is_to_blame_for_what_a_flag_did_not_replace(tmp_path):
+    file = tmp_path / "recipe.toml"
+    file.write_text('data = "d"\nepochs = 0\nlr = 0.1\n')
+    names = {"epochs": "--epochs", "lr": "--lr"}
+    with pytest.raises(ConfigError) as raised:
+        build_recipe(TrainRecipe, recipe=file, flags={"lr": "-1"}, names=names)
+    assert str(raised.value).splitlines() == [
+        f"{file}: 2 problem(s) in the recipe",
+        "  epochs = 0: should be at least 1",
+        "  --lr -1: should be more than 0, or 'auto'",
+    ]
+    with pytest.raises(UsageError, match=r"^--epochs 0: should be at least 1$"):
+        build_recipe(TrainRecipe, recipe=file, flags={"epochs": "0"}, names=names)

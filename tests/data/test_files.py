@@ -87,7 +87,14 @@ def test_pillows_warnings_are_kept_from_the_user(console, monkeypatch):
     assert check_files(store, store.names, max_bad_files=0, console=console).names == ("a.png",)
 
 
-def test_names_cannot_steer_the_terminal(console):
-    store = MemoryStore({"\x1b[2Jx.png": b"bad"})
+def test_no_readable_image_at_all_says_why(console):
+    store = MemoryStore({"cat/1.png": b"bad", "dog/2.png": b""})
+    said = r"none of 2 image file\(s\) can be read, the first is cat/1\.png: not a readable image"
+    with pytest.raises(DataError, match=said):
+        check_files(store, store.names, max_bad_files=10, console=console)
+
+
+def test_names_cannot_steer_the_terminal(console, png):
+    store = MemoryStore({"\x1b[2Jx.png": b"bad", "good.png": png()})
     check_files(store, store.names, max_bad_files=1, console=console)
     assert console.warnings[0].startswith("skipped ?[2Jx.png: not a readable image")

@@ -101,7 +101,14 @@ def test_two_outer_folders_that_may_be_a_split_are_named(make_folder, class_file
 
 
 @pytest.mark.parametrize(
-    ("files", "found"), [({}, "nothing"), ({"a/readme.txt": b""}, r"1 other file\(s\)")]
+    ("files", "found"),
+    [
+        ({}, "it holds no files; expected"),
+        (
+            {"a/readme.txt": b"", "b.pdf": b""},
+            r"only 2 other file\(s\), the first is a/readme\.txt; expected \.jpg",
+        ),
+    ],
 )
 def test_a_folder_without_images_is_refused(make_folder, recipe, console, files, found):
     root = make_folder(files)

@@ -10,7 +10,7 @@ from edgekd.devices.book import (
     remove,
     user_file,
 )
-from edgekd.errors import ConfigError, DeviceError
+from edgekd.errors import ConfigError, DeviceError, UsageError
 
 
 @pytest.fixture(autouse=True)
@@ -63,7 +63,7 @@ def test_a_damaged_file_is_named(text):
     ["-oProxyCommand=x", "pi@-oProxyCommand=x", "a b", "pi@host;x", "pi@host\n", "", "pi@", "@h"],
 )
 def test_an_address_that_ssh_could_take_for_something_else_is_refused(address):
-    with pytest.raises(ConfigError, match="expected user@host"):
+    with pytest.raises(UsageError, match=r"^the address .*: expected user@host"):
         entry_of(address, {})
 
 
@@ -84,10 +84,23 @@ def test_a_port_is_told_from_an_ipv6_address(address, expected):
 
 @pytest.mark.parametrize("name", ["local", "a b", "-x", "", "../x"])
 def test_a_name_that_no_flag_could_carry_is_refused(name):
-    with pytest.raises(ConfigError):
+    with pytest.raises(UsageError, match="name"):
         add(name, DeviceEntry(address="pi@host"))
 
 
 def test_what_was_not_added_cannot_be_removed():
     with pytest.raises(DeviceError, match="'rpi' is not in"):
         remove("rpi")
+
+
+def test_a_port_or_path_that_is_none_is_named_as_it_was_typed():
+    with pytest.raises(UsageError, match=r"^the port 99999: should be at most 65535$"):
+        entry_of("pi@host:99999", {})
+    with pytest.raises(UsageError, match=r"^--python -x: expected a path"):
+        entry_of("pi@host", {"python": "-x"})
+
+
+def test_a_file_with_a_name_that_no_flag_could_carry():
+    PROJECT_FILE.write_text('[devices."a b"]\naddress = "lab@pi4"\n')
+    with pytest.raises(ConfigError, match="begins with a letter or digit"):
+        known_devices()

@@ -95,3 +95,18 @@ def test_a_device_that_was_not_at_its_best_is_told(make, tmp_path):
         "m.onnx (local, 1 thread): its governor is ondemand, not performance",
         "m.onnx (local, 1 thread): other work kept 1.0 cores busy; measure again",
     )
+
+
+def test_a_metric_of_other_data_is_told(make, tmp_path):
+    make.write(tmp_path, "bundle.json", make.bundle())
+    data = make.provenance().data.model_copy(
+        update={"source": "other.zip", "fingerprint": "9" * 64}
+    )
+    make.write_measurements(
+        tmp_path,
+        make.measurement("m.onnx", sha256="1" * 64, p50_ms=1.0, metric=make.top1(0.5), data=data),
+    )
+    assert _caveats(tmp_path) == (
+        "m.onnx (local, 1 thread): its metric is of other.zip (fingerprint 999999999999), not "
+        "of the data and split it was trained with",
+    )

@@ -12,10 +12,10 @@ def test_the_sha256_sums_link_teacher_student_files_and_measurements(make, tmp_p
     assert (lineage.teacher.label, student.label) == ("teacher", "student")
     assert [file.label for file in lineage.teacher.files] == ["teacher-exported/student.onnx"]
     assert [(file.name, file.measured[0].p50_ms) for file in student.files] == [
-        ("student.onnx", pytest.approx(0.4)),
-        ("student.int8.onnx", pytest.approx(0.2)),
-        ("student.tflite", pytest.approx(0.5)),
-        ("student.int8.tflite", pytest.approx(0.1)),
+        ("exported/student.onnx", pytest.approx(0.4)),
+        ("exported/student.int8.onnx", pytest.approx(0.2)),
+        ("exported/student.tflite", pytest.approx(0.5)),
+        ("exported/student.int8.tflite", pytest.approx(0.1)),
     ]
     assert (len(lineage.teacher.history), len(student.history)) == (12, 8)
     assert [network.label for network in collection.networks] == ["teacher", "student"]
@@ -43,6 +43,36 @@ def test_the_latest_measurement_of_a_setting_is_shown_and_older_ones_are_counted
         ("local, 2 threads", pytest.approx(5.0), 0),
         ("pi5, 1 thread", pytest.approx(9.0), 0),
     ]
+
+
+def test_files_are_named_by_their_path_only_where_several_are_called_alike(make, tmp_path):
+    make.write(tmp_path / "a", "m.onnx.json", make.exported("m.onnx", sha256="1" * 64))
+    make.write(tmp_path / "a", "n.onnx.json", make.exported("n.onnx", sha256="2" * 64))
+    names = [file.name for file in collect([tmp_path]).networks[0].files]
+    assert names == ["m.onnx", "n.onnx"]
+    other = make.exported("m.onnx", sha256="3" * 64, source=make.TEACHER)
+    make.write(tmp_path / "b", "m.onnx.json", other)
+    names = [file.name for network in collect([tmp_path]).networks for file in network.files]
+    assert sorted(names) == ["a/m.onnx", "a/n.onnx", "b/m.onnx"]
+
+
+def test_a_bench_without_data_hides_no_metric(make, tmp_path):
+    def measure(p50_ms, day, **changes):
+        created = f"2026-11-0{day}T10:00:00+00:00"
+        return make.measurement(
+            "m.onnx", sha256="1" * 64, p50_ms=p50_ms, created=created, **changes
+        )
+
+    make.write_measurements(
+        tmp_path,
+        measure(1.0, 1, metric=make.top1(0.9)),
+        measure(2.0, 2, metric=make.top1(0.91)),
+        measure(3.0, 3),
+        measure(4.0, 1, num_threads=2),
+    )
+    one, two = collect([tmp_path]).networks[0].files[0].measured
+    assert (one.p50_ms, one.metric.value) == (pytest.approx(3.0), 0.91)
+    assert two.metric is None  # a metric is of its own setting
 
 
 def test_a_copied_measurements_file_adds_nothing(make, tmp_path):

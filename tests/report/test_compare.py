@@ -1,7 +1,7 @@
 import pytest
 
 from edgekd.report.collect import collect
-from edgekd.report.compare import best_metric, drop_between, fp32_file_ms, rows, speedup
+from edgekd.report.compare import best_metric, drop_between, other_data, rows
 
 
 def _rows(root):
@@ -14,12 +14,12 @@ def test_each_teacher_student_and_file_has_a_row_in_order(make, tmp_path):
     ]
     assert shown == [
         ("teacher", 0, "teacher", "teacher, resnet20"),
-        ("file", 1, "student.onnx", "fp32"),
+        ("file", 1, "teacher-exported/student.onnx", "fp32"),
         ("student", 1, "student", "student, resnet8, kd"),
-        ("file", 2, "student.onnx", "fp32"),
-        ("file", 2, "student.int8.onnx", "int8-static"),
-        ("file", 2, "student.tflite", "fp32"),
-        ("file", 2, "student.int8.tflite", "int8-static"),
+        ("file", 2, "exported/student.onnx", "fp32"),
+        ("file", 2, "exported/student.int8.onnx", "int8-static"),
+        ("file", 2, "exported/student.tflite", "fp32"),
+        ("file", 2, "exported/student.int8.tflite", "int8-static"),
     ]
 
 
@@ -80,53 +80,6 @@ def test_a_later_setting_repeats_the_name_but_no_metric_it_did_not_measure(make,
     assert (second.repeats, second.metric, second.drop) == (True, None, None)
 
 
-def _networks(make, root, *measurements):
-    make.write(root / "teacher", "bundle.json", make.bundle(make.TEACHER))
-    origin = make.provenance(teacher=make.teacher_ref())
-    make.write(root / "student", "bundle.json", make.bundle(origin=origin))
-    make.write_measurements(root, *measurements)
-    (lineage,) = collect([root]).groups[0].lineages
-    return lineage.students[0], lineage.teacher
-
-
-def test_the_reference_falls_back_from_file_to_torch(make, tmp_path):
-    own = make.measurement("m.onnx", sha256="1" * 64, p50_ms=1.0)
-    of_teacher = {"source": make.TEACHER}
-    references = [
-        make.measurement("s", sha256=make.STUDENT, p50_ms=2.0),
-        make.measurement("t", sha256=make.TEACHER, p50_ms=3.0, **of_teacher),
-        make.measurement("t.tflite", sha256="8" * 64, p50_ms=4.0, **of_teacher),
-        make.measurement("t.int8.onnx", sha256="6" * 64, p50_ms=0.1, **of_teacher),  # not fp32
-        make.measurement("t.onnx", sha256="9" * 64, p50_ms=5.0, **of_teacher),
-    ]
-    expected = ["student torch", "teacher torch", "teacher tflite", "teacher tflite", ""]
-    for count, over in enumerate(expected, start=1):
-        root = tmp_path / str(count)
-        student, teacher = _networks(make, root, own, *references[:count])
-        measured = next(file for file in student.files if file.name == "m.onnx").measured[0]
-        found = speedup(measured, "onnx", student=student, teacher=teacher)
-        assert found.over == over
-        assert found.ratio == pytest.approx({1: 2, 2: 3, 3: 4, 4: 4, 5: 5}[count])
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [{"num_threads": 2}, {"batch_size": 4}, {"device": "pi5"}],
-    ids=lambda c: next(iter(c)),
-)
-def test_other_settings_are_not_compared(changes, make, tmp_path):
-    student, teacher = _networks(
-        make,
-        tmp_path,
-        make.measurement("m.onnx", sha256="1" * 64, p50_ms=1.0),
-        make.measurement("t.onnx", sha256="9" * 64, p50_ms=5.0, source=make.TEACHER, **changes),
-    )
-    (measured,) = student.files[0].measured
-    assert speedup(measured, "onnx", student=student, teacher=teacher) is None
-    assert fp32_file_ms(student, measured.setting, "onnx") == pytest.approx(1.0)
-    assert fp32_file_ms(teacher, measured.setting, "onnx") is None
-
-
 def test_a_teacher_that_is_not_here_is_told_by_its_students(make, tmp_path):
     ref = make.teacher_ref(None, source="timm:resnet50", kind="timm", num_params=25_557_032)
     make.write(tmp_path, "bundle.json", make.bundle(origin=make.provenance(teacher=ref)))
@@ -138,3 +91,31 @@ def test_a_teacher_that_is_not_here_is_told_by_its_students(make, tmp_path):
         None,
     )
     assert (student.depth, student.drop) == (1, None)
+
+
+def _measured_on_other_data(make, root, **changes):
+    """The student's file with a metric of data that it was not trained on."""
+    make.write(root, "bundle.json", make.bundle(value=0.95))
+    make.write(root, "m.onnx.json", make.exported("m.onnx", sha256="1" * 64))
+    data = make.provenance().data.model_copy(update={"source": "other.zip", **changes})
+    make.write_measurements(
+        root,
+        make.measurement("m.onnx", sha256="1" * 64, p50_ms=1.0, metric=make.top1(0.5), data=data),
+    )
+
+
+def test_a_metric_of_other_data_is_shown_but_not_compared(make, tmp_path):
+    _measured_on_other_data(make, tmp_path, fingerprint="9" * 64)
+    row = _rows(tmp_path)[1]
+    assert row.metric.value == 0.5
+    assert (row.drop.value, row.drop.against) == (0.0, "parity, val, n = 269")
+    (network,) = collect([tmp_path]).networks
+    assert other_data(row.measured, network).source == "other.zip"
+
+
+def test_the_same_data_under_another_name_is_compared(make, tmp_path):
+    _measured_on_other_data(make, tmp_path)
+    row = _rows(tmp_path)[1]
+    assert row.drop.value == pytest.approx(0.45)
+    (network,) = collect([tmp_path]).networks
+    assert other_data(row.measured, network) is None

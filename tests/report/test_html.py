@@ -62,8 +62,8 @@ def test_the_page_holds_everything_and_fetches_nothing(make, tmp_path):
 def test_the_page_shows_the_worked_example(make, tmp_path):
     page = Page(_html(make.write_runs(tmp_path / "runs"), tmp_path))
     texts = [text.strip() for text in page.texts if text.strip()]
-    start = texts.index("student.int8.tflite")
-    assert texts[start : start + 4] == ["student.int8.tflite", "int8-static", "95.50", "−0.50"]  # noqa: RUF001
+    start = texts.index("exported/student.int8.tflite")
+    assert texts[start + 1 : start + 4] == ["int8-static", "95.50", "−0.50"]  # noqa: RUF001
     labels = [value for name, value in page.attributes if name == "data-label"]
     assert "top1 (%), test, n = 200" in labels  # what a phone shows instead of the header row
 

@@ -11,7 +11,7 @@ def test_the_worked_example_in_words(make, tmp_path):
     assert _summary(make.write_runs(tmp_path)) == [
         "student (resnet8) learned from teacher (resnet20) with 3.20 times fewer MACs and 3.46 "
         "times fewer parameters: top1 95.00 % on test (n = 200), 2.00 points below the teacher. "
-        "Fastest file: student.int8.tflite (int8-static), 90.0 kB, p50 0.100 ms on local, "
+        "Fastest file: exported/student.int8.tflite (int8-static), 90.0 kB, p50 0.100 ms on local, "
         "1 thread, 16.0 times as fast as the teacher onnx, 0.50 points above its fp32 network."
     ]
 
@@ -40,3 +40,14 @@ def test_a_student_larger_than_its_teacher_is_said_so(make, tmp_path):
 def test_a_file_without_its_bundle_claims_nothing(make, tmp_path):
     make.write(tmp_path, "m.onnx.json", make.exported("m.onnx", sha256="1" * 64))
     assert _summary(tmp_path) == ["source of m.onnx: only its files are here."]
+
+
+def test_without_a_teachers_time_the_fp32_file_is_what_int8_is_compared_with(make, tmp_path):
+    make.write(tmp_path, "bundle.json", make.bundle())
+    make.write_measurements(
+        tmp_path,
+        make.measurement("m.onnx", sha256="1" * 64, p50_ms=1.0),
+        make.measurement("m.int8.onnx", sha256="2" * 64, p50_ms=0.25),
+    )
+    (paragraph,) = _summary(tmp_path)
+    assert "p50 0.250 ms on local, 1 thread, 4.00 times as fast as the fp32 file." in paragraph

@@ -1,6 +1,6 @@
 from edgekd.report.collect import collect
 from edgekd.report.tables import main_table, terminal_table
-from edgekd.report.units import DASH, MINUS
+from edgekd.report.units import DASH, MINUS, TIMES
 
 
 def _table(root):
@@ -33,7 +33,7 @@ def test_the_worked_example_with_units_in_the_headers(make, tmp_path):
     last = [cell.text for cell in table.lines[-1].cells]
     # p90 and p99 are 1.008 and 1.0098 of the median by construction; 20 + 5 ms to a first answer
     assert last == [
-        "student.int8.tflite",
+        "exported/student.int8.tflite",
         "95.50",
         f"{MINUS}0.50",
         "78.0",
@@ -135,9 +135,29 @@ def test_the_terminal_gets_the_same_cells_as_text(make, tmp_path):
     assert {len(row) for row in rows} == {len(headers)}
     assert [row[0].replace("\N{NO-BREAK SPACE}", " ") for row in rows[:4]] == [
         "teacher",
-        "└ student.onnx",
+        "└ teacher-exported/student.onnx",
         "└ student",
-        "  └ student.onnx",
+        "  └ exported/student.onnx",
     ]
     assert [row[6] for row in rows] == [line.cells[6].text for line in table.lines]
     assert rows[2][2] == "2.00 (vs teacher)"
+
+
+def test_a_speedup_over_the_own_fp32_file_is_called_so(make, tmp_path):
+    make.write_measurements(
+        tmp_path,
+        make.measurement("m.onnx", sha256="1" * 64, p50_ms=1.0),
+        make.measurement("m.int8.onnx", sha256="2" * 64, p50_ms=0.25),
+        make.measurement("m.int8.tflite", sha256="3" * 64, p50_ms=0.1),
+    )
+    table = _table(tmp_path)
+    assert (table.columns[-1].header, table.columns[-1].detail) == ("speed-up", "vs fp32 file")
+    cells = [(line.cells[0].text, line.cells[-1]) for line in table.lines[1:]]
+    assert [(name, cell.text, cell.detail) for name, cell in cells] == [
+        ("m.onnx", f"1.00{TIMES}", ""),
+        ("m.int8.onnx", f"4.00{TIMES}", ""),
+        ("m.int8.tflite", DASH, ""),
+    ]
+    over, dash = (note for note in table.notes if "speed-up" in note.lower())
+    assert over.startswith("Speed-up vs fp32 file: over the same network's fp32 file")
+    assert dash.startswith("A dash for a speed-up: neither a teacher nor an fp32 file")

@@ -50,6 +50,14 @@ def test_an_unknown_name_gets_close_matches() -> None:
         parsed("qqqqqqqq")
 
 
+def test_edgekds_own_networks_are_close_matches_too() -> None:
+    with pytest.raises(ModelError, match=r"'resent8': .* did you mean resnet8,"):
+        parsed("resent8")
+    with pytest.raises(ModelError) as raised:
+        parsed("timm:resent8")  # asked of timm, which has none
+    assert "resnet8," not in str(raised.value)
+
+
 @pytest.mark.parametrize("name", ["hf-hub:someone/model", "local-dir:model", ""])
 def test_other_sources_are_not_looked_at(name: str) -> None:
     with pytest.raises(ModelError, match="no timm architecture"):

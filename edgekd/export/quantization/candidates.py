@@ -13,6 +13,7 @@ from edgekd.export.quantization.clock import Clock
 from edgekd.export.quantization.ranges import RangeCollector
 from edgekd.export.quantization.recipe import Range
 from edgekd.export.quantization.units import Choices, Unit
+from edgekd.export.quiet import quiet_stderr
 from edgekd.runtimes.session import open_session
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -149,7 +150,8 @@ def answers(path: Path, feeds: Arrays, *, batch: int) -> NDArray[np.float32]:
     Raises:
         BundleError: If its runtime cannot load or run it.
     """
-    session = open_session(path, num_threads=1)
+    with quiet_stderr():  # LiteRT announces its delegate from C++
+        session = open_session(path, num_threads=1)
     rows = len(next(iter(feeds.values())))
     parts = []
     for start in range(0, rows, batch):

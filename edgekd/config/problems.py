@@ -1,0 +1,162 @@
+"""What is wrong with a recipe, in the words of whoever wrote it: its keys, or flags as typed."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from edgekd.errors import ConfigError, UsageError
+
+_REASONS: Final[Mapping[str, str]] = {
+    "bool_parsing": "should be true or false",
+    "float_parsing": "should be a number",
+    "int_parsing": "should be a whole number",
+    "missing": "has too few values",  # of a tuple: the place is within what was given
+}
+_PLAINER: Final = (
+    ("greater than or equal to", "at least"),
+    ("less than or equal to", "at most"),
+    ("greater than", "more than"),
+)
+_WHOLE: Final = "(recipe)"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """Where the values of a recipe came from.
+
+    Attributes:
+        file: The recipe file, where there is one.
+        assigned: Whether there were ``--set`` assignments.
+        names: Dotted key of each flag to what a user types, for example ``--temperature``.
+        typed: Dotted keys of the flags that were given.
+    """
+
+    file: Path | None = None
+    assigned: bool = False
+    names: Mapping[str, str] = field(default_factory=dict)
+    typed: Collection[str] = ()
+
+    @property
+    def only_flags(self) -> bool:
+        """Whether there was nothing but flags, so that all that is missing is one of them."""
+        return bool(self.names) and self.file is None and not self.assigned
+
+    def flag_of(self, place: Sequence[int | str]) -> str | None:
+        """The flag that gave the value at a place, if one did."""
+        keys = (_dotted(place[:depth]) for depth in range(len(place), 0, -1))
+        return next((self.names[k] for k in keys if k in self.typed and k in self.names), None)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One line, and whether the command line alone is to blame for it."""
+
+    text: str
+    of_flag: bool = False
+
+
+def refusal(problems: Collection[Problem], origin: Origin) -> ConfigError | UsageError:
+    """The error to raise: of usage where every problem is one of the flags."""
+    texts = [problem.text for problem in problems]
+    if all(problem.of_flag for problem in problems):
+        return UsageError(texts[0] if len(texts) == 1 else _listed("flags", texts))
+    if origin.file is None:
+        return ConfigError(_listed("command line", texts))
+    return ConfigError(_listed(f"{origin.file}", texts, " in the recipe"))
+
+
+def problems_of(
+    error: ValidationError, values: Mapping[str, Any], origin: Origin
+) -> tuple[Problem, ...]:
+    """Every problem that validation found, one per value.
+
+    Args:
+        error: Of validating ``values``.
+        values: As they were merged.
+        origin: Of the values.
+    """
+    found: dict[str, Problem] = {}
+    for item in error.errors(include_url=False):
+        place = _given(item["loc"], values)
+        key = _dotted(place) or _WHOLE
+        problem = _problem(item, key, origin.flag_of(place), origin)
+        before = found.get(key)
+        if before is not None and not isinstance(item["input"], Mapping):
+            # one value, refused by each of several types
+            text = f"{before.text}, or {_reason(item).removeprefix('should be ')}"
+            problem = Problem(text, before.of_flag)
+        found[key] = problem
+    return tuple(found.values())
+
+
+def unread_problem(key: str, value: Any, reason: str, origin: Origin) -> Problem:
+    """A value that was typed and that nothing would look at."""
+    flag = origin.flag_of(key.split("."))
+    if flag is None:
+        return Problem(f"{key} = {value!r}: {reason}")
+    return Problem(f"{_as_typed(flag, value)}: {reason}", of_flag=True)
+
+
+def _problem(item: ErrorDetails, key: str, flag: str | None, origin: Origin) -> Problem:
+    value = item["input"]
+    if flag is not None:
+        return Problem(f"{_as_typed(flag, value)}: {_reason(item)}", of_flag=True)
+    if item["type"] == "missing":
+        name = origin.names.get(key, key)
+        return Problem(f"{name}: missing; give it as a flag or in a recipe", origin.only_flags)
+    if item["type"] == "extra_forbidden":
+        return Problem(f"{key} = {value!r}: no such key; check the spelling")
+    if isinstance(value, Mapping):  # values that do not fit together
+        said = _reason(item)
+        return Problem(said if origin.only_flags else f"{key}: {said}", origin.only_flags)
+    return Problem(f"{key} = {value!r}: {_reason(item)}")
+
+
+def _reason(item: ErrorDetails) -> str:
+    """Pydantic's message in plain words."""
+    if item["type"] in _REASONS:
+        return _REASONS[item["type"]]
+    if item["type"] == "too_long":
+        limits = item.get("ctx", {})
+        return f"should be {limits['max_length']} values, found {limits['actual_length']}"
+    text = item["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    for technical, plain in _PLAINER:
+        text = text.replace(technical, plain)
+    return f"{text[:1].lower()}{text[1:]}"
+
+
+def _as_typed(flag: str, value: Any) -> str:
+    if value is True:
+        return flag
+    if value is False:
+        return f"--no-{flag.removeprefix('--')}"
+    text = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    bare = text.isprintable() and text and " " not in text
+    return f"{flag} {text if bare else repr(text)}"
+
+
+def _listed(source: str, texts: Collection[str], where: str = "") -> str:
+    return f"{source}: {len(texts)} problem(s){where}\n  " + "\n  ".join(texts)
+
+
+def _dotted(place: Sequence[int | str]) -> str:
+    return ".".join(str(part) for part in place)
+
+
+def _given(loc: Sequence[int | str], values: Mapping[str, Any]) -> Sequence[int | str]:
+    """The part of an error's place that the user wrote; a union adds the type it tried to it."""
+    found: Any = values
+    for depth, part in enumerate(loc):
+        if isinstance(found, Mapping):
+            if part not in found:  # what is missing, or another spelling of it
+                return loc
+            found = found[str(part)]
+        elif isinstance(found, list | tuple) and isinstance(part, int):
+            found = found[part] if part < len(found) else None
+        else:
+            return loc[:depth]
+    return loc

@@ -1,0 +1,81 @@
+import pytest
+
+from edgekd.config import BenchRecipe, DataRecipe, TrainRecipe, build_recipe
+from edgekd.errors import ConfigError, UsageError
+
+NAMES = {
+    "data": "--data",
+    "num_threads": "--threads",
+    "sustain_seconds": "--sustain",
+    "device": "--device",
+    "split": "--split",
+    "test_folder": "--test-folder",
+    "download": "--download",
+    "qat_from": "--qat-from",
+    "kd.temperature": "--temperature",
+    "optimizer": "--optimizer",
+    "epochs": "--epochs",
+}
+
+
+def refused(kind, flags, *, assignments=(), error=UsageError):
+    with pytest.raises(error) as raised:
+        build_recipe(kind, flags=flags, assignments=assignments, names=NAMES)
+    return str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("flags", "line"),
+    [
+        ({"num_threads": ["1", "0"]}, "--threads 0: should be at least 1"),
+        ({"num_threads": ["two"]}, "--threads two: should be a whole number"),
+        ({"sustain_seconds": "a minute"}, "--sustain 'a minute': should be a number"),
+        ({"sustain_seconds": "100000"}, "--sustain 100000: should be at most 86400"),
+        ({"device": ["a", "a"]}, "--device a,a: expected one or more devices, each once"),
+        ({"split": ["0.2"]}, "--split 0.2: has too few values"),
+        ({"split": ["1", "2", "3"]}, "--split 1,2,3: should be 2 values, found 3"),
+        ({"download": "maybe"}, "--download maybe: should be true or false"),
+        ({"num_threads": ["\x1b[2J"]}, r"--threads '\x1b[2J': should be a whole number"),
+    ],
+)
+def test_a_flag_is_named_as_it_was_typed(flags, line):
+    assert refused(BenchRecipe, flags) == line
+
+
+def test_a_flag_in_a_table_and_its_words():
+    said = refused(TrainRecipe, {"data": "d", "kd": {"temperature": "0"}, "optimizer": "adam"})
+    assert said.splitlines() == [
+        "flags: 2 problem(s)",
+        "  --optimizer adam: should be 'sgd' or 'adamw'",
+        "  --temperature 0: should be more than 0",
+    ]
+
+
+def test_what_is_missing_is_a_flag_where_there_is_no_recipe():
+    line = "--data: missing; give it as a flag or in a recipe"
+    assert refused(DataRecipe, {}) == line
+    said = refused(DataRecipe, {}, assignments=["max_bad_files=1"], error=ConfigError)
+    assert said.splitlines() == ["command line: 1 problem(s)", f"  {line}"]
+
+
+def test_flags_that_do_not_fit_together():
+    said = refused(DataRecipe, {"data": "d", "test_folder": "t"})
+    assert said == "train_folder and test_folder belong together; give both"
+
+
+def test_a_flag_that_would_not_be_read():
+    said = refused(TrainRecipe, {"data": "d", "qat_from": "0.5"})
+    assert said == "--qat-from 0.5: without qat nothing is rounded; add --qat"
+
+
+def test_an_assignment_speaks_of_the_recipe():
+    said = refused(DataRecipe, {"data": "d"}, assignments=["max_bad_files=-1"], error=ConfigError)
+    assert said.splitlines() == [
+        "command line: 1 problem(s)",
+        "  max_bad_files = -1: should be at least 0",
+    ]
+
+
+def test_without_names_everything_is_the_recipes():
+    with pytest.raises(ConfigError, match="epochs = '0': should be at least 1"):
+        build_recipe(TrainRecipe, flags={"data": "d", "epochs": "0"})
