@@ -10,7 +10,6 @@ Weights are random but not degenerate, see ``architectures.py``.
 
 import argparse
 import json
-import math
 import statistics
 import sys
 import tempfile
@@ -25,8 +24,10 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent))
 
 from benchmarks.int8.architectures import MEAN, STD, make_images, write_architecture, write_data
+from benchmarks.int8.fp32_graph import describe_fp32
 from benchmarks.int8.peers import PEERS, peer_version, run_peer
 from benchmarks.int8.stock import quantize_onnx, quantize_tflite
+from benchmarks.int8.tables import FORMATS, print_tables
 from edgekd.config import ExportRecipe
 from edgekd.console import SilentConsole
 from edgekd.devices.local import describe
@@ -39,7 +40,6 @@ from edgekd.runtimes.session import open_session
 
 HERE: Final = Path(__file__).parent
 RESULTS: Final = HERE / "results.jsonl"
-FORMATS: Final = ("onnx", "tflite")
 STOCK: Final = {"onnx": quantize_onnx, "tflite": quantize_tflite}
 ALL_PEERS: Final = frozenset(peer for peers in PEERS.values() for peer in peers)
 CALIBRATION, HELD_OUT = 128, 64
@@ -62,7 +62,7 @@ def main() -> None:
     if not options.table:
         for name in options.architectures:
             measure(name, options)
-    print_table(read_results(), set(options.architectures))
+    print_tables(read_results(), set(options.architectures))
 
 
 def measure(name: str, options: argparse.Namespace) -> None:
@@ -125,7 +125,12 @@ def measure_format(
             files[kind] = target
         except Exception as error:  # a peer fails in ways of its own; the reason is the result
             problems[kind] = f"{type(error).__name__}: {error}"[:300]
-    yield from compare(base, fp32, files, problems, models[1], seconds, options)
+    ours_only = {
+        "export_seconds": seconds,
+        "fp32": describe_fp32(models[0], fp32),
+        **about(models[1]),
+    }
+    yield from compare(base, fp32, files, problems, ours_only, options)
 
 
 def write_other(
@@ -148,15 +153,15 @@ def compare(
     fp32: Path,
     files: dict[str, Path],
     problems: dict[str, str],
-    model: ExportedModel,
-    seconds: float,
+    ours_only: dict[str, Any],
     options: argparse.Namespace,
 ) -> Iterator[dict[str, Any]]:
     """Race all files; judge the int8 ones on images nobody has seen."""
     held_out = feeds(HELD_OUT, options.size, base["format"], seed=2)["image"]
     expected = answers_of(fp32, held_out)
     times = race([fp32, *files.values()], num_threads=options.threads, seconds=3.0)
-    context = {"versions": model.versions, "device": describe().model_dump(mode="json")}
+    versions = ours_only["versions"]
+    context = {"versions": versions, "device": describe().model_dump(mode="json")}
     for (kind, path), own in zip(files.items(), times[1:], strict=True):
         line = {
             **base,
@@ -184,7 +189,7 @@ def compare(
             "sqnr_db": signal_to_noise(expected, found),
             "top1_agreement": agreement,
             "latencies_ns": {"fp32": times[0], "int8": own},
-            **({"export_seconds": seconds, **ours_only(model)} if kind == "edgekd" else {}),
+            **(ours_only if kind == "edgekd" else {}),
         }
     for kind, problem in problems.items():
         yield {**base, "kind": kind, "error": problem, **context}
@@ -196,9 +201,10 @@ def answers_of(path: Path, images: np.ndarray) -> np.ndarray:
     return answers(path, {info.name: images}, batch=1)
 
 
-def ours_only(model: ExportedModel) -> dict[str, Any]:
+def about(model: ExportedModel) -> dict[str, Any]:
     """What only edgekd's record says."""
     return {
+        "versions": model.versions,
         "precision": model.precision,
         "int8_macs_share": model.int8_macs_share,
         "float_operators": model.audit.float_operators,
@@ -231,36 +237,6 @@ def same_run(line: dict[str, Any], name: str, options: argparse.Namespace) -> bo
     """Whether a line answers what is asked now."""
     asked = (name, options.size, options.threads, options.note)
     return (line["architecture"], line["size"], line["threads"], line["note"]) == asked
-
-
-def print_table(lines: list[dict[str, Any]], names: set[str]) -> None:
-    """The newest figures of each file, and geometric means."""
-    newest = {(r["architecture"], r["format"], r["kind"]): r for r in lines}
-    kept = {k: r for k, r in newest.items() if not names or k[0] in names}
-    print("| architecture | runtime | recipe | fp32 ms | speed-up | SQNR dB | top-1 | size |")
-    print("|---|---|---|---|---|---|---|---|")
-    for (name, model_format, kind), line in sorted(kept.items()):
-        if "error" in line:
-            print(f"| {name} | {model_format} | {kind} | | {line['error'][:60]} | | | |")
-            continue
-        print(
-            f"| {name} | {model_format} | {kind} | {line['fp32_ms']:.2f} | "
-            f"{line['speedup']:.2f} | {line['sqnr_db']:.1f} | {line['top1_agreement']:.0%} | "
-            f"{line['size_ratio']:.2f} |"
-        )
-    for model_format in FORMATS:
-        for kind in ("stock", "edgekd", *PEERS[model_format]):
-            found = [r for k, r in kept.items() if k[1:] == (model_format, kind)]
-            speedups = [r["speedup"] for r in found if "speedup" in r]
-            if found and not speedups:
-                print(f"{model_format} {kind}: all {len(found)} failed")
-            if speedups:
-                mean = math.exp(statistics.fmean(map(math.log, speedups)))
-                slower = sum(s < 1 for s in speedups)
-                print(
-                    f"{model_format} {kind}: geometric mean {mean:.2f} over {len(speedups)}, "
-                    f"{slower} slower than fp32, {len(found) - len(speedups)} failed"
-                )
 
 
 if __name__ == "__main__":

@@ -169,8 +169,18 @@ def _quantization(data: dict[str, Any]) -> Iterator[tuple[str, str]]:
         for kind in ("int8_operators", "float_operators"):
             operators = ", ".join(f"{n} {name}" for name, n in audit[kind].items())
             yield kind.replace("_", " "), operators or "none"
+        yield "operators", _graph(audit)
     if data.get("parity"):
         yield "against its source", _parity(data["parity"], data.get("task"))
+
+
+def _graph(audit: dict[str, Any]) -> str:
+    total = sum(sum(audit[kind].values()) for kind in ("int8_operators", "float_operators"))
+    transposes = audit["num_transposes"]
+    text = f"{count(total)}, of them {transposes} transpose{'s' * (transposes != 1)}"
+    if audit.get("largest_rank") is None:  # a record of an older version
+        return text
+    return f"{text}; no tensor of more than {audit['largest_rank']} axes"
 
 
 def _tensor(spec: dict[str, Any]) -> str:

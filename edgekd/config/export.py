@@ -26,9 +26,9 @@ class ExportRecipe(DataRecipe):
     """Where the search measures: this machine, or a board of the devices files."""
     wheels: str | None = None
     """Folder of wheels for the board, in place of the package index."""
-    search_seconds: Annotated[float, Field(ge=0)] = 60.0
-    """Per format, after which the search for a fast int8 file begins nothing new; 300 on a board
-    unless it is given."""
+    search_seconds: Annotated[float, Field(ge=0)] = 150.0
+    """What the whole search for a fast int8 file of one format may take: calibration, adjustments
+    of the network, candidates, and the errors of single layers; 300 on a board unless given."""
     num_threads: Annotated[int, Field(ge=1, le=256)] = 1
     """With which the search measures."""
     reference_kernels: bool = True

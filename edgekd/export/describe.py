@@ -17,9 +17,9 @@ def describe(path: Path) -> dict[str, Any]:
 
     Returns:
         ``file, format, sha256, size_bytes, precision, num_params, macs, int8_macs_share, inputs,
-        outputs, audit``, and where edgekd wrote the file also ``task, labels, preprocess,
-        input_encoding, source_sha256, versions, provenance``. Parameters and MACs are the file's
-        own, at batch size 1.
+        outputs, audit, num_operators``, and where edgekd wrote the file also ``task, labels,
+        preprocess, input_encoding, source_sha256, versions, provenance``. Parameters and MACs are
+        the file's own, at batch size 1.
 
     Raises:
         BundleError: If the file is missing, damaged or altered.
@@ -43,6 +43,7 @@ def describe(path: Path) -> dict[str, Any]:
         "inputs": [spec.model_dump(mode="json") for spec in facts.inputs],
         "outputs": [spec.model_dump(mode="json") for spec in facts.outputs],
         "audit": facts.audit.model_dump(mode="json"),
+        "num_operators": facts.audit.num_operators,
         **about,
     }
 

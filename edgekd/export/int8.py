@@ -111,7 +111,6 @@ def _searched(plain: Basis, job: Int8Job, progress: Tracker) -> tuple[Basis, Int
 def _search(chosen: Chosen, job: Int8Job, progress: Tracker) -> Found:
     budget = Budget(
         min_sqnr_db=job.recipe.min_sqnr_db + _SAFETY_DB,
-        seconds=job.recipe.search_seconds,
         num_threads=job.recipe.num_threads,
         files_per_race=job.target.files_per_race(job.fp32.stat().st_size),
     )
@@ -121,8 +120,14 @@ def _search(chosen: Chosen, job: Int8Job, progress: Tracker) -> Found:
 
 
 def _best_basis(plain: Basis, job: Int8Job, feeds: Arrays, progress: Tracker) -> Chosen:
+    seconds = None if job.recipe.int8 == "full" else job.recipe.search_seconds
     trial = Trial(
-        feeds=feeds, batch=job.batch, folder=job.work, adjuster=job.adjuster, remake=job.remake
+        feeds=feeds,
+        batch=job.batch,
+        folder=job.work,
+        adjuster=job.adjuster,
+        remake=job.remake,
+        seconds=seconds,
     )
     return best_basis(plain, trial, progress)
 

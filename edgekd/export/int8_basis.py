@@ -6,18 +6,25 @@ every operator in int8 answers more exactly than before.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-import numpy as np
 from numpy.typing import NDArray
 
 from edgekd.console import Tracker
 from edgekd.errors import ExportError
 from edgekd.export.adjustments.record import AS_IT_IS, KINDS, Adjustments, Kind
-from edgekd.export.quantization.candidates import Quantizer, Workbench, answers, error_rows
+from edgekd.export.quantization.candidates import (
+    Quantizer,
+    Workbench,
+    answers,
+    error_rows,
+    rows_of,
+    some_rows,
+)
+from edgekd.export.quantization.clock import Clock
 from edgekd.export.quantization.ranges import RangeCollector
 from edgekd.export.quantization.units import prefer
 from edgekd.records import Adjustment
@@ -26,6 +33,9 @@ Arrays = Mapping[str, NDArray[Any]]
 
 _WORTH_DB: Final = 0.1  # a smaller gain on a few samples says nothing
 _CALIBRATION_VALUES: Final = 20_000  # kept per tensor, over all samples
+_JUDGED_ON: Final = 64  # samples that set the ranges in which adjustments are judged
+_SHARE: Final = 0.5  # of the time: adjustments end by then
+_FIRST_GUESS: Final = 2.0  # times what the network as it is took: an adjusted one is also converted
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -63,6 +73,7 @@ class Trial:
         folder: Scratch folder.
         adjuster: ``None`` where the network has to stay as it is.
         remake: The basis of an adjusted network.
+        seconds: That this and the search after it may take; ``None`` for any.
     """
 
     feeds: Arrays
@@ -70,6 +81,7 @@ class Trial:
     folder: Path
     adjuster: Proposes | None
     remake: Callable[[Adjustments], Basis] | None
+    seconds: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -95,32 +107,53 @@ class Chosen:
 def best_basis(plain: Basis, trial: Trial, progress: Tracker) -> Chosen:
     """The basis whose int8 file errs least, of the network as it is and as it can be adjusted.
 
+    Adjustments are judged with the ranges of a part of the samples, and only as long as the search
+    after them keeps its share of the time; the basis that is taken then sees all samples.
+
     Args:
         plain: The network as it is; its answers are right.
         trial: With samples.
         progress: Advanced once per kind of adjustment.
     """
-    picks = error_rows(len(next(iter(trial.feeds.values()))))
-    few = {name: np.ascontiguousarray(values[picks]) for name, values in trial.feeds.items()}
-    judge = _Judge(trial=trial, few=few, right=answers(plain.fp32, few, batch=trial.batch))
-    best = judge.of(plain, "plain")
+    judge = _Judge.with_right_answers(plain, trial)
+    part = trial.feeds if trial.adjuster is None else some_rows(trial.feeds, _JUDGED_ON)
+    best = _climb(judge.of(plain, "plain", part), judge, part, progress)
+    if part is trial.feeds:
+        return best
+    chosen = judge.of(best.basis, "chosen", trial.feeds)
+    return replace(chosen, tried=best.tried, notes=best.notes)
+
+
+def _climb(best: Chosen, judge: "_Judge", part: Arrays, progress: Tracker) -> Chosen:
+    """The best after every kind of adjustment that there was time for."""
+    trial = judge.trial
     if trial.adjuster is None or trial.remake is None:
         return best
     tried: list[Adjustment] = []
+    late: list[str] = []
     notes: list[str] = []
+    expected = _FIRST_GUESS * judge.clock.spent()
     try:
         for name, propose in _steps(trial.adjuster):
-            progress.describe(f"trying {name} for {plain.quantizer.format}")
+            begun = judge.clock.spent()
+            if not judge.clock.allows(expected, until=_SHARE):
+                late.append(name)
+                continue
+            progress.describe(f"trying {name} for {best.basis.quantizer.format}")
             proposal = propose(best.basis.adjustments)
             if proposal is not None:
-                changed = judge.of(trial.remake(proposal), f"adjusted{len(tried)}")
+                changed = judge.of(trial.remake(proposal), f"adjusted{len(tried)}", part)
                 tried.append(_outcome(name, best, changed))
                 best = changed if tried[-1].applied else best
+                expected = judge.clock.spent() - begun
             progress.advance()
     except ExportError as error:  # the network as it is can still be quantized
         notes.append(f"adjustments for int8 ended early: {str(error).splitlines()[0]}")
-    trial.adjuster.settled = best.basis.adjustments
-    return Chosen(**{**best.__dict__, "tried": tuple(tried), "notes": tuple(notes)})
+    if late:
+        notes.append(f"--search-seconds left no time to try {', '.join(late)}")
+    if tried or not late:
+        trial.adjuster.settled = best.basis.adjustments
+    return replace(best, tried=tuple(tried), notes=tuple(notes))
 
 
 def collect(quantizer: Quantizer, feeds: Arrays) -> RangeCollector:
@@ -170,11 +203,22 @@ def _places(adjustments: Adjustments) -> int:
 class _Judge:
     trial: Trial
     few: Arrays
+    """On which errors are measured."""
     right: NDArray[Any]
+    """Answers to them."""
+    clock: Clock
+    """Runs until the end of the search."""
 
-    def of(self, basis: Basis, label: str) -> Chosen:
-        """With the ranges, of min-max and the best of all methods, that answer better."""
-        collector = collect(basis.quantizer, self.trial.feeds)
+    @classmethod
+    def with_right_answers(cls, plain: Basis, trial: Trial) -> "_Judge":
+        clock = Clock() if trial.seconds is None else Clock(seconds=trial.seconds)
+        few = rows_of(trial.feeds, error_rows(len(next(iter(trial.feeds.values())))))
+        right = answers(plain.fp32, few, batch=trial.batch)
+        return cls(trial=trial, few=few, right=right, clock=clock)
+
+    def of(self, basis: Basis, label: str, feeds: Arrays) -> Chosen:
+        """With the ranges of these samples, of min-max and the best of all, that answer better."""
+        collector = collect(basis.quantizer, feeds)
         benches = []
         for name, ranges in (("min-max", collector.extremes()), ("best", collector.best())):
             folder = self.trial.folder / f"{basis.quantizer.format}-{label}-{name}"
@@ -187,6 +231,7 @@ class _Judge:
                     answers=self.right,
                     batch=self.trial.batch,
                     folder=folder,
+                    clock=self.clock,
                 )
             )
         bench = max(benches, key=_static_db)

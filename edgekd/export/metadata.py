@@ -74,7 +74,7 @@ def read_metadata(path: Path) -> EmbeddedMetadata | None:
 
 
 def _from_onnx(path: Path) -> bytes | None:
-    from edgekd.export.audit.onnx_graph import read_onnx
+    from edgekd.export.audit.onnx_reading import read_onnx
 
     found = [item.value for item in read_onnx(path).metadata_props if item.key == KEY]
     return found[0].encode() if found else None

@@ -21,6 +21,7 @@ Arrays = Mapping[str, NDArray[Any]]
 OUTPUT_NAME: Final = "logits"
 BATCH_AXIS: Final = "batch"
 
+_OPSET: Final = 20  # the first with Gelu as one operator; LayerNormalization is one since 17
 _TRACED_BATCH: Final = 2  # with 1 the exporter would take the batch axis for a constant
 _CHECKED_BATCHES: Final = (1, 3)
 _SIMPLIFIED_TOLERANCE: Final = 1e-5  # relative; a re-ordered sum in float32 stays below it
@@ -95,6 +96,7 @@ def _trace(
                 input_names=list(samples),
                 output_names=[output_name],
                 dynamic_shapes=shapes,
+                opset_version=_OPSET,
                 external_data=False,
                 verbose=False,
             )

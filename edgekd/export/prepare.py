@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights, fuse_linear_bn_weights
 from torch.overrides import TorchFunctionMode
 
+from edgekd.export.attention import take_attention_apart
 from edgekd.records import ImageInput, InputSpec
 
 Encoding = Literal["float32", "uint8"]
@@ -25,7 +26,9 @@ _BATCH_NORMS: Final = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 def prepare_for_export(student: nn.Module, inputs: Sequence[InputSpec]) -> nn.Module:
-    """A copy in eval mode with branches merged and BatchNorm folded; ``student`` is untouched.
+    """A copy in eval mode that computes the same with simpler operators; ``student`` is untouched.
+
+    Branches are merged, BatchNorm is folded, attention has no tensor of five axes.
 
     Args:
         student: Normalised ``(B, C, H, W)`` (or ``(B, C, T)``) per input to ``(B, K)`` logits.
@@ -34,6 +37,7 @@ def prepare_for_export(student: nn.Module, inputs: Sequence[InputSpec]) -> nn.Mo
     network = copy.deepcopy(student).eval().requires_grad_(False)
     merged = _merge_branches(network)
     fold_batch_norms(merged, [torch.zeros(1, *input_shape(spec)) for spec in inputs])
+    take_attention_apart(merged)
     return merged
 
 

@@ -2,7 +2,7 @@
 
 What torch returns checks its inputs' sizes, refuses ``eval()`` and keeps BatchNorms as calls. Here
 it becomes an ordinary module of the same operators, with each BatchNorm folded into the layer
-before it, as :mod:`edgekd.export.prepare` does with modules.
+before it and packed projections taken apart, as :mod:`edgekd.export.prepare` does with modules.
 """
 
 import operator
@@ -14,6 +14,7 @@ from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights, fuse_linear_bn_weights
 
 from edgekd.errors import ModelError
+from edgekd.export.program_attention import split_packed_projections
 
 _ATEN: Final = torch.ops.aten
 _LINEAR: Final = _ATEN.linear.default
@@ -49,6 +50,7 @@ def plain_module(program: nn.Module, path: Path) -> fx.GraphModule:
     for node in list(module.graph.nodes):
         if node.target is _ATEN.batch_norm.default:
             _fold(module, node)
+    split_packed_projections(module)
     module.graph.eliminate_dead_code()
     return fx.GraphModule(module, module.graph).requires_grad_(False).eval()  # without unused ones
 

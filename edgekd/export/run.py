@@ -162,6 +162,7 @@ def rows(models: Sequence[ExportedModel]) -> list[dict[str, Any]]:
             "recovery": model.recovery and model.recovery.model_dump(mode="json"),
             "parity": model.parity.model_dump(mode="json"),
             "audit": model.audit.model_dump(mode="json"),
+            "num_operators": model.audit.num_operators,
             "int8_checks": checks and checks.model_dump(mode="json"),
             "adjustments": [tried.model_dump(mode="json") for tried in model.adjustments],
             "layer_errors": [layer.model_dump(mode="json") for layer in model.layer_errors],

@@ -8,6 +8,7 @@ from edgekd.errors import MissingExtraError
 from edgekd.export.adjustments.record import AS_IT_IS, Adjustments
 from edgekd.export.prepare import Encoding
 from edgekd.export.subprocesses import run_converter
+from edgekd.export.tflite_movements import shorten_movements
 
 _WORKER: Final = "edgekd.export.tflite_worker"
 
@@ -48,6 +49,7 @@ def write_tflite(
         "weights": None if weights is None else str(weights.absolute()),
     }
     run_converter(_WORKER, job, fp32.parent, purpose="convert the student to TFLite")
+    fp32.write_bytes(shorten_movements(fp32.read_bytes()))
 
 
 def require_litert() -> None:

@@ -45,7 +45,14 @@ class OperatorAudit(Record):
     int8_operators: dict[str, int]
     float_operators: dict[str, int]
     num_transposes: int = Field(ge=0)
+    largest_rank: int | None = Field(default=None, ge=0)
+    """Axes of the largest tensor that an operator makes; null in records of older versions."""
     uncounted_operators: tuple[str, ...] = ()
+
+    @property
+    def num_operators(self) -> int:
+        """All that the file computes with; what only converts between types is not one."""
+        return sum(self.int8_operators.values()) + sum(self.float_operators.values())
 
 
 class Adjustment(Record):

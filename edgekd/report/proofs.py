@@ -70,7 +70,9 @@ def operator_section(networks: Sequence[Network]) -> Section | None:
         Column(header="int8 share of MACs (%)"),
         Column(header="int8 operators", numeric=False),
         Column(header="float operators", numeric=False),
+        Column(header="operators"),
         Column(header="transposes"),
+        Column(header="largest tensor (axes)"),
     )
     lines = []
     for label, exported in files:
@@ -84,7 +86,9 @@ def operator_section(networks: Sequence[Network]) -> Section | None:
             Cell(text=f"{audit.int8_macs_share * 100:.1f}"),
             Cell(text=_counts(audit.int8_operators)),
             Cell(text=_counts(audit.float_operators)),
+            Cell(text=f"{audit.num_operators:,}"),
             Cell(text=f"{audit.num_transposes:,}"),
+            Cell(text=DASH if audit.largest_rank is None else str(audit.largest_rank)),
         )
         lines.append(Line(cells=cells))
     notes = tuple(f"{label}: {note}" for label, exported in files for note in exported.notes)

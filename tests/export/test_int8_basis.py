@@ -1,3 +1,4 @@
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -7,8 +8,11 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgekd.console import SilentConsole
 from edgekd.errors import ExportError
+from edgekd.export import int8_basis
 from edgekd.export.adjustments.record import AS_IT_IS, Adjustments, BiasShift, ChannelScaling
 from edgekd.export.int8_basis import Basis, Trial, best_basis
+from edgekd.export.quantization.candidates import some_rows
+from edgekd.export.quantization.clock import Clock
 from edgekd.export.quantization.onnx_quantizer import OnnxQuantizer
 
 WIDTH = 16
@@ -70,14 +74,15 @@ def workplace(tmp_path):
         quantizer = OnnxQuantizer(path, "x86-vnni")
         return Basis(quantizer=quantizer, fp32=path, adjustments=adjustments)
 
-    def choose(plain_sizes, adjuster, sizes_of):
-        feeds = {"x": np.random.default_rng(1).standard_normal((40, 8), np.float32)}
+    def choose(plain_sizes, adjuster, sizes_of, *, feeds=None, seconds=None):
+        few = {"x": np.random.default_rng(1).standard_normal((40, 8), np.float32)}
         trial = Trial(
-            feeds=feeds,
+            feeds=feeds or few,
             batch=3,
             folder=tmp_path,
             adjuster=adjuster,
             remake=lambda adjustments: basis(sizes_of(adjustments), adjustments),
+            seconds=seconds,
         )
         with SilentConsole().track("", total=9) as progress:
             return best_basis(basis(plain_sizes), trial, progress)
@@ -145,3 +150,48 @@ def test_a_network_that_cannot_be_adjusted_is_taken_as_it_is_and_says_so(workpla
     found = workplace.choose(EVEN, adjuster, lambda _: EVEN)
     assert found.basis.adjustments == AS_IT_IS
     assert found.notes == ("adjustments for int8 ended early: torch cannot trace the student: no",)
+
+
+class Hand:
+    """The time, as it is set."""
+
+    seconds = 0.0
+
+    def __call__(self):
+        return self.seconds
+
+
+def test_a_step_that_would_not_end_in_time_is_not_begun(workplace, monkeypatch):
+    hand = Hand()
+    monkeypatch.setattr(int8_basis, "Clock", partial(Clock, now=hand))
+
+    def slow(adjustments):
+        hand.seconds += 40.0
+        return EVEN
+
+    adjuster = Adjuster({"equalization": EQUALIZED, "smoothing": SMOOTHED})
+    found = workplace.choose(UNEVEN, adjuster, slow, seconds=100.0)  # half of it is for steps
+    assert [t.name for t in found.tried] == ["equalization"]
+    assert found.basis.adjustments == adjuster.settled == EQUALIZED
+    assert found.notes == ("--search-seconds left no time to try smoothing, bias correction",)
+
+
+def test_without_time_the_network_stays_as_it_is_and_nothing_is_settled(workplace):
+    adjuster = Adjuster({"equalization": EQUALIZED})
+    found = workplace.choose(UNEVEN, adjuster, lambda _: EVEN, seconds=0.0)
+    assert (found.basis.adjustments, found.tried, adjuster.asked) == (AS_IT_IS, (), [])
+    assert adjuster.settled is None
+    assert found.notes[0].endswith("equalization, smoothing, bias correction")
+
+
+def test_what_is_taken_has_seen_all_samples_however_few_judged(workplace):
+    feeds = {"x": np.random.default_rng(1).standard_normal((200, 8), np.float32)}
+    feeds["x"][100] = 50.0  # not one of the 64 that judge
+    seen = some_rows(feeds, 64)["x"]
+    assert len(seen) == 64
+    assert seen.max() < 50
+    adjuster = Adjuster({"equalization": EQUALIZED})
+    found = workplace.choose(UNEVEN, adjuster, lambda _: EVEN, feeds=feeds)
+    assert found.collector.extremes()["x"][1] == 50.0
+    assert found.basis.adjustments == EQUALIZED
+    assert [t.name for t in found.tried] == ["equalization"]

@@ -1,3 +1,5 @@
+from collections import Counter
+
 import numpy as np
 import onnx
 import pytest
@@ -120,3 +122,30 @@ class DataDependent(nn.Module):
 def test_what_torch_cannot_export_is_one_error(tmp_path):
     with pytest.raises(ExportError, match="torch cannot export the student to ONNX"):
         export_onnx(DataDependent(), SAMPLES, simplify=False, work=tmp_path)
+
+
+class Tokens(nn.Module):
+    """What a transformer has besides attention, with branches that do nothing once trained."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.norm, self.fc, self.head = nn.LayerNorm(3), nn.Linear(3, 8), nn.Linear(8, 2)
+        self.nothing = nn.Sequential(nn.Dropout(0.5), nn.Identity())
+
+    def forward(self, *inputs):
+        x = self.nothing(self.norm(inputs[0].flatten(2).transpose(1, 2)))
+        x = nn.functional.gelu(self.fc(x)).permute(0, 2, 1)
+        return self.head(self.nothing(x.permute(0, 2, 1).mean(1)))
+
+
+def test_norm_and_gelu_are_one_operator_and_what_does_nothing_is_gone(tmp_path):
+    network = Tokens().eval()
+    model = export_onnx(network, SAMPLES, simplify=False, work=tmp_path).model
+    kinds = Counter(node.op_type for node in model.graph.node)
+    assert (kinds["LayerNormalization"], kinds["Gelu"]) == (1, 1)
+    assert kinds.keys().isdisjoint({"Identity", "Dropout", "Erf"})
+    assert kinds["Transpose"] == 1  # two behind each other are none
+    x = torch.randn(2, 3, 6, 6, generator=torch.Generator().manual_seed(0))
+    found = run_onnx(model, {"image": x.numpy()})
+    np.testing.assert_allclose(found, network(x).detach().numpy(), rtol=1e-5, atol=1e-6)

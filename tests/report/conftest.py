@@ -119,6 +119,7 @@ def exported(
             int8_operators={"Conv": 9} if int8 else {},
             float_operators={"Softmax": 1} if int8 else {"Conv": 9, "Relu": 7},
             num_transposes=1,
+            largest_rank=4,
         ),
         "parity": Parity(
             num_samples=269,

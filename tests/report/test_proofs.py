@@ -36,8 +36,16 @@ def test_equal_outputs_have_infinite_sqnr(make, tmp_path):
 def test_operators_most_frequent_first(make, tmp_path):
     networks = collect([make.write_runs(tmp_path)]).networks
     table = _texts(operator_section(networks))
-    assert table[1][1:] == ["float32 NCHW", "0.0", DASH, "Conv 9, Relu 7", "1"]
-    assert table[2][1:] == ["float32 NCHW", "100.0", "Conv 9", "Softmax 1", "1"]
+    assert table[1][1:] == ["float32 NCHW", "0.0", DASH, "Conv 9, Relu 7", "16", "1", "4"]
+    assert table[2][1:] == ["float32 NCHW", "100.0", "Conv 9", "Softmax 1", "10", "1", "4"]
+
+
+def test_a_record_of_an_older_version_does_not_say_how_large_tensors_are(make, tmp_path):
+    record = make.exported("m.onnx", sha256="1" * 64)
+    audit = record.audit.model_copy(update={"largest_rank": None})
+    make.write(tmp_path, "m.onnx.json", record.model_copy(update={"audit": audit}))
+    (cells,) = _texts(operator_section(collect([tmp_path]).networks))
+    assert cells[-1] == DASH
 
 
 def test_what_export_noted_stands_under_the_operators(make, tmp_path):

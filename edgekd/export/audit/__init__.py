@@ -27,12 +27,14 @@ class Operator:
         int8: It reads and writes 8-bit tensors.
         kind: How it multiplies; ``None`` where it carries no multiply-accumulates.
         macs: Of one sample; ``None`` where they cannot be counted.
+        rank: Axes of the largest tensor that it makes; 0 where that is not known.
     """
 
     name: str
     int8: bool
     kind: OperatorKind | None = None
     macs: int | None = 0
+    rank: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +107,7 @@ def facts(
             int8_operators=_count(o.name for o in found if o.int8),
             float_operators=_count(o.name for o in found if not o.int8),
             num_transposes=sum(o.name.upper() == "TRANSPOSE" for o in found),
+            largest_rank=max((o.rank for o in found), default=0),
             uncounted_operators=tuple(sorted({o.name for o in found if o.macs is None})),
         ),
     )

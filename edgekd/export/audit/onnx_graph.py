@@ -1,15 +1,15 @@
 """Operators of an ONNX graph, with shapes from ONNX's own inference at batch size 1."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
-from edgekd.errors import BundleError, MissingExtraError
+from edgekd.errors import MissingExtraError
 from edgekd.export.audit import INT8_ARITHMETIC, FileFacts, Operator, facts
 from edgekd.records import TensorSpec
 from edgekd.runtimes.encoding import layout_of
@@ -17,52 +17,17 @@ from edgekd.runtimes.precision import OperatorKind
 
 try:
     import onnx
-    from google.protobuf.descriptor import FieldDescriptor
-    from google.protobuf.message import Message
     from onnx import TensorProto
+
+    from edgekd.export.audit.onnx_macs import MULTIPLYING, OPAQUE, Multiplying, Shape, Shapes
+    from edgekd.export.audit.onnx_reading import read_onnx, with_shapes
 except ModuleNotFoundError as missing:
     raise MissingExtraError("onnx", extra="export", purpose="read ONNX files") from missing
-
-Shape = tuple[int, ...]
-Shapes = Mapping[str, Shape]
 
 _QUANTIZERS: Final = frozenset({"QuantizeLinear", "DequantizeLinear"})
 _ACTIVATIONS: Final = frozenset({"Relu", "Clip"})  # fused into the operator before them
 _FLOATS: Final = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE})
 _EIGHT_BITS: Final = frozenset({TensorProto.INT8, TensorProto.UINT8})
-_OPAQUE: Final = frozenset({"Einsum", "LSTM", "GRU", "RNN", "If", "Loop", "Scan", "Attention"})
-"""Operators that may multiply and whose multiplications are not counted here."""
-
-
-def read_onnx(path: Path) -> onnx.ModelProto:
-    """Parse and check a file.
-
-    Raises:
-        BundleError: If it is not a valid ONNX model.
-    """
-    try:
-        model = onnx.load(path, load_external_data=False)  # a file may name any other file
-        onnx.checker.check_model(model)
-        _refuse_broken_text(model)
-    except Exception as error:  # protobuf, the checker and its C++ raise a dozen types
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise BundleError(
-            f"{path}: not a valid ONNX file ({reason[:200]}); it is damaged: export it again"
-        ) from error
-    return model
-
-
-def _refuse_broken_text(message: Message) -> None:
-    """A string that is no UTF-8 arrives as bytes, and would fail wherever it is used."""
-    for field, value in message.ListFields():
-        single = isinstance(value, (str, bytes, Message))
-        values: Any = [value] if single else value
-        if field.type == FieldDescriptor.TYPE_STRING:
-            if not all(isinstance(text, str) for text in values):
-                raise ValueError(f"{field.name} is not text")
-        elif field.type == FieldDescriptor.TYPE_MESSAGE:
-            for part in values:
-                _refuse_broken_text(part)
 
 
 def audit_onnx(path: Path) -> FileFacts:
@@ -87,13 +52,14 @@ def audit_onnx(path: Path) -> FileFacts:
 class _Graph:
     shapes: Shapes
     types: Mapping[str, int]
+    ranks: Mapping[str, int]
     producers: Mapping[str, onnx.NodeProto]
     readers: Mapping[str, list[onnx.NodeProto]]
     parameters: frozenset[str]
 
     @classmethod
     def read(cls, model: onnx.ModelProto, path: Path) -> "_Graph":
-        graph = _inferred(model, path).graph
+        graph = with_shapes(model, path).graph
         values = [*graph.value_info, *graph.input, *graph.output]
         typed = {v.name: v.type.tensor_type for v in values if v.type.HasField("tensor_type")}
         shapes = {name: _fixed_shape(t.shape) for name, t in typed.items() if t.HasField("shape")}
@@ -109,6 +75,7 @@ class _Graph:
             | {name: tuple(item.dims) for name, item in stored.items()},
             types={name: t.elem_type for name, t in typed.items()}
             | {name: item.data_type for name, item in stored.items()},
+            ranks={k: len(t.shape.dim) for k, t in typed.items() if t.HasField("shape")},
             producers=producers,
             readers=readers,
             parameters=frozenset(
@@ -126,21 +93,28 @@ class _Graph:
 
     def operator(self, node: onnx.NodeProto) -> Operator:
         """One node that is not a quantizer."""
-        multiplying = _MULTIPLYING.get(node.op_type) if node.domain in ("", "ai.onnx") else None
+        multiplying = MULTIPLYING.get(node.op_type) if node.domain in ("", "ai.onnx") else None
         if multiplying is None:
-            opaque = node.op_type in _OPAQUE or node.domain not in ("", "ai.onnx")
+            opaque = node.op_type in OPAQUE or node.domain not in ("", "ai.onnx")
             return Operator(
-                name=node.op_type, int8=self._between_quantizers(node), macs=None if opaque else 0
+                name=node.op_type,
+                int8=self._between_quantizers(node),
+                macs=None if opaque else 0,
+                rank=self._rank(node),
             )
         kind = self._kind(node, multiplying)
         return Operator(
             name=node.op_type,
             int8=kind in INT8_ARITHMETIC,
             kind=kind,
-            macs=_count(multiplying.formula, node, self.shapes),
+            macs=multiplying.count(node, self.shapes),
+            rank=self._rank(node),
         )
 
-    def _kind(self, node: onnx.NodeProto, multiplying: "_Multiplying") -> OperatorKind:
+    def _rank(self, node: onnx.NodeProto) -> int:
+        return max((self.ranks.get(name, 0) for name in node.output), default=0)
+
+    def _kind(self, node: onnx.NodeProto, multiplying: Multiplying) -> OperatorKind:
         if multiplying.native is not None:
             return multiplying.native
         activation, weights = node.input[0], node.input[1]
@@ -194,20 +168,6 @@ class _Graph:
         if len(readers) == 1 and readers[0].op_type in _ACTIVATIONS:
             return self._is_quantized(readers[0].output[0])
         return bool(readers) and all(node.op_type == "QuantizeLinear" for node in readers)
-
-
-def _inferred(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
-    fixed = onnx.ModelProto()
-    fixed.CopyFrom(model)
-    del fixed.graph.value_info[:]  # written for a dynamic batch axis
-    for item in fixed.graph.input:
-        dims = item.type.tensor_type.shape.dim
-        if dims and dims[0].WhichOneof("value") != "dim_value":
-            dims[0].dim_value = 1
-    try:
-        return onnx.shape_inference.infer_shapes(fixed, data_prop=True)
-    except Exception as error:  # as above
-        raise BundleError(f"{path}: its shapes contradict each other; export it again") from error
 
 
 def _fixed_shape(shape: onnx.TensorShapeProto) -> Shape | None:
@@ -275,51 +235,3 @@ def _dtype(element: int) -> str:
     """As NumPy spells it."""
     names = {int(TensorProto.FLOAT): "float32", int(TensorProto.DOUBLE): "float64"}
     return names.get(element) or str(TensorProto.DataType.Name(element)).lower()
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Multiplying:
-    formula: Callable[[onnx.NodeProto, Shapes], int]
-    writes_int8: bool = False
-    """Its int8 kernel also needs its output quantized."""
-    native: OperatorKind | None = None
-    """Already an integer operator, by its own definition."""
-
-
-def _count(
-    formula: Callable[[onnx.NodeProto, Shapes], int], node: onnx.NodeProto, shapes: Shapes
-) -> int | None:
-    try:
-        return formula(node, shapes)
-    except KeyError:  # a shape that inference could not find
-        return None
-
-
-def _conv(weights: int) -> Callable[[onnx.NodeProto, Shapes], int]:
-    """``(O, I / groups, ...)`` weights: every output value sums one kernel."""
-    return lambda node, shapes: prod(shapes[node.output[0]]) * prod(shapes[node.input[weights]][1:])
-
-
-def _conv_transpose(node: onnx.NodeProto, shapes: Shapes) -> int:
-    return prod(shapes[node.input[0]]) * prod(shapes[node.input[1]][1:])
-
-
-def _matmul(node: onnx.NodeProto, shapes: Shapes) -> int:
-    return prod(shapes[node.output[0]]) * shapes[node.input[0]][-1]
-
-
-def _gemm(node: onnx.NodeProto, shapes: Shapes) -> int:
-    transposed = any(a.name == "transA" and a.i for a in node.attribute)
-    return prod(shapes[node.output[0]]) * shapes[node.input[0]][0 if transposed else 1]
-
-
-_MULTIPLYING: Final[Mapping[str, _Multiplying]] = {
-    "Conv": _Multiplying(formula=_conv(1), writes_int8=True),
-    "ConvTranspose": _Multiplying(formula=_conv_transpose, writes_int8=True),
-    "Gemm": _Multiplying(formula=_gemm),
-    "MatMul": _Multiplying(formula=_matmul),
-    "QLinearConv": _Multiplying(formula=_conv(3), native="int8"),
-    "QLinearMatMul": _Multiplying(formula=_matmul, native="int8"),
-    "ConvInteger": _Multiplying(formula=_conv(1), native="int8-dynamic"),
-    "MatMulInteger": _Multiplying(formula=_matmul, native="int8-dynamic"),
-}

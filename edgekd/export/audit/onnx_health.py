@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from edgekd.export.audit.health import Layer, Quantized
-from edgekd.export.audit.onnx_graph import read_onnx
+from edgekd.export.audit.onnx_reading import read_onnx
 
 _QUANTIZERS: Final = frozenset({"QuantizeLinear", "DequantizeLinear"})
 _PRODUCTS: Final = frozenset({"Conv", "Gemm", "MatMul", "MatMulInteger"})

@@ -93,11 +93,12 @@ def _operator(
     name: str, op: Any, tensors: Sequence[_Tensor], stored: Mapping[int, str]
 ) -> Operator:
     multiplying = _MULTIPLYING.get(name)
-    outputs = [tensors[i].dtype for i in op.outputs if i >= 0]
-    in_int8 = bool(outputs) and all(dtype in _INTEGERS for dtype in outputs)
+    outputs = [tensors[i] for i in op.outputs if i >= 0]
+    in_int8 = bool(outputs) and all(made.dtype in _INTEGERS for made in outputs)
+    rank = max((len(made.shape) for made in outputs), default=0)
     if multiplying is None:
         opaque = name in _OPAQUE or name not in BUILTIN_OPERATORS
-        return Operator(name=name, int8=in_int8, macs=None if opaque else 0)
+        return Operator(name=name, int8=in_int8, macs=None if opaque else 0, rank=rank)
     activation, weights = (op.inputs[i] for i in multiplying.operands)
     kind = _kind(tensors[activation].dtype, tensors[weights].dtype, stored.get(weights))
     output = tensors[op.outputs[0]].shape
@@ -106,6 +107,7 @@ def _operator(
         int8=kind in INT8_ARITHMETIC,
         kind=kind,
         macs=multiplying.formula(tensors[activation].shape, tensors[weights].shape, output),
+        rank=rank,
     )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekd.errors import BundleError, EdgekdError
+from edgekd.export.quantization.clock import Clock
 from edgekd.export.quantization.ranges import RangeCollector
 from edgekd.export.quantization.recipe import Range
 from edgekd.export.quantization.units import Choices, Unit
@@ -70,6 +71,8 @@ class Workbench:
         feeds: Samples on which errors are measured, in the file's own encoding.
         answers: ``(n, ...)`` of the fp32 file on them.
         batch: Samples per call that the files take.
+        folder: Where candidates are written.
+        clock: Of the whole search that this is part of.
     """
 
     quantizer: Quantizer
@@ -78,6 +81,7 @@ class Workbench:
     answers: NDArray[Any]
     batch: int
     folder: Path
+    clock: Clock = field(default_factory=Clock)
     _made: dict[tuple[str, ...], Candidate] = field(default_factory=dict)
     _errors: dict[Candidate, float] = field(default_factory=dict)
 
@@ -99,6 +103,10 @@ class Workbench:
             self._made[key] = Candidate(label=label, choices=dict(choices), path=path)
         return self._made[key]
 
+    def is_measured(self, candidate: Candidate) -> bool:
+        """Whether its error is known already."""
+        return candidate in self._errors
+
     def sqnr_db(self, candidate: Candidate) -> float:
         """Of a candidate's answers against the fp32 file's; measured when first asked for."""
         if candidate not in self._errors:
@@ -118,7 +126,22 @@ def error_rows(rows: int) -> NDArray[Any]:
     >>> error_rows(3).tolist(), len(error_rows(256))
     ([0, 1, 2], 24)
     """
-    return np.unique(np.linspace(0, rows - 1, min(rows, _ERROR_SAMPLES)).round().astype(int))
+    return _spread(rows, _ERROR_SAMPLES)
+
+
+def some_rows(feeds: Arrays, most: int) -> Arrays:
+    """So many samples, spread over all; ``feeds`` itself where it holds no more."""
+    rows = len(next(iter(feeds.values())))
+    return feeds if rows <= most else rows_of(feeds, _spread(rows, most))
+
+
+def rows_of(feeds: Arrays, picks: NDArray[Any]) -> Arrays:
+    """The picked samples of every input, in plain memory order."""
+    return {name: np.ascontiguousarray(values[picks]) for name, values in feeds.items()}
+
+
+def _spread(rows: int, most: int) -> NDArray[Any]:
+    return np.unique(np.linspace(0, rows - 1, min(rows, most)).round().astype(int))
 
 
 def answers(path: Path, feeds: Arrays, *, batch: int) -> NDArray[np.float32]:

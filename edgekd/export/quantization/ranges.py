@@ -42,11 +42,14 @@ class RangeCollector:
 
         Infinities and their stand-ins, with which a pooling is padded, are no values.
         """
-        if values.size and not (values.min() > -_LARGEST and values.max() < _LARGEST):
-            values = values[np.abs(values) < _LARGEST]
         if not values.size:
             return
         low, high = float(values.min()), float(values.max())
+        if not (low > -_LARGEST and high < _LARGEST):
+            values = values[np.abs(values) < _LARGEST]
+            if not values.size:
+                return
+            low, high = float(values.min()), float(values.max())
         before = self._extremes.get(name, (low, high))
         self._extremes[name] = (min(before[0], low), max(before[1], high))
         kept = self._samples.setdefault(name, [])

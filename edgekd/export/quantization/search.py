@@ -4,18 +4,19 @@ It starts from a handful of recipes that tool chains and habit suggest, keeps th
 changes one group of operators at a time: all in one stretch of the network, or all of one kind.
 All changes of a pass are timed against each other in one race; those that help are combined, and
 what the combination really costs is timed again. A change that does not gain more than the noise
-of its own measurement is not taken.
+of its own measurement is not taken. Nothing new is tried after the search's share of the time.
 """
 
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from edgekd.console import Tracker
-from edgekd.devices.race import Latencies, Race, ratio
+from edgekd.devices.race import Race
 from edgekd.export.quantization.candidates import Candidate, Workbench
+from edgekd.export.quantization.contest import NOISE, Contest, Timed
+from edgekd.export.quantization.contest import Budget as Budget
 from edgekd.export.quantization.moves import (
     Move,
     by_kind,
@@ -25,41 +26,18 @@ from edgekd.export.quantization.moves import (
     starting_points,
 )
 from edgekd.export.quantization.recipe import OperatorError
-from edgekd.export.quantization.target import FILES_PER_RACE
 from edgekd.export.quantization.units import prefer
 
-_WORTH: Final = 0.01  # least gain that is taken for one, besides the noise
-_NOISE: Final = 2.0  # standard errors
 _STRETCHES: Final = (2, 4, 8)  # a network is cut into that many pieces
 _MOST_ROUNDS: Final = 3
 _PALETTE: Final = 3  # recipes that stretches are coloured with
 _QUIETED: Final = 2  # recipes of it that are tried without their loudest stretches
 _HEARD: Final = 12  # stretches whose noise is measured one by one
-_DB_PER_TENFOLD: Final = 10.0  # one dB short of the budget weighs as much as 26 % of time
 _FINALISTS: Final = 6
 _LARGEST_SHARE: Final = 0.4  # of the fp32 file's bytes
 _OVERHEAD_BYTES: Final = 1 << 16  # that quantizers may add to a graph of any size
 PASSES: Final = 2 + 2 * _MOST_ROUNDS * len(_STRETCHES)
 """At most so many times a search advances its progress."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Budget:
-    """What a search must keep to.
-
-    Attributes:
-        min_sqnr_db: Least signal to noise of the answers against fp32.
-        seconds: After which no further pass is begun.
-        num_threads: That compute.
-        race_seconds: For which each file is timed in a race.
-        files_per_race: That are timed together with the one they are compared with.
-    """
-
-    min_sqnr_db: float
-    seconds: float
-    num_threads: int
-    race_seconds: float = 0.25
-    files_per_race: int = FILES_PER_RACE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +60,7 @@ class Search:
     """One search.
 
     Args:
-        bench: Makes candidates.
+        bench: Makes candidates; its clock limits the search.
         fp32: The file that all must beat.
         race: Times files on the device that is aimed at.
         budget: Error and time.
@@ -100,11 +78,10 @@ class Search:
         accept: Callable[[Path], bool],
         progress: Tracker,
     ) -> None:
-        self._bench, self._fp32, self._race = bench, fp32, race
+        self._bench, self._fp32, self._contest = bench, fp32, Contest(bench, race, budget)
         self._budget, self._accept, self._progress = budget, accept, progress
         self._units = bench.quantizer.units
         self._stored = prefer(self._units)
-        self._end = time.monotonic() + budget.seconds
         self._winners: list[Candidate] = []
         self._sensitivity: tuple[OperatorError, ...] = ()
 
@@ -119,7 +96,7 @@ class Search:
             for pieces in _STRETCHES:
                 best = self._pass(best, by_stretch(self._units, pieces, best.choices, palette))
                 best = self._pass(best, by_kind(self._units, best.choices))
-            if best is before or self._is_late():
+            if best is before or self._contest.is_late():
                 break
         return self._finish()
 
@@ -128,7 +105,7 @@ class Search:
     def _start(self, starts: Sequence[Candidate]) -> tuple[Candidate, list[Move]]:
         """The best start, and the recipes to colour stretches with, fastest first."""
         safest, *others = dict.fromkeys(starts)
-        timed = self._slowdowns(safest, others)
+        timed = self._contest.slowdowns(safest, others)
         best = self._fastest([safest, *others], timed)
         by_speed = sorted(timed, key=lambda candidate: timed[candidate][0])
         palette = [(c.label, c.choices) for c in (*by_speed[:_PALETTE], safest)]
@@ -138,65 +115,35 @@ class Search:
         """The best of ``best`` and what the moves make of it, alone and together."""
         changes: list[Candidate] = []
         for label, choices in moves:
-            if self._is_late():
+            if self._contest.is_late():
                 break
             changes.append(self._bench.make(choices, label))
-        gains = self._gains(best, self._slowdowns(best, changes))
+        gains = self._contest.gains(best, self._contest.slowdowns(best, changes))
         helpful = sorted((c for c in gains if gains[c] > 0), key=lambda c: -gains[c])
         if not helpful:
             self._progress.advance()
             return best
+        unique = list(dict.fromkeys([best, *self._combined(best, helpful)]))
+        return self._fastest(unique, self._contest.slowdowns(unique[0], unique[1:]))
+
+    def _combined(self, best: Candidate, helpful: Sequence[Candidate]) -> list[Candidate]:
+        """The most helpful change, and with it the second, and with both the third, and so on."""
         together, choices = [helpful[0]], dict(helpful[0].choices)
         for change in helpful[1:]:
+            if self._contest.is_late():
+                break
             choices |= {k: v for k, v in change.choices.items() if v != best.choices[k]}
             together.append(self._bench.make(choices, f"{together[-1].label}, {change.label}"))
-        unique = list(dict.fromkeys([best, *together]))
-        return self._fastest(unique, self._slowdowns(unique[0], unique[1:]))
+        return together
 
-    def _fastest(
-        self, candidates: Sequence[Candidate], timed: dict[Candidate, tuple[float, float]]
-    ) -> Candidate:
+    def _fastest(self, candidates: Sequence[Candidate], timed: Timed) -> Candidate:
         """The one of least cost; the first stays where no other gains more than noise."""
-        gains = self._gains(candidates[0], timed)
+        gains = self._contest.gains(candidates[0], timed)
         winner = max(gains, key=lambda c: gains[c], default=candidates[0])
         best = winner if gains.get(winner, 0.0) > 0 else candidates[0]
         self._winners.append(best)
         self._progress.advance()
         return best
-
-    def _slowdowns(
-        self, reference: Candidate, others: Sequence[Candidate]
-    ) -> dict[Candidate, tuple[float, float]]:
-        """Time over the reference's, and its standard error, of all that can run."""
-        usable = [c for c in others if c.path is not None and c is not reference]
-        found = {}
-        most = self._budget.files_per_race
-        for start in range(0, len(usable), most):
-            if start and self._is_late():
-                break
-            group = usable[start : start + most]
-            base, *times = self._times([reference, *group])
-            for candidate, own in zip(group, times, strict=True):
-                if own is not None and base is not None:
-                    found[candidate] = ratio(own, base)
-        return found
-
-    def _gains(
-        self, best: Candidate, timed: dict[Candidate, tuple[float, float]]
-    ) -> dict[Candidate, float]:
-        """By how much each lowers the cost beyond noise; errors are asked for only where due."""
-        own = self._penalty(best)
-        found = {}
-        for candidate, (slower, error) in timed.items():
-            cost = slower + max(_WORTH, _NOISE * error)
-            found[candidate] = own - cost
-            if found[candidate] > 0:
-                found[candidate] = own - cost * self._penalty(candidate)
-        return found
-
-    def _penalty(self, candidate: Candidate) -> float:
-        short = max(0.0, self._budget.min_sqnr_db - self._bench.sqnr_db(candidate))
-        return float(10 ** (min(short, 300.0) / _DB_PER_TENFOLD))
 
     def _quieter(self, palette: Sequence[Move]) -> Iterator[Move]:
         """The fastest starts without what disturbs the answer most, where they disturb too much."""
@@ -207,7 +154,7 @@ class Search:
         quietest = self._bench.make(self._stored, "weights in 8 bits")
         floor = 10 ** (-self._bench.sqnr_db(quietest) / 10)  # of the stored weights themselves
         for stretch in cut(changed, min(_HEARD, len(changed)) or 1):
-            if self._is_late():
+            if self._contest.is_late():
                 break
             names = tuple(unit.name for unit in stretch)
             alone = {**self._stored, **{name: fast[1][name] for name in names}}
@@ -220,17 +167,6 @@ class Search:
             made = self._bench.make(move[1], move[0])
             if self._bench.sqnr_db(made) < self._budget.min_sqnr_db:
                 yield from by_noise(move, self._stored, noise, limit)
-
-    def _is_late(self) -> bool:
-        return time.monotonic() > self._end
-
-    def _times(self, candidates: Sequence[Candidate]) -> tuple[Latencies | None, ...]:
-        return self._timed([c.path for c in candidates if c.path is not None])
-
-    def _timed(self, files: Sequence[Path]) -> tuple[Latencies | None, ...]:
-        return self._race(
-            files, num_threads=self._budget.num_threads, seconds=self._budget.race_seconds
-        )
 
     # -- the end ---------------------------------------------------------------------------------
 
@@ -249,12 +185,13 @@ class Search:
                 for c in group
                 if self._is_small(c, stored) and self._bench.sqnr_db(c) >= self._budget.min_sqnr_db
             ]
-            for candidate, speedup, error in self._against_fp32(kept[: min(most, _FINALISTS)]):
-                faster = speedup - _NOISE * error > 1.0
+            finalists = kept[: min(most, _FINALISTS)]
+            for candidate, speedup, error in self._contest.against(self._fp32, finalists):
+                faster = speedup - NOISE * error > 1.0
                 if faster and candidate.path is not None and self._accept(candidate.path):
                     return self._found(candidate, speedup, None)
         reason = "nothing within the error budget was measured to be faster than fp32"
-        speedups = [speedup for _, speedup, _ in self._against_fp32([stored])]
+        speedups = [speedup for _, speedup, _ in self._contest.against(self._fp32, [stored])]
         return self._found(stored, speedups[0] if speedups else 0.0, reason)
 
     def _is_small(self, candidate: Candidate, stored: Candidate) -> bool:
@@ -272,18 +209,3 @@ class Search:
             fallback=fallback,
             sensitivity=self._sensitivity,
         )
-
-    def _against_fp32(
-        self, candidates: Sequence[Candidate]
-    ) -> list[tuple[Candidate, float, float]]:
-        """``(candidate, speed-up, its error)`` of all that run, fastest first."""
-        if not candidates:
-            return []
-        fp32, *times = self._timed(
-            [self._fp32, *(c.path for c in candidates if c.path is not None)]
-        )
-        found = []
-        for candidate, own in zip(candidates, times, strict=True):
-            if fp32 is not None and own is not None:
-                found.append((candidate, *ratio(fp32, own)))
-        return sorted(found, key=lambda item: -item[1])

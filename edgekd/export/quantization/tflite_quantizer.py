@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from importlib import import_module, metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,54 +15,18 @@ from edgekd.errors import ExportError
 from edgekd.export.quantization.ranges import RangeCollector
 from edgekd.export.quantization.recipe import Choice, Range
 from edgekd.export.quantization.tflite_biases import read_biases, with_fitting_biases
+from edgekd.export.quantization.tflite_hard_swish import with_fast_hard_swish
+from edgekd.export.quantization.tflite_operators import (
+    PASSING,
+    float_activations,
+    read_operators,
+)
 from edgekd.export.quantization.tflite_scales import ScaleRules
 from edgekd.export.quantization.units import Choices, Unit
 from edgekd.export.quiet import quiet_converter, quiet_stderr
-from edgekd.export.tflite_schema import operator_name, parse_tflite, type_name
+from edgekd.export.tflite_schema import parse_tflite
 
 Arrays = Mapping[str, NDArray[Any]]
-
-PASSING: Final = frozenset(
-    {
-        "RESHAPE",
-        "TRANSPOSE",
-        "SLICE",
-        "STRIDED_SLICE",
-        "SPLIT",
-        "PAD",
-        "PADV2",
-        "MAX_POOL_2D",
-        "GATHER_ND",
-    }
-)
-"""Operators that only move values, and keep their scale: they follow their producer, or, where that
-computes in float, readers that all compute in int8."""
-_WITH_WEIGHTS: Final = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"})
-_STATIC: Final = frozenset(
-    {
-        "ADD", "AVERAGE_POOL_2D", "BATCH_MATMUL", "CONCATENATION", "DIV", "GELU", "HARD_SWISH",
-        "LOGISTIC", "MAXIMUM", "MEAN", "MUL", "PACK", "RELU", "RESIZE_BILINEAR",
-        "RESIZE_NEAREST_NEIGHBOR", "RSQRT", "SOFTMAX", "SPACE_TO_DEPTH", "SQRT",
-        "SQUARED_DIFFERENCE", "SUB", "SUM", "TANH", "UNPACK",
-    }
-)  # fmt: skip
-"""What LiteRT's quantizer can put into int8, besides products and what only moves values."""
-_NORMALISATION: Final = "InputNormalisation"
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Operator:
-    scope: str
-    name: str
-    source: int
-    """Producer of its first activation, as an index; -1 for an input of the graph."""
-    kind: str | None
-    """``None`` for what only moves values or never is int8."""
-    choices: tuple[Choice, ...]
-    readers: tuple[int, ...]
-    """Who reads what it makes, as indices; -1 for an output of the graph."""
-    moves_floats: bool
-    """Whether it only moves float values."""
 
 
 class TfliteQuantizer:
@@ -79,7 +42,7 @@ class TfliteQuantizer:
     def __init__(self, fp32: Path) -> None:
         self._content = fp32.read_bytes()
         model = parse_tflite(self._content, source=fp32.name)
-        self._operators = _read_operators(model)
+        self._operators = read_operators(model)
         self._ranks = {
             tensor.name.decode(): 0 if tensor.shape is None else len(tensor.shape)
             for tensor in model.subgraphs[0].tensors
@@ -89,7 +52,7 @@ class TfliteQuantizer:
             for signature in model.signatureDefs or []
             for item in signature.inputs
         }
-        self._floats = _float_activations(model)
+        self._floats = float_activations(model)
         self._scales = ScaleRules(model, [op.scope for op in self._operators])
         self._biases = read_biases(model)
         self.units: tuple[Unit, ...] = tuple(
@@ -169,7 +132,9 @@ class TfliteQuantizer:
         }
         result = quantizer.quantize(statistics or None, enable_progress_report=False)
         content = bytes(result.quantized_model)
-        return with_fitting_biases(content, self._biases) if static else content
+        if not static:
+            return content
+        return with_fast_hard_swish(with_fitting_biases(content, self._biases))
 
     def _resolve(self, choices: Choices) -> dict[str, Choice]:
         """A choice for every operator: what only moves values does as its neighbours."""
@@ -186,73 +151,6 @@ class TfliteQuantizer:
             if op.moves_floats and op.readers and only_int8_reads:
                 found[position] = "static"
         return {op.scope: choice for op, choice in zip(self._operators, found, strict=True)}
-
-
-def _read_operators(model: Any) -> list[_Operator]:
-    graph = model.subgraphs[0]
-    producers = {
-        index: position for position, op in enumerate(graph.operators) for index in op.outputs
-    }
-    readers: dict[int, list[int]] = {index: [-1] for index in graph.outputs}
-    for position, op in enumerate(graph.operators):
-        for index in op.inputs:
-            readers.setdefault(index, []).append(position)
-    return [_operator(model, op, producers, readers) for op in graph.operators]
-
-
-def _operator(
-    model: Any, op: Any, producers: Mapping[int, int], readers: Mapping[int, Sequence[int]]
-) -> _Operator:
-    graph, name = model.subgraphs[0], operator_name(model, op)
-    tensors = graph.tensors
-    scope = ";".join(tensors[i].name.decode() for i in op.outputs) + ";"
-    activations = [i for i in op.inputs if i >= 0 and not _constant(model, tensors[i])]
-    kind, choices = _form(model, op, name)
-    in_float = all(type_name(tensors[i]) == "float32" for i in (*activations[:1], *op.outputs))
-    if not activations or not in_float or _NORMALISATION in scope:
-        kind = None
-    return _Operator(
-        scope=scope,
-        name=name,
-        source=producers.get(activations[0], -1) if activations else -1,
-        kind=kind,
-        choices=choices,
-        readers=tuple(reader for i in op.outputs for reader in readers.get(i, ())),
-        moves_floats=name in PASSING and bool(activations) and in_float,
-    )
-
-
-def _form(model: Any, op: Any, name: str) -> tuple[str | None, tuple[Choice, ...]]:
-    """The kind of an operator, finer than its type where speed depends on it, and its choices."""
-    tensors = model.subgraphs[0].tensors
-    if name in _WITH_WEIGHTS and _constant(model, tensors[op.inputs[1]]):
-        weights = [int(size) for size in tensors[op.inputs[1]].shape]
-        choices: tuple[Choice, ...] = ("static", "dynamic", "weights")
-        if name == "DEPTHWISE_CONV_2D":
-            return name, ("static", "weights")
-        if name == "CONV_2D":
-            output = [int(size) for size in tensors[op.outputs[0]].shape]
-            vector = output[1:3] == [1, 1]
-            form = "on a vector" if vector else "pointwise" if weights[1:3] == [1, 1] else ""
-            return f"{name} {form}".strip(), choices
-        return name, choices
-    return (name, ("static", "float")) if name in _STATIC else (None, ("float",))
-
-
-def _constant(model: Any, tensor: Any) -> bool:
-    data = model.buffers[tensor.buffer].data
-    return data is not None and len(data) > 0
-
-
-def _float_activations(model: Any) -> dict[str, int]:
-    """Name to index of every float tensor that is computed or fed."""
-    graph = model.subgraphs[0]
-    indices = {*graph.inputs, *(i for op in graph.operators for i in op.outputs)}
-    return {
-        graph.tensors[i].name.decode(): int(i)
-        for i in sorted(indices)
-        if type_name(graph.tensors[i]) == "float32"
-    }
 
 
 def _any_of(scopes: Sequence[str]) -> str:

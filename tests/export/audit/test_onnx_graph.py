@@ -4,9 +4,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from tiny_models import SIZE, write_onnx
 
-from edgekd.errors import BundleError
 from edgekd.export.audit import audit_file
-from edgekd.export.audit.onnx_graph import read_onnx
 
 PRODUCT = SIZE * 3  # the tiny model's one matrix product
 
@@ -77,6 +75,7 @@ def test_convolutions_of_every_kind_by_hand(tmp_path):
     assert facts.macs == dense + depthwise + up + matrix
     assert facts.num_params == sum(w.size for w in weights.values())
     assert facts.audit.num_transposes == 1
+    assert (facts.audit.num_operators, facts.audit.largest_rank) == (6, 4)
     assert facts.audit.float_operators["Conv"] == 2
 
 
@@ -134,35 +133,3 @@ def test_what_cannot_be_counted_is_named(tmp_path):
     facts = audit_file(path)
     assert facts.audit.uncounted_operators == ("Einsum",)
     assert facts.macs == 4 * 4 * 2
-
-
-@pytest.mark.parametrize("text", [b"secret", b"linear"])
-def test_text_that_is_no_text_is_damage(tmp_path, text):
-    path = write_onnx(tmp_path / "m.onnx")
-    model = onnx.load(path)
-    model.graph.node[0].name = "linear"
-    model.metadata_props.add(key="edgekd", value="secret")
-    content = model.SerializeToString()
-    assert content.count(text) >= 1
-    path.write_bytes(content.replace(text, b"\xff" * len(text)))
-    with pytest.raises(BundleError, match="is not text"):
-        read_onnx(path)
-
-
-def test_another_files_data_is_never_read(tmp_path):
-    path = write_onnx(tmp_path / "m.onnx")
-    model = onnx.load(path)
-    weight = model.graph.initializer[0]
-    onnx.external_data_helper.set_external_data(weight, location="../../etc/passwd")
-    weight.ClearField("raw_data")
-    path.write_bytes(model.SerializeToString())
-    with pytest.raises(BundleError):
-        read_onnx(path)
-
-
-@pytest.mark.parametrize("content", [b"", b"TFL3", b"\x08\x07" * 50])
-def test_what_is_not_onnx_is_a_bundle_error(tmp_path, content):
-    path = tmp_path / "m.onnx"
-    path.write_bytes(content)
-    with pytest.raises(BundleError, match="not a valid ONNX file"):
-        audit_file(path)

@@ -15,6 +15,8 @@ def test_precision_and_macs_of_one_product(tmp_path, precision, share):
     assert facts.num_params == PRODUCT + 3
     operators = facts.audit.int8_operators if share else facts.audit.float_operators
     assert operators["FULLY_CONNECTED"] == 1
+    assert facts.audit.num_operators == sum(operators.values())
+    assert facts.audit.largest_rank == 2
 
 
 def test_scale_and_zero_point_of_a_quantized_input(tmp_path):

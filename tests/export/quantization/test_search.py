@@ -6,6 +6,8 @@ import pytest
 
 from edgekd.console import SilentConsole
 from edgekd.export.quantization.candidates import Candidate
+from edgekd.export.quantization.clock import Clock
+from edgekd.export.quantization.moves import starting_points
 from edgekd.export.quantization.search import Budget, Search
 from edgekd.export.quantization.units import Unit, prefer
 
@@ -33,6 +35,7 @@ class FakeBench:
     sqnr_of: object
     extra_bytes: object = lambda choices: 0
     quantizer: object = None
+    clock: object = field(default_factory=Clock)
     _made: dict = field(default_factory=dict)
 
     def __post_init__(self):
@@ -52,6 +55,9 @@ class FakeBench:
             self._made[key] = Candidate(label=label, choices=dict(choices), path=path)
         return self._made[key]
 
+    def is_measured(self, candidate):
+        return True
+
     def sqnr_db(self, candidate):
         return self.sqnr_of(candidate.choices)
 
@@ -67,16 +73,16 @@ def found(
     time_of,
     sqnr_of=lambda choices: 40.0,
     accept=lambda path: True,
-    seconds=60,
+    clock=None,
     extra_bytes=lambda choices: 0,
 ):
     (tmp_path / "fp32.onnx").write_bytes(b"x" * 100)
     with SilentConsole().track("", total=1) as progress:
         return Search(
-            FakeBench(tmp_path, time_of, sqnr_of, extra_bytes),
+            FakeBench(tmp_path, time_of, sqnr_of, extra_bytes, clock=clock or Clock()),
             tmp_path / "fp32.onnx",
             race=fake_race,
-            budget=Budget(min_sqnr_db=20.0, seconds=seconds, num_threads=1),
+            budget=Budget(min_sqnr_db=20.0, num_threads=1),
             accept=accept,
             progress=progress,
         ).run()
@@ -151,7 +157,32 @@ def test_candidates_that_cannot_run_are_passed_over(tmp_path):
 
 
 def test_without_time_the_starting_points_still_compete(tmp_path):
-    assert found(tmp_path, usual_time, seconds=0).candidate.path is not None
+    result = found(tmp_path, usual_time, clock=Clock(seconds=0.0))
+    assert result.fallback is None
+    starts = [choices for _, choices in starting_points(units())]
+    assert result.candidate.choices in starts
+
+
+class Hand:
+    """The time, as it is set."""
+
+    seconds = 0.0
+
+    def __call__(self):
+        return self.seconds
+
+
+def test_nothing_new_is_tried_after_its_share_of_the_time(tmp_path):
+    hand, written = Hand(), []
+
+    def time_of(choices):  # asked once per file that is written, which takes a second
+        hand.seconds += 1.0
+        written.append(choices)
+        return usual_time(choices)
+
+    result = found(tmp_path, time_of, clock=Clock(seconds=20.0, now=hand))
+    assert len(written) == 16  # 80 % of 20 s
+    assert result.fallback is None
 
 
 def test_a_file_that_is_hardly_smaller_is_not_taken(tmp_path):

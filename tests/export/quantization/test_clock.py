@@ -1,0 +1,42 @@
+import pytest
+
+from edgekd.export.quantization.clock import Clock
+
+
+class Hand:
+    """The time, as it is set."""
+
+    def __init__(self):
+        self.seconds = 1000.0
+
+    def __call__(self):
+        return self.seconds
+
+
+@pytest.fixture
+def hand():
+    return Hand()
+
+
+def test_stages_end_at_their_shares(hand):
+    clock = Clock(seconds=60.0, now=hand)
+    assert not clock.is_past(0.5)
+    hand.seconds += 30
+    assert clock.spent() == 30
+    assert clock.is_past(0.5)
+    assert not clock.is_past(0.85)
+    assert clock.allows(20, until=0.85)  # ends after 50 s of 51
+    assert not clock.allows(22, until=0.85)
+
+
+def test_without_time_everything_is_late_at_once(hand):
+    clock = Clock(seconds=0.0, now=hand)
+    assert clock.is_past(0.5)
+    assert not clock.allows(0.0, until=1.0)
+
+
+def test_without_a_limit_nothing_is_ever_late(hand):
+    clock = Clock(now=hand)
+    hand.seconds += 1e9
+    assert not clock.is_past(0.0001)
+    assert clock.allows(1e9, until=0.0001)
