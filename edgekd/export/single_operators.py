@@ -17,7 +17,7 @@ from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
 from edgekd.errors import ExportError
-from edgekd.export.quantization.tflite_quantizer import PASSING
+from edgekd.export.quantization.tflite_operators import PASSING
 from edgekd.export.quiet import quiet_stderr
 from edgekd.export.tflite_schema import operator_name, pack_tflite, read_tflite, type_name
 from edgekd.records import OperatorCheck

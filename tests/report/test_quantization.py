@@ -37,7 +37,7 @@ def test_the_worst_layers_are_shown(make, tmp_path):
         LayerError(
             layer=f"conv{i}", kind="Conv depthwise", computes="static", sqnr_db=20.0 + i,
             metric_drop=0.0042 if i == 0 else None,
-            metric_unknown="time was up: 15 s" if i == 1 else None,
+            metric_unknown="the time for it was up" if i == 1 else None,
         )
         for i in range(12)
     )  # fmt: skip
@@ -46,7 +46,7 @@ def test_the_worst_layers_are_shown(make, tmp_path):
     assert len(shown) == 8
     assert shown[0] == ["student.int8.onnx", "conv0", "static", "20.0", "0.42"]
     assert [line[4] for line in shown[1:3]] == [DASH, DASH]
-    assert section.table.lines[1].cells[4].detail == "time was up: 15 s"
+    assert section.table.lines[1].cells[4].detail == "the time for it was up"
     assert section.table.lines[2].cells[4].detail == ""  # a record of an earlier version
     assert section.table.lines[0].cells[1].detail == "Conv depthwise"
 

@@ -43,8 +43,12 @@ def layer_errors(
         names = [tuple(unit.name for unit in piece) for piece in pieces]
         stretches = sorted(names, key=lambda alone: bench.sqnr_db(_alone(bench, choices, alone)))
     loudest = dict.fromkeys((*(name for names in stretches for name in names), *named))
-    found = [_error(bench, choices, named[name]) for name in list(loudest)[:_ALONE]]
-    written = [error for error in found if error is not None]
+    written: list[LayerError] = []
+    for name in list(loudest)[:_ALONE]:
+        if written and bench.clock.is_past(1.0):
+            break
+        error = _error(bench, choices, named[name])
+        written += [error] if error is not None else []
     worst_first = sorted(written, key=lambda error: error.sqnr_db)
     return _judged(bench, choices, worst_first, metric_drop)
 
@@ -63,8 +67,8 @@ def _judged(
             lost = _unknown("there are no labels to judge by")
         elif place >= _JUDGED:
             lost = _unknown(f"only the {_JUDGED} worst layers are judged")
-        elif place and time.monotonic() > end:
-            lost = _unknown(f"time was up: {_SECONDS:g} s")
+        elif place and (time.monotonic() > end or bench.clock.is_past(1.0)):
+            lost = _unknown("the time for it was up")
         else:
             lost = _lost(_alone(bench, choices, (error.layer,)), metric_drop)
         found.append(error.model_copy(update=lost))

@@ -101,7 +101,7 @@ def test_no_further_layer_is_judged_when_time_is_up(bench, monkeypatch):
     monkeypatch.setattr(sensitivity, "_SECONDS", -1.0)
     found = layer_errors(bench, prefer(bench.quantizer.units, "static"), (), lambda path: 0.1)
     assert [error.metric_drop for error in found[:2]] == [0.1, None]
-    assert found[1].metric_unknown == "time was up: -1 s"
+    assert found[1].metric_unknown == "the time for it was up"
 
 
 @pytest.mark.parametrize("fault", [BundleError("cannot run it"), ParityError("answers NaN")])
