@@ -42,9 +42,9 @@ class AugmentRecipe(Section):
     """Beta parameter of CutMix (0 is off); arXiv:1905.04899."""
     mix_share: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Share of the steps whose images are mixed."""
-    mix_until: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Share of the epochs after which nothing is mixed any more: the network then sees images as
-    they are, which brings its confidence back (arXiv:1909.09148)."""
+    until: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Share of the epochs after which images are only mirrored: the network ends on images as they
+    will be, which brings back the confidence that mixing takes (arXiv:1909.09148)."""
 
 
 _LARGEST_BATCH: Final = 128

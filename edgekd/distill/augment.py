@@ -5,8 +5,9 @@ the global batch before it is cut among processes: a resumed run and a run on se
 the same views.
 """
 
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -35,19 +36,22 @@ class Augment:
     randaugment: int
     mix: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None
     mix_share: float = 1.0
-    mix_epochs: int = 0
-    """Epochs in which images are mixed at all."""
+    """Of the steps."""
+    plain_from: float = math.inf
+    """The first epoch in which images are only mirrored."""
 
-    def mixes(self, epoch: int, chance: float) -> bool:
-        """Whether a step's images are mixed; ``chance`` in [0, 1) is the step's own."""
-        return self.mix is not None and epoch < self.mix_epochs and chance < self.mix_share
+    def at(self, epoch: int) -> "Augment":
+        """What is done in an epoch."""
+        if epoch < self.plain_from:
+            return self
+        return replace(self, crop_padding=0, erasing=0.0, randaugment=0, mix=None)
 
     def describe(self) -> str:
         """One line for the log."""
         return (
             f"crop padding {self.crop_padding}, flip {'on' if self.flip else 'off'}, "
             f"erasing {self.erasing or 'off'}, RandAugment {self.randaugment or 'off'}, "
-            f"mixing {f'{self.mix_share:.0%} of {self.mix_epochs} epochs' if self.mix else 'off'}"
+            f"mixing {f'{self.mix_share:.0%} of the steps' if self.mix else 'off'}"
         )
 
 
@@ -73,7 +77,7 @@ def resolve_augment(
         randaugment=recipe.randaugment,
         mix=RandomChoice(mixers) if mixers else None,
         mix_share=recipe.mix_share,
-        mix_epochs=round(recipe.mix_until * epochs),
+        plain_from=round(recipe.until * epochs),
     )
 
 

@@ -78,45 +78,43 @@ class Batches:
         first = len(chosen) * self.rank // self.world_size
         last = len(chosen) * (self.rank + 1) // self.world_size
         rng = np.random.default_rng([self.seed, epoch, step])
+        augment = self.augment.at(epoch)
         samples = tuple(
-            self._on_pixels(values, rng) if _is_image(values) else values
+            _on_pixels(values, augment, rng) if _is_image(values) else values
             for values in self.source[chosen]
         )
         mine = tuple(values[first:last] for values in samples)
         return _Read(samples=mine, indices=chosen[first:last], first=first)
 
-    def _on_pixels(self, pixels: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-        return erase(crop_and_flip(pixels, self.augment, rng), self.augment, rng)
-
     def _view(self, read: "_Read", epoch: int, step: int) -> View:
         # Everything that uses torch's global generator runs here, in the training thread.
         rng = np.random.default_rng([self.seed, epoch, step, 1])
         seed = int(rng.integers(2**30))
-        inputs = tuple(self._input(values, seed + read.first) for values in read.samples)
+        augment = self.augment.at(epoch)
+        inputs = tuple(self._input(values, augment, seed + read.first) for values in read.samples)
         targets = torch.from_numpy(self.labels[read.indices]).to(self.device)
-        if self.augment.mixes(epoch, rng.random()):
+        if augment.mix is not None and rng.random() < augment.mix_share:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed)
-                inputs, targets = self._mixed(inputs, targets)
+                # a network of one image alone: several inputs would have to be mixed alike
+                image, targets = augment.mix(inputs[0], targets)
+                inputs = (image,)
         return View(
             inputs=inputs,
             targets=targets,
             indices=torch.from_numpy(read.indices).to(self.device),
         )
 
-    def _input(self, samples: NDArray[Any], seed: int) -> Tensor:
-        if self.augment.randaugment and _is_image(samples):
-            samples = rand_augment(samples, self.augment.randaugment, seed=seed)
+    def _input(self, samples: NDArray[Any], augment: Augment, seed: int) -> Tensor:
+        if augment.randaugment and _is_image(samples):
+            samples = rand_augment(samples, augment.randaugment, seed=seed)
         return to_view(samples, self.device)
 
-    def _mixed(
-        self, inputs: tuple[Tensor, ...], targets: Tensor
-    ) -> tuple[tuple[Tensor, ...], Tensor]:
-        """A network of one image alone: several inputs would have to be mixed alike."""
-        if self.augment.mix is None:
-            return inputs, targets
-        image, mixed = self.augment.mix(inputs[0], targets)
-        return (image,), mixed
+
+def _on_pixels(
+    pixels: NDArray[np.uint8], augment: Augment, rng: np.random.Generator
+) -> NDArray[np.uint8]:
+    return erase(crop_and_flip(pixels, augment, rng), augment, rng)
 
 
 def _is_image(samples: NDArray[Any]) -> bool:

@@ -98,11 +98,12 @@ def test_mixing_yields_probabilities_that_sum_to_one(recipe):
     assert ((targets > 0).sum(dim=1) == 2).any()
 
 
-def test_mixing_takes_a_share_of_the_steps_and_ends_before_the_last_epochs():
-    recipe = AugmentRecipe(cutmix=1.0, mix_share=0.5, mix_until=0.8)
+def test_the_last_epochs_only_mirror():
+    recipe = AugmentRecipe(cutmix=1.0, erasing=0.5, randaugment=9, until=0.8)
     chosen = resolve_augment(recipe, (COLOUR,), num_classes=2, epochs=10)
-    assert chosen.mixes(7, 0.49)
-    assert not chosen.mixes(7, 0.5)
-    assert not chosen.mixes(8, 0.0)  # .8 * 10 epochs are over
-    never = resolve_augment(AugmentRecipe(), (COLOUR,), num_classes=2, epochs=10)
-    assert not never.mixes(0, 0.0)
+    assert chosen.at(7) == chosen
+    plain = chosen.at(8)  # .8 * 10 epochs are over
+    assert (plain.crop_padding, plain.erasing, plain.randaugment, plain.mix) == (0, 0, 0, None)
+    assert plain.flip
+    always = resolve_augment(AugmentRecipe(), (COLOUR,), num_classes=2, epochs=10)
+    assert always.at(9) == always

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -68,6 +70,19 @@ def test_an_epoch_entered_in_the_middle_goes_on_with_the_same_views(augment):
     for expected, found in zip(whole[1:], rest, strict=True):
         assert torch.equal(expected.inputs[0], found.inputs[0])
         assert torch.equal(expected.indices, found.indices)
+
+
+def test_a_share_of_the_steps_is_mixed_until_images_are_only_mirrored():
+    def mix(images, targets):
+        return images, torch.zeros(len(targets), 2)
+
+    some = replace(PLAIN, mix=mix, mix_share=0.3, plain_from=90)
+    dims = [
+        [view.targets.dim() for view in batches(augment=some).epoch(epoch)] for epoch in range(100)
+    ]
+    early = [dim == 2 for epoch in dims[:90] for dim in epoch]
+    assert 0.2 < sum(early) / len(early) < 0.4  # .3 of 270
+    assert all(dim == 1 for epoch in dims[90:] for dim in epoch)
 
 
 @pytest.mark.parametrize("augment", [PLAIN, BUSY])
