@@ -18,7 +18,8 @@ _MODULES: Final = (
     *(
         f"runtimes/{name}"
         for name in (
-            "__init__", "encoding", "litert", "onnx_file", "onnx_runtime", "precision", "session",
+            "__init__", "encoding", "litert", "onnx_file", "onnx_runtime", "precision",
+            "random_inputs", "session",
         )
     ),
 )  # fmt: skip

@@ -18,7 +18,7 @@ class Clock:
 
     >>> seconds = iter([5.0, 7.0, 7.0, 7.0])
     >>> clock = Clock(seconds=10.0, now=lambda: next(seconds))
-    >>> clock.is_past(0.1), clock.allows(3.0, until=0.5), clock.allows(4.0, until=0.5)
+    >>> clock.is_past(0.1), clock.allows(2.0, until=0.5), clock.allows(3.0, until=0.5)
     (True, True, False)
     """
 
