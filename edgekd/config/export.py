@@ -74,6 +74,15 @@ class ExportRecipe(DataRecipe):
             )
         return self
 
+    @model_validator(mode="after")
+    def _computes_nothing_in_float(self) -> Self:
+        if self.int8 == "full" and self.input_encoding == "uint8":
+            raise ValueError(
+                "input uint8 normalises raw pixels in float, and int8 full allows nothing in "
+                "float; take input float32, or int8 fast"
+            )
+        return self
+
     @model_validator(mode="before")
     @classmethod
     def _boards_get_more_time(cls, values: Any) -> Any:

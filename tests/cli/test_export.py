@@ -168,6 +168,12 @@ def test_a_recovery_that_cannot_be_is_a_fault_of_flags_or_recipe(calls, capsys, 
     assert not calls
 
 
+def test_int8_full_of_raw_pixels_is_refused_before_anything_is_converted(calls, capsys):
+    assert main_inner(["export", "runs/s", "--int8", "full", "--input", "uint8", "-o", "out"]) == 2
+    assert "take input float32, or int8 fast" in capsys.readouterr().err
+    assert not calls
+
+
 def test_a_person_sees_which_files_were_recovered(fake_stage, capsys):
     recovered = {**ROW, "recovery": {"epochs": 2}}
     fake_stage("edgekd.export.run", export=lambda *_, **__: (EQUAL, recovered), rows=list)
