@@ -34,6 +34,14 @@ def with_shapes(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
     Raises:
         BundleError: If its shapes contradict each other.
     """
+    try:
+        return at_batch_one(model)
+    except Exception as error:  # the inference raises bare types of its own
+        raise BundleError(f"{path}: its shapes contradict each other; export it again") from error
+
+
+def at_batch_one(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The same of a model that is known to be whole; what the inference raises is let through."""
     fixed = onnx.ModelProto()
     fixed.CopyFrom(model)
     del fixed.graph.value_info[:]  # written for a dynamic batch axis
@@ -41,10 +49,7 @@ def with_shapes(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
         dims = item.type.tensor_type.shape.dim
         if dims and dims[0].WhichOneof("value") != "dim_value":
             dims[0].dim_value = 1
-    try:
-        return onnx.shape_inference.infer_shapes(fixed, data_prop=True)
-    except Exception as error:  # the inference raises bare types of its own
-        raise BundleError(f"{path}: its shapes contradict each other; export it again") from error
+    return onnx.shape_inference.infer_shapes(fixed, data_prop=True)
 
 
 def _refuse_broken_text(message: Message) -> None:

@@ -9,6 +9,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
 
+from edgekd.export.audit.onnx_reading import at_batch_one
 from edgekd.export.quantization.recipe import Choice
 from edgekd.export.quantization.units import Unit
 
@@ -54,7 +55,7 @@ class OnnxGraph:
     @classmethod
     def read(cls, model: onnx.ModelProto) -> "OnnxGraph":
         """Of a model whose nodes have names, with a dynamic or fixed batch axis."""
-        graph = _at_batch_one(model).graph
+        graph = at_batch_one(model).graph
         values = [*graph.value_info, *graph.input, *graph.output]
         typed = {v.name: v.type.tensor_type for v in values}
         constants = {i.name: numpy_helper.to_array(i) for i in model.graph.initializer}
@@ -191,14 +192,3 @@ def _form(graph: OnnxGraph, node: onnx.NodeProto) -> str:
     if len(output) == 4 and output[2:] == (1, 1):
         return f"{node.op_type} on a vector"
     return str(node.op_type)
-
-
-def _at_batch_one(model: onnx.ModelProto) -> onnx.ModelProto:
-    fixed = onnx.ModelProto()
-    fixed.CopyFrom(model)
-    del fixed.graph.value_info[:]  # written for a dynamic batch axis
-    for item in fixed.graph.input:
-        dims = item.type.tensor_type.shape.dim
-        if dims and dims[0].WhichOneof("value") != "dim_value":
-            dims[0].dim_value = 1
-    return onnx.shape_inference.infer_shapes(fixed, data_prop=True)
