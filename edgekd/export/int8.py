@@ -16,10 +16,11 @@ from edgekd.export.int8_job import Arrays, Int8Job
 from edgekd.export.int8_replay import recalled, replayed
 from edgekd.export.quantization.cache import SearchKey, remember
 from edgekd.export.quantization.candidates import Quantizer
+from edgekd.export.quantization.clock import Clock
 from edgekd.export.quantization.ranges import RangeCollector
 from edgekd.export.quantization.recipe import Figures, Int8Recipe, Mode, Range
 from edgekd.export.quantization.search import PASSES, Budget, Found, Search
-from edgekd.export.quantization.sensitivity import layer_errors
+from edgekd.export.quantization.sensitivity import LayerErrors, layer_errors
 from edgekd.export.quantization.units import Choices, prefer
 
 SEARCH_STEPS: Final = PASSES + 2 + len(KINDS)
@@ -68,7 +69,7 @@ def _named(plain: Basis, job: Int8Job, progress: Tracker) -> tuple[Basis, Int8Re
     choices = prefer(chosen.basis.quantizer.units, "static")
     layers = layer_errors(chosen.bench, choices, (), job.metric_drop)
     found = _recipe(chosen.basis, job, "full", choices, chosen.bench.ranges)
-    return chosen.basis, found.model_copy(update={"layers": layers, **_about(chosen, job.feeds)})
+    return chosen.basis, found.model_copy(update=_about(chosen, layers, job.feeds))
 
 
 def _searched(plain: Basis, job: Int8Job, progress: Tracker) -> tuple[Basis, Int8Recipe]:
@@ -99,8 +100,7 @@ def _searched(plain: Basis, job: Int8Job, progress: Tracker) -> tuple[Basis, Int
             "figures": figures,
             "measured_on": device,
             "sensitivity": won.sensitivity,
-            "layers": layers,
-            **_about(chosen, job.feeds),
+            **_about(chosen, layers, job.feeds),
         }
     )
     if job.recipe.cache:
@@ -120,23 +120,23 @@ def _search(chosen: Chosen, job: Int8Job, progress: Tracker) -> Found:
 
 
 def _best_basis(plain: Basis, job: Int8Job, feeds: Arrays, progress: Tracker) -> Chosen:
-    seconds = None if job.recipe.int8 == "full" else job.recipe.search_seconds
     trial = Trial(
         feeds=feeds,
         batch=job.batch,
         folder=job.work,
         adjuster=job.adjuster,
         remake=job.remake,
-        seconds=seconds,
+        clock=Clock() if job.recipe.int8 == "full" else job.clock,
     )
     return best_basis(plain, trial, progress)
 
 
-def _about(chosen: Chosen, feeds: Arrays) -> dict[str, Any]:
-    """What was tried and seen on the way to a basis, as fields of a recipe."""
+def _about(chosen: Chosen, layers: LayerErrors, feeds: Arrays) -> dict[str, Any]:
+    """What was tried, seen and measured on the way to a file, as fields of a recipe."""
     seen = _seen(chosen.collector, chosen.bench.ranges)
     notes = (*_few_samples(feeds), *seen["notes"], *chosen.notes)
-    return {**seen, "tried": chosen.tried, "notes": notes}
+    measured = {"layers": layers.measured, "unmeasured_layers": layers.unmeasured}
+    return {**seen, **measured, "tried": chosen.tried, "notes": notes}
 
 
 def _few_samples(feeds: Arrays) -> tuple[str, ...]:

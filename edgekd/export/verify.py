@@ -96,6 +96,9 @@ def verify(
         provenance=source.record.provenance,
         adjustments=() if candidate.int8_recipe is None else candidate.int8_recipe.tried,
         layer_errors=() if candidate.int8_recipe is None else candidate.int8_recipe.layers,
+        unmeasured_layers=(
+            0 if candidate.int8_recipe is None else candidate.int8_recipe.unmeasured_layers
+        ),
         recovery=None if candidate.recovered is None else candidate.recovered.record,
         measured_on=None if candidate.int8_recipe is None else candidate.int8_recipe.measured_on,
         notes=candidate.notes,

@@ -17,6 +17,7 @@ from edgekd.export.int8_job import Int8Job
 from edgekd.export.int8_replay import given_recipe
 from edgekd.export.parity import problems
 from edgekd.export.quantization.candidates import Quantizer
+from edgekd.export.quantization.clock import Clock
 from edgekd.export.quantization.learned import WithLearnedRanges
 from edgekd.export.quantization.recipe import Int8Recipe
 from edgekd.export.quantization.sensitivity import MetricDrop
@@ -48,8 +49,12 @@ def _int8_file(
     path = fp32.with_name(f"student.int8.{name}")
     learned = () if source.recovered is None else source.recovered.learned
     quantizer = WithLearnedRanges(_quantizer(name, source, fp32), learned)
-    with console.track(f"int8 for {name}", total=SEARCH_STEPS) as progress:
-        found = write_int8(quantizer, _job(name, source, samples, fp32), path, progress)
+    with (
+        console.track(f"int8 for {name}", total=SEARCH_STEPS) as progress,
+        source.search_time.part() as clock,
+    ):
+        job = _job(name, source, samples, fp32, clock)
+        found = write_int8(quantizer, job, path, progress)
     _tell(path.name, found, console)
     if source.recovered is not None:
         found = found.model_copy(
@@ -71,7 +76,9 @@ def _int8_file(
     )
 
 
-def _job(name: FormatName, source: Source, samples: ExportSamples, fp32: Path) -> Int8Job:
+def _job(
+    name: FormatName, source: Source, samples: ExportSamples, fp32: Path, clock: Clock
+) -> Int8Job:
     feeds = None
     if samples.calibration is not None:
         feeds = samples.calibration.feeds(
@@ -87,6 +94,7 @@ def _job(name: FormatName, source: Source, samples: ExportSamples, fp32: Path) -
         work=source.work,
         race=source.device.race,
         target=Target.of(source.device),
+        clock=clock,
         adjuster=_adjuster(source),
         remake=lambda adjustments: _remade(name, source, adjustments),
     )

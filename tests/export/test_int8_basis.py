@@ -1,4 +1,3 @@
-from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,9 +7,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgekd.console import SilentConsole
 from edgekd.errors import ExportError
-from edgekd.export import int8_basis
 from edgekd.export.adjustments.record import AS_IT_IS, Adjustments, BiasShift, ChannelScaling
-from edgekd.export.int8_basis import Basis, Trial, best_basis
+from edgekd.export.int8_basis import Basis, Trial, best_basis, collect
 from edgekd.export.quantization.candidates import some_rows
 from edgekd.export.quantization.clock import Clock
 from edgekd.export.quantization.onnx_quantizer import OnnxQuantizer
@@ -74,7 +72,7 @@ def workplace(tmp_path):
         quantizer = OnnxQuantizer(path, "x86-vnni")
         return Basis(quantizer=quantizer, fp32=path, adjustments=adjustments)
 
-    def choose(plain_sizes, adjuster, sizes_of, *, feeds=None, seconds=None):
+    def choose(plain_sizes, adjuster, sizes_of, *, feeds=None, clock=None):
         few = {"x": np.random.default_rng(1).standard_normal((40, 8), np.float32)}
         trial = Trial(
             feeds=feeds or few,
@@ -82,7 +80,7 @@ def workplace(tmp_path):
             folder=tmp_path,
             adjuster=adjuster,
             remake=lambda adjustments: basis(sizes_of(adjustments), adjustments),
-            seconds=seconds,
+            clock=clock or Clock(),
         )
         with SilentConsole().track("", total=9) as progress:
             return best_basis(basis(plain_sizes), trial, progress)
@@ -161,16 +159,16 @@ class Hand:
         return self.seconds
 
 
-def test_a_step_that_would_not_end_in_time_is_not_begun(workplace, monkeypatch):
+def test_a_step_that_would_not_end_in_time_is_not_begun(workplace):
     hand = Hand()
-    monkeypatch.setattr(int8_basis, "Clock", partial(Clock, now=hand))
 
     def slow(adjustments):
         hand.seconds += 40.0
         return EVEN
 
     adjuster = Adjuster({"equalization": EQUALIZED, "smoothing": SMOOTHED})
-    found = workplace.choose(UNEVEN, adjuster, slow, seconds=100.0)  # half of it is for steps
+    clock = Clock(seconds=100.0, now=hand)  # half of it is for steps
+    found = workplace.choose(UNEVEN, adjuster, slow, clock=clock)
     assert [t.name for t in found.tried] == ["equalization"]
     assert found.basis.adjustments == adjuster.settled == EQUALIZED
     assert found.notes == ("--search-seconds left no time to try smoothing, bias correction",)
@@ -178,7 +176,7 @@ def test_a_step_that_would_not_end_in_time_is_not_begun(workplace, monkeypatch):
 
 def test_without_time_the_network_stays_as_it_is_and_nothing_is_settled(workplace):
     adjuster = Adjuster({"equalization": EQUALIZED})
-    found = workplace.choose(UNEVEN, adjuster, lambda _: EVEN, seconds=0.0)
+    found = workplace.choose(UNEVEN, adjuster, lambda _: EVEN, clock=Clock(seconds=0.0))
     assert (found.basis.adjustments, found.tried, adjuster.asked) == (AS_IT_IS, (), [])
     assert adjuster.settled is None
     assert found.notes[0].endswith("equalization, smoothing, bias correction")
@@ -195,3 +193,14 @@ def test_what_is_taken_has_seen_all_samples_however_few_judged(workplace):
     assert found.collector.extremes()["x"][1] == 50.0
     assert found.basis.adjustments == EQUALIZED
     assert [t.name for t in found.tried] == ["equalization"]
+
+
+def test_a_collector_holds_its_share_of_values_however_many_samples_come_together(tmp_path):
+    quantizer = OnnxQuantizer(write_chain(tmp_path / "chain.onnx", EVEN), "x86-vnni")
+    assert quantizer.calibration_batch == 8
+    feeds = {"x": np.random.default_rng(0).standard_normal((4000, 8), np.float32)}
+    sampled = collect(quantizer, feeds).sampled()  # of 4000 samples in 500 batches
+    assert sampled["x"] == sampled["h"] == sampled["r"] == 500 * 64
+    few = collect(quantizer, {"x": feeds["x"][:256]}).sampled()
+    assert few["h"] == 256 * WIDTH  # all there are
+    assert few["x"] == 256 * 8

@@ -71,6 +71,8 @@ class Int8Recipe(Record):
     """Worst first."""
     layers: tuple[LayerError, ...] = ()
     """Worst first."""
+    unmeasured_layers: int = Field(default=0, ge=0)
+    """Others that compute in int8."""
     tried: tuple[Adjustment, ...] = ()
     saturated: dict[str, float] | None = None
     """Activation to the share of calibration values outside its range, where that is notable."""
