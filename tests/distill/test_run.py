@@ -1,4 +1,6 @@
 import json
+import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,8 +11,9 @@ from edgekd.config import AugmentRecipe, TrainRecipe
 from edgekd.console import SilentConsole
 from edgekd.data.cache import InputSource
 from edgekd.data.open import open_dataset
+from edgekd.distill.checkpoint import read_checkpoint, write_checkpoint
 from edgekd.distill.run import distill
-from edgekd.errors import ModelError
+from edgekd.errors import BundleError, ModelError
 from edgekd.evaluate.classification import predict
 from edgekd.students.build import load_student
 
@@ -72,12 +75,37 @@ def test_a_distilled_student_names_its_teacher(teacher, tmp_path):
 
 def test_the_teacher_is_left_out_of_the_checkpoint(teacher, tmp_path):
     distill(recipe(teacher=str(teacher[0]), method="kd", epochs=1), tmp_path / "student")
-    from edgekd.distill.checkpoint import read_checkpoint
-
     checkpoint = read_checkpoint(tmp_path / "student" / "checkpoint.safetensors")
     own = {name for name, _ in load_student(tmp_path / "student")[1].state_dict().items()}
     assert checkpoint.parts.keys() == {"student"}
     assert checkpoint.parts["student"].keys() == own
+
+
+def without_a_tensor(checkpoint):
+    student = dict(checkpoint.parts["student"])
+    del student[min(student)]
+    return replace(checkpoint, parts={"student": student})
+
+
+def without_a_group(checkpoint):
+    groups = checkpoint.optimizer["param_groups"][:-1]
+    return replace(checkpoint, optimizer={**checkpoint.optimizer, "param_groups": groups})
+
+
+def with_unknown_progress(checkpoint):
+    progress = checkpoint.facts["progress"] | {"invented": 1}
+    return replace(checkpoint, facts={**checkpoint.facts, "progress": progress})
+
+
+@pytest.mark.parametrize("change", [without_a_tensor, without_a_group, with_unknown_progress])
+def test_a_checkpoint_of_another_network_is_one_clear_error(teacher, tmp_path, change):
+    folder = shutil.copytree(teacher[0], tmp_path / "run")
+    (folder / "bundle.json").unlink()
+    path = folder / "checkpoint.safetensors"
+    write_checkpoint(path, change(read_checkpoint(path)))
+    with pytest.raises(BundleError, match="does not fit the network and optimizer") as failure:
+        distill(recipe(student_options={"width": 16}, epochs=4), folder, resume=True)
+    assert "\n" not in str(failure.value)
 
 
 def test_the_average_is_what_is_kept(tmp_path):
