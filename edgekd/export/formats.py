@@ -69,6 +69,8 @@ class Candidate:
     recovered: Recovered | None = None
     strict_problems: tuple[str, ...] = ()
     """Why the file with everything in int8 would be refused, where a search took none."""
+    made_again: bool = False
+    """Whether it is, byte for byte, an int8 file that has passed its gate before."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,6 +24,7 @@ from edgekd.export.adjustments.adjuster import Adjuster, proposing_rows
 from edgekd.export.device import open_measuring_device
 from edgekd.export.formats import Source
 from edgekd.export.int8_checks import findings, not_checked
+from edgekd.export.int8_replay import given_recipe
 from edgekd.export.network import load_plain_network
 from edgekd.export.prepare import input_shape, prepare_for_export
 from edgekd.export.publish import publish
@@ -84,6 +85,8 @@ def export(
         DeviceError: If the recipe's device is unknown, emulated, unreachable or lost on the way.
         MissingExtraError: If a converter is not installed.
         ExportError: If a converter fails, or produces something else than was asked for.
+        ConfigError: If a recipe to be replayed is damaged, is of another format or another kind of
+            int8 than asked for, or makes another file.
         ParityError: If a file does not answer like the student; nothing is exported then.
         OutputError: If ``output`` cannot be written.
     """
@@ -92,6 +95,8 @@ def export(
         require_litert()
     if recipe.recovery.epochs:
         require_trainable(bundle_folder)
+    for name in recipe.formats:  # before time is spent: what it says of the recipes may be wrong
+        given_recipe(recipe, name)
     with _scratch_folder(output) as work, open_measuring_device(recipe, console) as device:
         bundle_folder = bundle_of(bundle_folder, recipe, work, console)
         record, student = load_plain_network(bundle_folder)

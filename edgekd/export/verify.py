@@ -58,6 +58,9 @@ def verify(
 ) -> Verdict:
     """Complete a candidate with its metadata, look at what it computes in, compare its answers.
 
+    An int8 file that was made again byte for byte has been judged on data: where there is none now,
+    it is compared and described, and not judged again.
+
     Args:
         candidate: Rewritten in place with the metadata inside, so that what is compared is what
             is published.
@@ -119,6 +122,8 @@ def verify(
         measured_on=None if candidate.int8_recipe is None else candidate.int8_recipe.measured_on,
         notes=candidate.notes,
     )
+    if candidate.made_again and reference.split is None:  # judged before, and on real samples
+        return Verdict(candidate=candidate, model=model, problems=())
     found = problems(parity, facts.precision, reference.logits, source.recipe, task=reference.task)
     return Verdict(candidate=candidate, model=model, problems=(*disagreements, *found))
 

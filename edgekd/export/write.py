@@ -3,6 +3,7 @@
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 from edgekd.console import Console
 from edgekd.errors import BundleError, ExportError, ParityError
@@ -24,6 +25,9 @@ from edgekd.export.quantization.sensitivity import MetricDrop
 from edgekd.export.quantization.target import Target
 from edgekd.export.quantization.units import prefer
 from edgekd.export.samples import ExportSamples
+
+
+_UNJUDGED: Final = "the file of its recipe, byte for byte; without data it was not judged again"
 
 
 def write_files(
@@ -65,15 +69,24 @@ def _int8_file(
                 "notes": (*found.notes, *quantizer.told),
             }
         )
+    made_again = _is_made_again(name, source)
+    unjudged = made_again and samples.reference.split is None
     return Candidate(
         path=path,
         format=name,
         int8=True,
-        notes=(*quantizer.notes, *_origin(found), *found.notes),
+        notes=(*quantizer.notes, *_origin(found), *found.notes, *[_UNJUDGED] * unjudged),
         int8_recipe=found,
         recovered=source.recovered,
         strict_problems=_strict_problems(quantizer, found, source, samples),
+        made_again=made_again,
     )
+
+
+def _is_made_again(name: FormatName, source: Source) -> bool:
+    """Whether the file was held against one that an earlier export published."""
+    given = given_recipe(source.recipe, name)
+    return given is not None and given[1].file_sha256 is not None
 
 
 def _job(

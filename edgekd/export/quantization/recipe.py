@@ -60,8 +60,10 @@ class Int8Recipe(Record):
     processor: Processor
     """Of the machine it was made for; a replay keeps its number types."""
     versions: dict[str, str]
-    """Of the runtime and the quantizer."""
+    """Of edgekd, the runtime and the quantizer."""
     operators: dict[str, Choice]
+    file_sha256: str | None = None
+    """Of the int8 file, before metadata is put into it; a replay makes it again or is refused."""
     ranges: dict[str, Range]
     """Tensor to the smallest and largest real value it holds."""
     figures: Figures | None = None
