@@ -90,7 +90,14 @@ def originals(tmp_path_factory):
     code, stderr = edgekd("teach", *data, *small, "--threads", "1", "-o", folder / "student")
     assert code == 0, stderr
     bundle, exported = folder / "student", folder / "exported"
-    loose = ("--set", "min_sqnr_db=-100", "--set", "min_agreement=0", "--set", "max_drop_points=100")
+    loose = (
+        "--set",
+        "min_sqnr_db=-100",
+        "--set",
+        "min_agreement=0",
+        "--set",
+        "max_drop_points=100",
+    )
     code, stderr = edgekd("export", bundle, "--int8", *data, *loose, "-o", exported)
     assert code == 0, stderr
     return folder

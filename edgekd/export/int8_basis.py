@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from edgekd.console import Tracker
 from edgekd.errors import ExportError
 from edgekd.export.adjustments.record import AS_IT_IS, KINDS, Adjustments, Kind
+from edgekd.export.quantization.calibration import collect
 from edgekd.export.quantization.candidates import (
     Quantizer,
     Workbench,
@@ -32,8 +33,7 @@ from edgekd.records import Adjustment
 Arrays = Mapping[str, NDArray[Any]]
 
 _WORTH_DB: Final = 0.1  # a smaller gain on a few samples says nothing
-_CALIBRATION_VALUES: Final = 20_000  # kept per tensor, over all samples
-_LEAST_PER_BATCH: Final = 64
+_CAUTIOUS: Final = 10_000  # values, of which extremes count as two
 _JUDGED_ON: Final = 64  # samples that set the ranges in which adjustments are judged
 _SHARE: Final = 0.5  # of the time: adjustments end by then
 _FIRST_GUESS: Final = 2.0  # times what the network as it is took: an adjusted one is also converted
@@ -158,16 +158,6 @@ def _climb(best: Chosen, judge: "_Judge", part: Arrays, progress: Tracker) -> Ch
     return replace(best, tried=tuple(tried), notes=tuple(notes))
 
 
-def collect(quantizer: Quantizer, feeds: Arrays) -> RangeCollector:
-    """A collector that has seen all activations of all samples."""
-    rows = len(next(iter(feeds.values())))
-    batches = -(-rows // quantizer.calibration_batch)
-    per_batch = max(_LEAST_PER_BATCH, -(-_CALIBRATION_VALUES // max(batches, 1)))
-    collector = RangeCollector(seed=0, per_batch=per_batch)
-    quantizer.calibrate(feeds, collector)
-    return collector
-
-
 def _steps(
     adjuster: Proposes,
 ) -> list[tuple[str, Callable[[Adjustments], Adjustments | None]]]:
@@ -218,10 +208,18 @@ class _Judge:
         return cls(trial=trial, few=few, right=right)
 
     def of(self, basis: Basis, label: str, feeds: Arrays) -> Chosen:
-        """With the ranges of these samples, of min-max and the best of all, that answer better."""
+        """With the ranges of these samples that answer best.
+
+        Which values may be cut off is judged tensor by tensor, but few large ones may decide the
+        answer: so a file with none cut off, one with few and one with all that pays compete.
+        """
         collector = collect(basis.quantizer, feeds)
         benches = []
-        for name, ranges in (("min-max", collector.extremes()), ("best", collector.best())):
+        for name, ranges in (
+            ("min-max", collector.extremes()),
+            ("cautious", collector.best(of_at_most=_CAUTIOUS)),
+            ("best", collector.best()),
+        ):
             folder = self.trial.folder / f"{basis.quantizer.format}-{label}-{name}"
             folder.mkdir()
             benches.append(

@@ -25,8 +25,8 @@ def given_recipe(recipe: ExportRecipe, model_format: str) -> tuple[str, Int8Reci
     for path, given in found:
         if recipe.int8 not in (None, given.mode):
             raise ConfigError(
-                f"{path}: made by --int8 {given.mode}, and --int8 {recipe.int8} is asked for; leave "
-                "out --int8 to make that file again, or --int8-recipe to make another"
+                f"{path}: made by --int8 {given.mode}, and --int8 {recipe.int8} is asked for; "
+                "leave out --int8 to make that file again, or --int8-recipe to make another"
             )
     mine = [(path, given) for path, given in found if given.format == model_format]
     if not mine:

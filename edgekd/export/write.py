@@ -26,7 +26,6 @@ from edgekd.export.quantization.target import Target
 from edgekd.export.quantization.units import prefer
 from edgekd.export.samples import ExportSamples
 
-
 _UNJUDGED: Final = "the file of its recipe, byte for byte; without data it was not judged again"
 
 

@@ -7,8 +7,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgekd.console import SilentConsole
 from edgekd.errors import ExportError
+from edgekd.export import int8_basis
 from edgekd.export.adjustments.record import AS_IT_IS, Adjustments, BiasShift, ChannelScaling
-from edgekd.export.int8_basis import Basis, Trial, best_basis, collect
+from edgekd.export.int8_basis import Basis, Trial, best_basis
 from edgekd.export.quantization.candidates import some_rows
 from edgekd.export.quantization.clock import Clock
 from edgekd.export.quantization.onnx_quantizer import OnnxQuantizer
@@ -195,12 +196,21 @@ def test_what_is_taken_has_seen_all_samples_however_few_judged(workplace):
     assert [t.name for t in found.tried] == ["equalization"]
 
 
-def test_a_collector_holds_its_share_of_values_however_many_samples_come_together(tmp_path):
-    quantizer = OnnxQuantizer(write_chain(tmp_path / "chain.onnx", EVEN), "x86-vnni")
-    assert quantizer.calibration_batch == 8
-    feeds = {"x": np.random.default_rng(0).standard_normal((4000, 8), np.float32)}
-    sampled = collect(quantizer, feeds).sampled()  # of 4000 samples in 500 batches
-    assert sampled["x"] == sampled["h"] == sampled["r"] == 500 * 64
-    few = collect(quantizer, {"x": feeds["x"][:256]}).sampled()
-    assert few["h"] == 256 * WIDTH  # all there are
-    assert few["x"] == 256 * 8
+def test_of_ranges_that_cut_off_none_few_and_many_values_those_that_answer_best_are_taken(
+    workplace, monkeypatch
+):
+    seen = []
+
+    def answers_by_folder(bench):
+        kind = bench.folder.name.rpartition("-")[2]
+        seen.append((kind, dict(bench.ranges)))
+        return {"max": 10.0, "cautious": 30.0, "best": 20.0}[kind]
+
+    monkeypatch.setattr(int8_basis, "_static_db", answers_by_folder)
+    feeds = {"x": np.random.default_rng(1).standard_normal((100, 8), np.float32)}
+    found = workplace.choose(EVEN, None, lambda _: EVEN, feeds=feeds)
+    assert [kind for kind, _ in seen[:3]] == ["max", "cautious", "best"]
+    assert found.static_db == 30.0
+    assert found.bench.folder.name.endswith("cautious")
+    widths = [ranges["x"][1] - ranges["x"][0] for _, ranges in seen[:3]]
+    assert widths == sorted(widths, reverse=True)

@@ -293,7 +293,7 @@ def test_kernels_that_disagree_keep_their_report(student, exported, tmp_path, mo
 
     monkeypatch.setattr(int8_checks, "compare_kernels", lambda *_: (apart, 3.0))
     monkeypatch.setattr(run, "write_files", converted)
-    gate = ["--format", "tflite", "--int8", "full", "--min-sqnr-db", "5", "--max-drop", "1"]
+    gate = ["--format", "tflite", "--int8", "full", "--min-sqnr-db", "5", "--max-drop", "100"]
     gate += ["--data", "builtin:digits", "--set", "min_agreement=0", "--num-parity", "40"]
     assert main_inner(["export", str(student.folder), *gate, "-o", str(tmp_path / "o")]) == 6
     said = capsys.readouterr().err.splitlines()[-1]

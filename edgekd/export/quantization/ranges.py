@@ -76,10 +76,19 @@ class RangeCollector:
         """Tensors that never changed: dead, or computed for nothing."""
         return [name for name, (low, high) in self._extremes.items() if low == high]
 
-    def best(self) -> dict[str, Range]:
-        """Of every tensor the range, of all methods, that errs least on values held out."""
+    def best(self, *, of_at_most: int | None = None) -> dict[str, Range]:
+        """Of every tensor the range, of all methods, that errs least on values held out.
+
+        Args:
+            of_at_most: Extremes count as two of so many values where there are more, so that fewer
+                are cut off; ``None`` for their true share.
+        """
         return {
-            name: best_range(np.concatenate(self._samples[name]), extremes, self._counts[name])
+            name: best_range(
+                np.concatenate(self._samples[name]),
+                extremes,
+                min(self._counts[name], of_at_most or self._counts[name]),
+            )
             for name, extremes in self._extremes.items()
         }
 
@@ -105,7 +114,9 @@ def best_range(values: Values, extremes: Range, count: int) -> Range:
     half = len(values) // 2
     if half < _LEAST:
         return extremes
-    propose, judge = (Sample(values[part], extremes, count) for part in (order[:half], order[half:]))
+    propose, judge = (
+        Sample(values[part], extremes, count) for part in (order[:half], order[half:])
+    )
     candidates = [method(propose) for method in METHODS.values()]
     return min(candidates, key=judge.error)
 

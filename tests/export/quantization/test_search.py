@@ -54,9 +54,7 @@ class FakeBench:
             if path is not None:
                 path.write_bytes(b"x" * (10 + self.extra_bytes(choices)))
             fault = None if path is not None else "the tool chain says no"
-            self._made[key] = Candidate(
-                label=label, choices=dict(choices), path=path, fault=fault
-            )
+            self._made[key] = Candidate(label=label, choices=dict(choices), path=path, fault=fault)
         return self._made[key]
 
     def is_measured(self, candidate):

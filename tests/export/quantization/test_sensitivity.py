@@ -5,8 +5,8 @@ import pytest
 from small_onnx import samples, write_small_network
 
 from edgekd.errors import BundleError, ParityError
-from edgekd.export.int8_basis import collect
 from edgekd.export.quantization import sensitivity
+from edgekd.export.quantization.calibration import collect
 from edgekd.export.quantization.candidates import Workbench, answers, signal_to_noise
 from edgekd.export.quantization.clock import Clock
 from edgekd.export.quantization.onnx_quantizer import OnnxQuantizer
