@@ -34,8 +34,9 @@ from edgekd.console import SilentConsole
 from edgekd.devices.local import describe, runtime_version
 from edgekd.devices.race import race, ratio
 from edgekd.errors import EdgekdError
-from edgekd.export.quantization.candidates import answers, signal_to_noise
+from edgekd.export.quantization.candidates import answers
 from edgekd.export.run import export
+from edgekd.export.sqnr import sqnr_db
 from edgekd.records import ExportedModel
 from edgekd.runtimes.session import open_session
 
@@ -196,7 +197,7 @@ def compare(
             "speedup_error": error,
             "fp32_ms": statistics.median(times[0]) / 1e6,
             "int8_ms": statistics.median(own) / 1e6,
-            "sqnr_db": signal_to_noise(expected, found),
+            "sqnr_db": sqnr_db(expected, found),
             "top1_agreement": agreement,
             "latencies_ns": {"fp32": times[0], "int8": own},
             **(ours_only if kind == "edgekd" else {}),

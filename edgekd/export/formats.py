@@ -71,6 +71,8 @@ class Candidate:
     """Why the file with everything in int8 would be refused, where a search took none."""
     made_again: bool = False
     """Whether it is, byte for byte, an int8 file that has passed its gate before."""
+    fp32_bytes: int | None = None
+    """Size of the file that an int8 file was made from."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ import hashlib
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from edgekd.bundle import sha256_of
 from edgekd.console import Tracker
 from edgekd.export.adjustments.record import KINDS
 from edgekd.export.int8_basis import Basis, Chosen, Trial, best_basis
-from edgekd.export.int8_job import Arrays, Int8Job
+from edgekd.export.int8_job import Int8Job
 from edgekd.export.int8_replay import recalled, replayed, versions_of, written_again
 from edgekd.export.quantization.cache import SearchKey, remember
 from edgekd.export.quantization.candidates import Quantizer
@@ -22,6 +22,7 @@ from edgekd.export.quantization.recipe import Figures, Int8Recipe, Mode, Range
 from edgekd.export.quantization.search import PASSES, Budget, Found, Search
 from edgekd.export.quantization.sensitivity import LayerErrors, layer_errors
 from edgekd.export.quantization.units import Choices, prefer
+from edgekd.runtimes.session import Arrays
 
 SEARCH_STEPS: Final = PASSES + 2 + len(KINDS)
 """How often :func:`write_int8` advances its progress at most."""
@@ -72,7 +73,7 @@ def _named(plain: Basis, job: Int8Job, progress: Tracker) -> tuple[Basis, Int8Re
     choices = prefer(chosen.basis.quantizer.units, "static")
     layers = layer_errors(chosen.bench, choices, (), job.metric_drop)
     found = _recipe(chosen.basis, job, "full", choices, chosen.bench.ranges)
-    return chosen.basis, found.model_copy(update=_about(chosen, layers, job.feeds))
+    return chosen.basis, _described(found, chosen, layers, job.feeds)
 
 
 def _searched(plain: Basis, job: Int8Job, target: Path, progress: Tracker) -> Int8Recipe:
@@ -100,14 +101,9 @@ def _searched(plain: Basis, job: Int8Job, target: Path, progress: Tracker) -> In
     choices, figures = won.candidate.choices, _figures(won, chosen, time.monotonic() - start)
     progress.describe(f"measuring layers of {name}")
     layers = layer_errors(chosen.bench, choices, won.sensitivity, job.metric_drop)
-    found = _recipe(chosen.basis, job, "fast", choices, chosen.bench.ranges).model_copy(
-        update={
-            "figures": figures,
-            "measured_on": device,
-            "sensitivity": won.sensitivity,
-            **_about(chosen, layers, job.feeds),
-        }
-    )
+    found = _recipe(chosen.basis, job, "fast", choices, chosen.bench.ranges)
+    measured = {"figures": figures, "measured_on": device, "sensitivity": won.sensitivity}
+    found = _described(found.model_copy(update=measured), chosen, layers, job.feeds)
     found = _written(chosen.basis, found, target)
     if job.recipe.cache:
         remember(key, found)
@@ -137,12 +133,20 @@ def _best_basis(plain: Basis, job: Int8Job, feeds: Arrays, progress: Tracker) ->
     return best_basis(plain, trial, progress)
 
 
-def _about(chosen: Chosen, layers: LayerErrors, feeds: Arrays) -> dict[str, Any]:
-    """What was tried, seen and measured on the way to a file, as fields of a recipe."""
+def _described(
+    recipe: Int8Recipe, chosen: Chosen, layers: LayerErrors, feeds: Arrays
+) -> Int8Recipe:
+    """A recipe with what was tried, seen and measured on the way to its file."""
     seen = _seen(chosen.collector, chosen.bench.ranges)
-    notes = (*_few_samples(feeds), *seen["notes"], *chosen.notes)
-    measured = {"layers": layers.measured, "unmeasured_layers": layers.unmeasured}
-    return {**seen, **measured, "tried": chosen.tried, "notes": notes}
+    return recipe.model_copy(
+        update={
+            "saturated": seen.saturated,
+            "layers": layers.measured,
+            "unmeasured_layers": layers.unmeasured,
+            "tried": chosen.tried,
+            "notes": (*_few_samples(feeds), *seen.notes, *chosen.notes),
+        }
+    )
 
 
 def _few_samples(feeds: Arrays) -> tuple[str, ...]:
@@ -162,8 +166,19 @@ def _figures(won: Found, chosen: Chosen, seconds: float) -> Figures:
     )
 
 
-def _seen(collector: RangeCollector, ranges: Mapping[str, Range]) -> dict[str, Any]:
-    """What calibration saw that a user should know, as fields of a recipe."""
+class _Seen(NamedTuple):
+    """What calibration saw that a user should know.
+
+    Attributes:
+        saturated: Activation to the share of its values outside its range, where that is much.
+        notes: In words.
+    """
+
+    saturated: dict[str, float]
+    notes: tuple[str, ...]
+
+
+def _seen(collector: RangeCollector, ranges: Mapping[str, Range]) -> _Seen:
     clipped = {n: share for n, share in collector.clipped(ranges).items() if share > SATURATED}
     constant = collector.constant()
     notes = []
@@ -178,7 +193,7 @@ def _seen(collector: RangeCollector, ranges: Mapping[str, Range]) -> dict[str, A
             f"{len(constant)} of {len(ranges)} activations never changed in calibration, "
             f"for example {constant[0]}"
         )
-    return {"saturated": clipped, "notes": tuple(notes)}
+    return _Seen(saturated=clipped, notes=tuple(notes))
 
 
 def _recipe(

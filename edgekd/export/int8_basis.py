@@ -5,7 +5,7 @@ each kind of adjustment is tried on top of those that were kept, and kept where 
 every operator in int8 answers more exactly than before.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -29,8 +29,7 @@ from edgekd.export.quantization.clock import Clock
 from edgekd.export.quantization.ranges import RangeCollector
 from edgekd.export.quantization.units import prefer
 from edgekd.records import Adjustment
-
-Arrays = Mapping[str, NDArray[Any]]
+from edgekd.runtimes.session import Arrays
 
 _WORTH_DB: Final = 0.1  # a smaller gain on a few samples says nothing
 _CAUTIOUS: Final = 10_000  # values, of which extremes count as two

@@ -1,11 +1,8 @@
 """What an int8 file is made from, and what judges it on the way."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-from numpy.typing import NDArray
 
 from edgekd.config import ExportRecipe
 from edgekd.devices.race import Race, race
@@ -14,8 +11,7 @@ from edgekd.export.int8_basis import Basis, Proposes
 from edgekd.export.quantization.clock import Clock
 from edgekd.export.quantization.sensitivity import MetricDrop
 from edgekd.export.quantization.target import Target, this_machine
-
-Arrays = Mapping[str, NDArray[Any]]
+from edgekd.runtimes.session import Arrays
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

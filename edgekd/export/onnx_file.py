@@ -15,8 +15,7 @@ from torch import Tensor, nn
 from edgekd.errors import ExportError
 from edgekd.export.quiet import quiet_converter
 from edgekd.export.subprocesses import run_converter
-
-Arrays = Mapping[str, NDArray[Any]]
+from edgekd.runtimes.session import Arrays
 
 OUTPUT_NAME: Final = "logits"
 BATCH_AXIS: Final = "batch"

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from edgekd.config import ExportRecipe
 from edgekd.evaluate.metrics import metrics_of
 from edgekd.evaluate.retrieval import nearest_others
+from edgekd.export.sqnr import EQUAL_DB, sqnr_db
 from edgekd.records import Metric, Parity, Precision, SplitName, Task
 from edgekd.runtimes.session import Session
 
@@ -26,12 +27,14 @@ class Reference:
     Attributes:
         samples: Decoded, one array per input: uint8 ``(n, H, W, C)`` or float32 ``(n, C, T)``.
         logits: ``(n, K)`` of the network as trained, in float32; ``(n, D)`` for retrieval.
-        labels: ``(n,)``, classes or identities; ``None`` for made-up samples.
+        labels: ``(n,)``, classes or identities; ``None`` for made-up samples, and for data whose
+            classes are not those of the network.
         split: Where the samples are from; ``None`` for made-up samples.
         cameras: ``(n,)`` where the data knows them.
         task: What the answers are for.
         unquantized: What the float network inside a file answers, where that is not ``logits``:
             what its rounding errors are against.
+        notes: What a record should say about the comparison.
     """
 
     samples: Sequence[NDArray[Any]]
@@ -41,6 +44,7 @@ class Reference:
     cameras: NDArray[np.int64] | None = None
     task: Task = "classification"
     unquantized: Logits | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def exact(self) -> Logits:
@@ -48,7 +52,7 @@ class Reference:
         return self.logits if self.unquantized is None else self.unquantized
 
     def metrics(self, answers: Logits) -> tuple[Metric, ...]:
-        """The task's metrics of ``answers``; none for made-up samples."""
+        """The task's metrics of ``answers``; none without labels."""
         if self.labels is None or self.split is None:
             return ()
         return metrics_of(self.task, answers, self.labels, self.cameras, split=self.split)
@@ -90,32 +94,17 @@ def compare(
     """
     found = [answer(batch) for batch in batch_sizes]
     agreements = [_agreement(reference, logits) for logits in found]
-    ratios = [r for logits in found if (r := sqnr_db(reference.exact, logits)) is not None]
+    ratio = min(sqnr_db(reference.exact, logits) for logits in found)
     return Parity(
         num_samples=len(reference.logits),
         batch_sizes=batch_sizes,
         split=reference.split,
         max_abs_err=max(_max_abs_err(reference.exact, logits) for logits in found),
         tolerance=tolerance,
-        sqnr_db=min(ratios) if ratios else None,
+        sqnr_db=None if ratio == EQUAL_DB else ratio,
         top1_agreement=min(agreements),
         metric_drop=_metric_drop(reference, found),
     )
-
-
-def sqnr_db(source: Logits, found: Logits) -> float | None:
-    """Signal to quantization noise: ``10 log10(sum source^2 / sum (source - found)^2)``.
-
-    ``None`` where the two are equal, or the source is all zeros: there is no ratio.
-
-    >>> sqnr_db(np.float32([[3, 4]]), np.float32([[3, 4.5]]))
-    20.0
-    """
-    noise = float(np.square(source.astype(np.float64) - found).sum())
-    signal = float(np.square(source.astype(np.float64)).sum())
-    if noise == 0 or signal == 0:
-        return None
-    return float(10 * np.log10(signal / noise))
 
 
 def problems(

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekd.errors import ExportError
-from edgekd.export.quantization.candidates import signal_to_noise
 from edgekd.export.single_operators import TakenApart, Values, compare_operators, take_apart
+from edgekd.export.sqnr import sqnr_db
 from edgekd.export.subprocesses import run_converter
 from edgekd.export.tflite_schema import operator_name, read_tflite
 from edgekd.records import OperatorCheck, ReferenceCheck
@@ -73,7 +73,7 @@ def compare_kernels(
         operators=operators,
         reason=reason,
     )
-    return check, signal_to_noise(expected, found)
+    return check, sqnr_db(expected, found)
 
 
 def not_made(runtime: str, reason: str) -> ReferenceCheck:

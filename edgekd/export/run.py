@@ -117,7 +117,8 @@ def export(
         models = publish(verdicts, output)
     for model in models:
         for note in model.notes:
-            console.info(f"{model.file}: {note}")
+            if note not in samples.reference.notes:  # said already
+                console.info(f"{model.file}: {note}")
         skipped = not_checked(model)
         if skipped is not None:
             console.info(f"{model.file}: {skipped}")

@@ -1,7 +1,7 @@
 """Which samples an export looks at: some of train set int8 ranges, some of val judge the result."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -14,7 +14,8 @@ from edgekd.console import Console
 from edgekd.data.calibration import calibration_indices
 from edgekd.data.dataset import Dataset, Samples
 from edgekd.data.open import open_dataset
-from edgekd.errors import DataError, UsageError
+from edgekd.errors import UsageError
+from edgekd.export.belonging import belonging, unlikely
 from edgekd.export.parity import Logits, Reference
 from edgekd.export.quantization.calibration import CalibrationSamples, input_encoding
 from edgekd.records import ImageInput, InputSpec, StudentBundle, Task
@@ -52,8 +53,12 @@ def gather_samples(
         )
         return ExportSamples(calibration=None, reference=reference)
     dataset = open_dataset(recipe, console, task=record.task)
-    _check_labels(dataset, record)
-    reference = _held_out(dataset, student, record, recipe)
+    notes = belonging(dataset, record, recipe)
+    reference = _held_out(dataset, student, record, recipe, has_labels=not notes)
+    notes = notes or unlikely(reference, record)
+    for note in notes:
+        console.warn(note)
+    reference = replace(reference, notes=notes)
     calibration = (
         _calibration(dataset, specs, recipe, console) if recipe.needs_calibration else None
     )
@@ -82,7 +87,12 @@ def source_logits(
 
 
 def _held_out(
-    dataset: Dataset, student: nn.Module, record: StudentBundle, recipe: ExportRecipe
+    dataset: Dataset,
+    student: nn.Module,
+    record: StudentBundle,
+    recipe: ExportRecipe,
+    *,
+    has_labels: bool,
 ) -> Reference:
     val, specs = dataset.splits["val"], record.preprocess.inputs
     rows = _PARITY_ROWS[record.task](val, recipe)
@@ -90,7 +100,7 @@ def _held_out(
     return Reference(
         samples=samples,
         logits=source_logits(student, samples, specs),
-        labels=val.labels[rows],
+        labels=val.labels[rows] if has_labels else None,
         split=val.name,
         cameras=None if val.cameras is None else val.cameras[rows],
         task=record.task,
@@ -151,19 +161,6 @@ def _load(
     samples: Samples, rows: NDArray[np.int64], specs: Sequence[InputSpec]
 ) -> list[NDArray[Any]]:
     return [samples.load(rows, spec) for spec in specs]
-
-
-def _check_labels(dataset: Dataset, record: StudentBundle) -> None:
-    if dataset.train_class_names != record.labels:
-        kind = "classes" if record.task == "classification" else "training identities"
-        raise DataError(
-            f"{dataset.source}: has {kind} {_few(dataset.train_class_names)}, the student was "
-            f"trained for {_few(record.labels)}; give the data it was trained on, split as it was"
-        )
-
-
-def _few(names: Sequence[str]) -> str:
-    return f"{', '.join(names[:5])}{', ...' if len(names) > 5 else ''} ({len(names)})"
 
 
 def _made_up(spec: InputSpec, seed: int) -> NDArray[Any]:

@@ -19,7 +19,13 @@ from numpy.typing import NDArray
 from edgekd.errors import ExportError
 from edgekd.export.quantization.tflite_operators import PASSING
 from edgekd.export.quiet import quiet_stderr
-from edgekd.export.tflite_schema import operator_name, pack_tflite, read_tflite, type_name
+from edgekd.export.tflite_schema import (
+    constant_bytes,
+    operator_name,
+    pack_tflite,
+    read_tflite,
+    type_name,
+)
 from edgekd.records import OperatorCheck
 
 Values = Mapping[int, NDArray[Any]]
@@ -131,13 +137,8 @@ def _computes_in_int8(model: Any, op: Any) -> bool:
     return (
         operator_name(model, op) not in PASSING
         and all(type_name(tensors[i]) == "int8" for i in op.outputs)
-        and any(i >= 0 and not _is_constant(model, tensors[i]) for i in op.inputs)
+        and any(i >= 0 and constant_bytes(model, tensors[i]) is None for i in op.inputs)
     )
-
-
-def _is_constant(model: Any, tensor: Any) -> bool:
-    data = model.buffers[tensor.buffer].data
-    return data is not None and len(data) > 0
 
 
 def _cut_out(model: Any, op: Any) -> tuple[SingleOperator, Any]:
@@ -146,7 +147,7 @@ def _cut_out(model: Any, op: Any) -> tuple[SingleOperator, Any]:
     name = f"{operator_name(model, op)} {tensors[op.outputs[0]].name.decode()}"
     cut = copy.copy(op)
     cut.inputs = [
-        _copied(tensors, i) if i >= 0 and not _is_constant(model, tensors[i]) else int(i)
+        _copied(tensors, i) if i >= 0 and constant_bytes(model, tensors[i]) is None else int(i)
         for i in op.inputs
     ]
     cut.outputs = [_copied(tensors, i) for i in op.outputs]

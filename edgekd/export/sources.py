@@ -11,7 +11,7 @@ from edgekd.bundle import BUNDLE_FILE, is_bundle, sha256_of, to_json, write_bund
 from edgekd.config import ExportRecipe
 from edgekd.console import Console
 from edgekd.data.open import open_dataset
-from edgekd.errors import DataError, ModelError, UsageError
+from edgekd.errors import ModelError, UsageError
 from edgekd.export.program import FAMILY, PROGRAM_FILE, is_program, open_program
 from edgekd.records import (
     ArchSpec,
@@ -26,6 +26,7 @@ from edgekd.students.count import count_cost
 from edgekd.students.weights import load_weights, read_weights, refuse_pickle
 
 _PREFIX: Final = "timm:"
+_UNKNOWN: Final = "unknown"
 _CONV_AXES: Final = 4  # (out, in, height, width)
 
 
@@ -44,7 +45,7 @@ def bundle_of(source: Path, recipe: ExportRecipe, work: Path, console: Console) 
         ModelError: If the name is unknown, the weights do not fit the architecture, or a program
             cannot be exported.
         BundleError: If the weights file or the program is damaged.
-        DataError: If the data has another number of classes.
+        DataError: If the data cannot be opened.
     """
     text = str(source)
     if is_program(source) and not is_bundle(source):
@@ -82,7 +83,7 @@ def _program_bundle(source: Path, recipe: ExportRecipe, folder: Path, console: C
     record = StudentBundle(
         arch=arch,
         preprocess=Preprocess(inputs=(opened.image,)),
-        labels=_labels(arch, opened.path, recipe, console),
+        labels=_labels(arch, recipe, console),
         weights_sha256=sha256_of(opened.path),
         num_params=cost.num_params,
         macs=cost.macs,
@@ -118,7 +119,7 @@ def _finished(
     record = StudentBundle(
         arch=arch,
         preprocess=Preprocess(inputs=(image,)),
-        labels=_labels(arch, path, recipe, console),
+        labels=_labels(arch, recipe, console),
         weights_sha256=hashlib.sha256(weights).hexdigest(),
         num_params=cost.num_params,
         macs=cost.macs,
@@ -143,23 +144,23 @@ def _arch(name: str, path: Path, size: tuple[int, int]) -> ArchSpec:
     return timm_family.parse(name, {}, num_classes=classes, in_channels=channels, input_size=size)
 
 
-def _labels(arch: ArchSpec, path: Path, recipe: ExportRecipe, console: Console) -> tuple[str, ...]:
+def _labels(arch: ArchSpec, recipe: ExportRecipe, console: Console) -> tuple[str, ...]:
+    """The data's classes where there are as many, else numbers."""
     if recipe.data is None:
-        return tuple(str(k) for k in range(arch.num_classes))
+        return _numbers(arch)
     dataset = open_dataset(recipe, console, task="classification")
     names = dataset.train_class_names
-    if len(names) != arch.num_classes:
-        raise DataError(
-            f"{dataset.source}: has {len(names)} classes, {path} classifies {arch.num_classes}; "
-            "give the data it was trained on"
-        )
-    return tuple(names)
+    return tuple(names) if len(names) == arch.num_classes else _numbers(arch)
+
+
+def _numbers(arch: ArchSpec) -> tuple[str, ...]:
+    return tuple(str(k) for k in range(arch.num_classes))
 
 
 def _unknown_provenance(source: str) -> Provenance:
     """Nothing is known about how the weights were trained, and nothing is made up."""
     return Provenance(
-        data=DataRef(source="unknown", fingerprint="", num_samples={}),
+        data=DataRef(source=_UNKNOWN, fingerprint="", num_samples={}),
         teacher=None,
         recipe={"source": source},
         seed=0,
@@ -171,6 +172,11 @@ def _unknown_provenance(source: str) -> Provenance:
         train_seconds=0.0,
         created="unknown",
     )
+
+
+def is_foreign(record: StudentBundle) -> bool:
+    """Whether a network was finished elsewhere: then nobody knows what its answers are called."""
+    return record.provenance.data.source == _UNKNOWN
 
 
 def _layers(named: str | tuple[str, ...] | None) -> tuple[str, ...]:

@@ -13,7 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekd.export.movement import Movement, Shape, Step
-from edgekd.export.tflite_schema import operator_name, pack_tflite, parse_tflite, type_name
+from edgekd.export.tflite_schema import (
+    constant_bytes,
+    operator_name,
+    pack_tflite,
+    parse_tflite,
+    type_name,
+)
 
 _MOST_AXES: Final = 4
 _KINDS: Final = ("RESHAPE", "TRANSPOSE")
@@ -154,8 +160,7 @@ class _Graph:
         return () if shape is None else tuple(int(size) for size in shape)
 
     def _is_constant(self, index: int) -> bool:
-        data = self._model.buffers[self._tensors[index].buffer].data
-        return data is not None and len(data) > 0
+        return constant_bytes(self._model, self._tensors[index]) is not None
 
     def _constant(self, index: int) -> NDArray[Any]:
         data = self._model.buffers[self._tensors[index].buffer].data

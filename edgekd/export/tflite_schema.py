@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import flatbuffers  # type: ignore[import-untyped]
 import numpy as np
+from numpy.typing import NDArray
 
 from edgekd.errors import BundleError, ExportError, MissingExtraError
 
@@ -23,6 +24,9 @@ _OPERATORS: Final = {
 }
 BUILTIN_OPERATORS: Final = frozenset(_OPERATORS.values()) - {"CUSTOM"}
 """Names of the schema's operators; any other name is a custom operator's."""
+
+WITH_WEIGHTS: Final = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"})
+"""Operators whose second input may be constant weights and whose third is a bias."""
 
 _TYPES: Final = {
     value: name.lower() for name, value in vars(schema.TensorType).items() if isinstance(value, int)
@@ -49,6 +53,12 @@ class AlignedBuffer(schema.BufferT):  # type: ignore[misc]  # the schema is unty
         schema.BufferStart(builder)
         schema.BufferAddData(builder, vector)
         return schema.BufferEnd(builder)
+
+
+def constant_bytes(model: Any, tensor: Any) -> NDArray[np.uint8] | None:
+    """What a tensor holds from the beginning, as bytes; ``None`` of what is computed or fed."""
+    data = model.buffers[tensor.buffer].data
+    return None if data is None or not len(data) else np.asarray(data, np.uint8)
 
 
 def read_tflite(path: Path) -> Any:

@@ -15,6 +15,7 @@ from edgekd.export.metadata import EmbeddedMetadata
 from edgekd.export.parity import Logits, Reference, compare, problems, run_session
 from edgekd.export.quantization.calibration import input_encoding
 from edgekd.export.quantization.recipe import Mode
+from edgekd.export.quantization.sizes import size_problem
 from edgekd.export.quiet import quiet_stderr
 from edgekd.records import ExportedModel, TensorSpec
 from edgekd.runtimes.encoding import InputEncoding
@@ -120,11 +121,12 @@ def verify(
         ),
         recovery=None if candidate.recovered is None else candidate.recovered.record,
         measured_on=None if candidate.int8_recipe is None else candidate.int8_recipe.measured_on,
-        notes=candidate.notes,
+        notes=(*candidate.notes, *reference.notes),
     )
     if candidate.made_again and reference.split is None:  # judged before, and on real samples
         return Verdict(candidate=candidate, model=model, problems=())
     found = problems(parity, facts.precision, reference.logits, source.recipe, task=reference.task)
+    found += too_large(candidate, model.size_bytes)
     return Verdict(candidate=candidate, model=model, problems=(*disagreements, *found))
 
 
@@ -172,6 +174,14 @@ def check_full(float_operators: Mapping[str, int], file: str) -> None:
             f"{file}: --int8 full, but these operators cannot compute in int8: {names}; "
             "take --int8 fast, or a student without them"
         )
+
+
+def too_large(candidate: Candidate, size_bytes: int) -> list[str]:
+    """Why an int8 file is refused for its size; empty where it is not, and for fp32."""
+    if candidate.fp32_bytes is None:
+        return []
+    problem = size_problem(size_bytes, candidate.fp32_bytes)
+    return [] if problem is None else [problem]
 
 
 def _answers(

@@ -79,6 +79,7 @@ def _int8_file(
         recovered=source.recovered,
         strict_problems=_strict_problems(quantizer, found, source, samples),
         made_again=made_again,
+        fp32_bytes=fp32.stat().st_size,
     )
 
 

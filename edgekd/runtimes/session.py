@@ -19,6 +19,9 @@ from edgekd.runtimes.encoding import InputEncoding, TensorInfo
 
 Array = NDArray[Any]
 
+Arrays = Mapping[str, Array]
+"""Of the inputs of a file, by name, or whatever else has names."""
+
 
 class Session(Protocol):
     """A loaded model with a fixed number of threads.

@@ -52,29 +52,38 @@ def test_as_few_transposes_as_there_can_be_do_the_same(shape, chain, transposes)
     np.testing.assert_array_equal(replayed(shape, steps, expected.shape), expected)
 
 
-@pytest.mark.parametrize("seed", range(40))
-def test_any_chain_is_replayed_exactly(seed):
+def random_chain(seed):
+    """A shape, and transposes and reshapes of which none mixes parts of axes."""
     rng = np.random.default_rng(seed)
     shape = tuple(int(size) for size in rng.choice([1, 2, 3, 4], size=rng.integers(2, 5)))
-    chain, now = [], shape
+    chain, now, moved = [], shape, Movement(shape)
     for _ in range(rng.integers(1, 6)):
         axes = tuple(int(axis) for axis in rng.permutation(len(now)))
         now = tuple(now[axis] for axis in axes)
         chain.append(("transpose", axes))
+        moved.transpose(axes)
         at = int(rng.integers(0, len(now)))
-        halves = now[at] == 4 and rng.random() < 0.5
+        halves, other = now[at] == 4 and rng.random() < 0.5, now
         if halves:
-            now = (*now[:at], 2, 2, *now[at + 1 :])
+            other = (*now[:at], 2, 2, *now[at + 1 :])
         elif at:
-            now = (*now[: at - 1], now[at - 1] * now[at], *now[at + 1 :])
-        chain.append(("reshape", now))
-    try:
+            other = (*now[: at - 1], now[at - 1] * now[at], *now[at + 1 :])
+        if moved.reshape(other):  # one that mixes is refused, and changes nothing
+            now = other
+            chain.append(("reshape", now))
+    return shape, chain
+
+
+def test_any_chain_is_replayed_exactly():
+    replays = 0
+    for seed in range(40):
+        shape, chain = random_chain(seed)
         moved, expected = followed(shape, chain)
-    except AssertionError:  # a reshape that mixes parts of axes is refused, never guessed
-        return
-    steps = moved.steps()
-    if steps is not None:
-        np.testing.assert_array_equal(replayed(shape, steps, expected.shape), expected)
+        steps = moved.steps()
+        if steps is not None:
+            np.testing.assert_array_equal(replayed(shape, steps, expected.shape), expected)
+            replays += 1
+    assert replays > 30  # few chains have so many parts that they are left alone
 
 
 def test_parts_of_axes_are_not_mixed():

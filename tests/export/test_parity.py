@@ -8,7 +8,6 @@ from edgekd.export.parity import (
     loses_too_much,
     problems,
     run_session,
-    sqnr_db,
 )
 
 SOURCE = np.float32([[3, 4], [0, 5], [4, 3]])
@@ -25,15 +24,16 @@ def compared(answers, **labels):
     )
 
 
-def test_sqnr_is_the_ratio_of_energies_in_decibel():
-    # signal 9 + 16 + 25 + 16 + 9 = 75, noise 0.75: a factor of 100
-    found = SOURCE + np.float32([[0.5, 0], [0.5, 0.5], [0, 0]])
-    assert sqnr_db(SOURCE, found) == pytest.approx(20.0)
-
-
-def test_no_ratio_without_noise_or_without_signal():
-    assert sqnr_db(SOURCE, SOURCE) is None
-    assert sqnr_db(np.zeros((1, 2), np.float32), np.ones((1, 2), np.float32)) is None
+def test_an_all_zero_source_is_judged_by_the_absolute_error():
+    silent = Reference(
+        samples=reference().samples, logits=np.zeros((3, 2), np.float32), labels=None, split=None
+    )
+    recipe = ExportRecipe(min_sqnr_db=20, min_agreement=0)
+    for error, refused in ((0.09, False), (0.11, True)):
+        found = np.full((3, 2), error, np.float32)
+        parity = compare(silent, lambda _: found, batch_sizes=(1,), tolerance=None)  # noqa: B023
+        assert parity.sqnr_db == pytest.approx(-20 * np.log10(error), abs=1e-4)
+        assert bool(problems(parity, "int8-static", silent.logits, recipe)) == refused
 
 
 def test_the_worst_batch_size_counts():

@@ -6,7 +6,13 @@ from edgekd.errors import ExportError
 from edgekd.export.audit import audit_file
 from edgekd.export.formats import Candidate
 from edgekd.export.quantization.recipe import Int8Recipe
-from edgekd.export.verify import Verdict, _check_precision, _no_numbers, check_full
+from edgekd.export.verify import (
+    Verdict,
+    _check_precision,
+    _no_numbers,
+    check_full,
+    too_large,
+)
 
 
 @pytest.mark.parametrize(
@@ -77,3 +83,14 @@ def test_full_int8_names_what_stays_in_float():
     check_full({}, "x.onnx")
     with pytest.raises(ExportError, match="Gelu x2, Softmax x1; take --int8 fast"):
         check_full({"Gelu": 2, "Softmax": 1}, "x.onnx")
+
+
+def test_an_int8_file_that_saves_too_little_is_a_problem(tmp_path):
+    candidate = Candidate(
+        path=tmp_path / "student.int8.onnx", format="onnx", int8=True, fp32_bytes=1_000_000
+    )
+    assert too_large(candidate, 400_000) == []
+    (text,) = too_large(candidate, 550_000)
+    assert text.startswith("its size is 55.0% of fp32, allowed are 40%")
+    fp32 = Candidate(path=tmp_path / "student.onnx", format="onnx", int8=False)
+    assert too_large(fp32, 1_000_000) == []

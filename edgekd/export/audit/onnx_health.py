@@ -2,20 +2,20 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from edgekd.export.audit.health import Layer, Quantized
 from edgekd.export.audit.onnx_reading import read_onnx
+from edgekd.export.quantization.onnx_graph import channel_axis
+from edgekd.runtimes.session import Arrays
 
 _QUANTIZERS: Final = frozenset({"QuantizeLinear", "DequantizeLinear"})
 _PRODUCTS: Final = frozenset({"Conv", "Gemm", "MatMul", "MatMulInteger"})
 
-Arrays = Mapping[str, NDArray[Any]]
 Nodes = Mapping[str, onnx.NodeProto]
 
 
@@ -44,7 +44,7 @@ def _layer(node: onnx.NodeProto, constants: Arrays, producers: Nodes) -> Layer |
     weights = constants.get(name)
     if weights is None or weights.dtype != np.int8:
         return None
-    axis = _channel_axis(node, weights)
+    axis = channel_axis(node, weights)
     bias = None
     if node.op_type != "MatMulInteger" and len(node.input) > 2:
         bias = constants.get(_stored(node.input[2], producers))
@@ -65,10 +65,3 @@ def _stored(name: str, producers: Nodes) -> str:
         name = node.input[0]
         node = producers.get(name)
     return name
-
-
-def _channel_axis(node: onnx.NodeProto, weights: NDArray[Any]) -> int:
-    if node.op_type == "Conv":
-        return 0
-    transposed = any(a.name == "transB" and a.i for a in node.attribute)
-    return 0 if transposed else weights.ndim - 1

@@ -10,7 +10,13 @@ from typing import Any, Final
 import numpy as np
 
 from edgekd.export.audit import INT8_ARITHMETIC, FileFacts, Operator, facts
-from edgekd.export.tflite_schema import BUILTIN_OPERATORS, operator_name, read_tflite, type_name
+from edgekd.export.tflite_schema import (
+    BUILTIN_OPERATORS,
+    constant_bytes,
+    operator_name,
+    read_tflite,
+    type_name,
+)
 from edgekd.records import TensorSpec
 from edgekd.runtimes.encoding import layout_of
 from edgekd.runtimes.precision import OperatorKind
@@ -79,10 +85,8 @@ class _Tensor:
 
 
 def _tensor(model: Any, tensor: Any) -> _Tensor:
-    data = model.buffers[tensor.buffer].data
-    return _Tensor(
-        shape=_shape(tensor), dtype=type_name(tensor), constant=data is not None and len(data) > 0
-    )
+    constant = constant_bytes(model, tensor) is not None
+    return _Tensor(shape=_shape(tensor), dtype=type_name(tensor), constant=constant)
 
 
 def _shape(tensor: Any) -> Shape:

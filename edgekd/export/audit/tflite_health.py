@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekd.export.audit.health import Layer, Quantized
-from edgekd.export.tflite_schema import operator_name, read_tflite, type_name
+from edgekd.export.tflite_schema import constant_bytes, operator_name, read_tflite, type_name
 
 _CHANNEL_AXIS: Final = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 0}
 
@@ -57,7 +57,7 @@ def _layer(model: Any, op: Any, widened: dict[int, int]) -> Layer | None:
 
 def _values(model: Any, tensor: Any, dtype: str) -> NDArray[Any] | None:
     """A constant of this type; ``None`` where it is none."""
-    data = model.buffers[tensor.buffer].data
-    if type_name(tensor) != dtype or data is None or not len(data):
+    data = constant_bytes(model, tensor)
+    if type_name(tensor) != dtype or data is None:
         return None
-    return np.asarray(data, np.uint8).view(dtype).reshape([int(size) for size in tensor.shape])
+    return data.view(dtype).reshape([int(size) for size in tensor.shape])

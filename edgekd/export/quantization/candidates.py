@@ -14,11 +14,9 @@ from edgekd.export.quantization.ranges import RangeCollector
 from edgekd.export.quantization.recipe import Range
 from edgekd.export.quantization.units import Choices, Unit
 from edgekd.export.quiet import quiet_stderr
-from edgekd.runtimes.session import open_session
+from edgekd.export.sqnr import EQUAL_DB, sqnr_db
+from edgekd.runtimes.session import Arrays, open_session
 
-Arrays = Mapping[str, NDArray[Any]]
-
-_EQUAL_DB: Final = 200.0  # what an answer without any error counts as
 _ERROR_SAMPLES: Final = 24
 
 
@@ -121,9 +119,9 @@ class Workbench:
                 if candidate.path is None:
                     raise BundleError("never written")
                 found = answers(candidate.path, self.feeds, batch=self.batch)
-                self._errors[candidate] = signal_to_noise(self.answers, found)
+                self._errors[candidate] = sqnr_db(self.answers, found)
             except BundleError:
-                self._errors[candidate] = -_EQUAL_DB
+                self._errors[candidate] = -EQUAL_DB
         return self._errors[candidate]
 
 
@@ -165,18 +163,3 @@ def answers(path: Path, feeds: Arrays, *, batch: int) -> NDArray[np.float32]:
         outputs = session.invoke({k: v[start : start + batch] for k, v in feeds.items()})
         parts.append(session.decode(outputs))
     return np.concatenate(parts)
-
-
-def signal_to_noise(source: NDArray[Any], found: NDArray[Any]) -> float:
-    """SQNR in dB, within +-200; NaN or infinity in ``found`` is the worst there is.
-
-    >>> signal_to_noise(np.float32([[3, 4]]), np.float32([[3, 4.5]]))
-    20.0
-    """
-    if not np.isfinite(found).all():
-        return -_EQUAL_DB
-    noise = float(np.square(source.astype(np.float64) - found).sum())
-    signal = float(np.square(source.astype(np.float64)).sum())
-    if noise == 0:
-        return _EQUAL_DB
-    return float(np.clip(10 * np.log10(max(signal, 1e-30) / noise), -_EQUAL_DB, _EQUAL_DB))

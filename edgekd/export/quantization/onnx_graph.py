@@ -20,6 +20,9 @@ PASSING: Final = frozenset(
 TAILS: Final = frozenset({"Relu", "Clip"})
 """Activations that the saturation of the output does for free."""
 PRODUCTS: Final = frozenset({"Conv", "MatMul", "Gemm"})
+_STORED: Final[Mapping[str, tuple[int, int]]] = {"ConvTranspose": (1, 1), "Gather": (0, -1)}
+"""Operators that compute in float only, from weights that can be stored in 8 bits: which input
+these are, and the axis of what they make."""
 
 _ELEMENTWISE: Final = frozenset(
     {
@@ -120,12 +123,19 @@ def before_the_network(model: onnx.ModelProto) -> frozenset[str]:
 
 
 def channel_axis(node: onnx.NodeProto, weights: NDArray[Any]) -> int:
-    """Of a product's weights: the axis of its output channels."""
+    """Of weights: the axis of the output channels."""
     if node.op_type == "Conv":
         return 0
+    if node.op_type in _STORED:
+        return _STORED[node.op_type][1] % weights.ndim
     if node.op_type == "Gemm":
         return 0 if integer(node, "transB", 0) else 1
     return weights.ndim - 1
+
+
+def weights_input(node: onnx.NodeProto) -> int:
+    """Which input of an operator may be weights."""
+    return _STORED[node.op_type][0] if node.op_type in _STORED else 1
 
 
 def integer(node: onnx.NodeProto, name: str, default: int) -> int:
@@ -143,6 +153,11 @@ def _unit(graph: OnnxGraph, node: onnx.NodeProto) -> Unit | None:
         return None
     if node.op_type in PRODUCTS:
         return _product(graph, node)
+    if node.op_type in _STORED:
+        weights = graph.constants.get(node.input[weights_input(node)])
+        if weights is None or weights.dtype != np.float32 or weights.ndim < 2:
+            return None
+        return Unit(name=node.name, kind=str(node.op_type), choices=("weights",))
     if node.op_type not in _ELEMENTWISE or not graph.activations(node):
         return None
     return Unit(name=node.name, kind=_form(graph, node), choices=("static", "float"))

@@ -21,6 +21,7 @@ from edgekd.export.quantization.onnx_graph import (
     channel_axis,
     integer,
     real,
+    weights_input,
 )
 from edgekd.export.quantization.onnx_tensors import Int8Tensors, rounded
 from edgekd.export.quantization.onnx_types import OnnxTypes
@@ -213,27 +214,25 @@ class _Writer:
 
     def _weights(self, node: onnx.NodeProto) -> None:
         """In float, from weights that are stored in 8 bits."""
-        weights, tensors = self._graph.constants[node.input[1]], self._tensors
+        index, tensors = weights_input(node), self._tensors
+        weights = self._graph.constants[node.input[index]]
         if weights.size < _SMALLEST_STORED or weights.dtype != np.float32:
             self._nodes.append(node)
             return
-        new, name, axis = _copy(node), node.input[1], channel_axis(node, weights)
-        new.input[1] = f"{name}/axis{axis}"
-        if new.input[1] not in tensors.dequantized:
-            tensors.dequantized[new.input[1]] = name
+        new, axis = _copy(node), channel_axis(node, weights)
+        stored = f"{node.input[index]}/axis{axis}"
+        new.input[index] = stored
+        if stored not in tensors.dequantized:
+            tensors.dequantized[stored] = node.input[index]
             values, scales = rounded(weights, axis=axis, bits=8)
             shape = [1] * weights.ndim
             shape[axis] = -1
-            tensors.store(f"{new.input[1]}/w", values)
-            tensors.store(f"{new.input[1]}/w_scale", scales.reshape(shape))
-            cast = f"{new.input[1]}/w_real"
+            tensors.store(f"{stored}/w", values)
+            tensors.store(f"{stored}/w_scale", scales.reshape(shape))
+            cast, to = f"{stored}/w_real", TensorProto.FLOAT
             self._nodes += [
-                helper.make_node(
-                    "Cast", [f"{new.input[1]}/w"], [cast], name=cast, to=TensorProto.FLOAT
-                ),
-                helper.make_node(
-                    "Mul", [cast, f"{new.input[1]}/w_scale"], [new.input[1]], name=new.input[1]
-                ),
+                helper.make_node("Cast", [f"{stored}/w"], [cast], name=cast, to=to),
+                helper.make_node("Mul", [cast, f"{stored}/w_scale"], [stored], name=stored),
             ]
         self._nodes.append(new)
 

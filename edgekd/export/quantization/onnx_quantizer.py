@@ -18,8 +18,7 @@ from edgekd.export.quantization.onnx_types import TYPES
 from edgekd.export.quantization.ranges import RangeCollector
 from edgekd.export.quantization.recipe import Processor, Range
 from edgekd.export.quantization.units import Choices, Unit
-
-Arrays = Mapping[str, NDArray[Any]]
+from edgekd.runtimes.session import Arrays
 
 _BATCH: Final = 8  # samples per calibration run: bounds memory, changes no range
 _ERRORS_ONLY: Final = 3

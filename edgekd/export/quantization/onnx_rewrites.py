@@ -5,6 +5,8 @@ from typing import Final
 import onnx
 from onnx import helper, numpy_helper
 
+from edgekd.export.quantization.onnx_graph import integer
+
 _SPATIAL: Final = ([2, 3], [-2, -1])
 
 
@@ -24,7 +26,7 @@ def rewrite_for_int8(model: onnx.ModelProto) -> onnx.ModelProto:
     for index in reversed(range(len(graph.node))):
         node = graph.node[index]
         if node.op_type == "ReduceMean" and _over_image(node, constants, ranks):
-            _pool(graph, index, keep=_integer(node, "keepdims", 1) == 1)
+            _pool(graph, index, keep=integer(node, "keepdims", 1) == 1)
     name_nodes(result)
     return result
 
@@ -63,7 +65,3 @@ def _ranks(model: onnx.ModelProto) -> dict[str, int]:
     inferred = onnx.shape_inference.infer_shapes(model)
     values = [*inferred.graph.value_info, *inferred.graph.input]
     return {v.name: len(v.type.tensor_type.shape.dim) for v in values}
-
-
-def _integer(node: onnx.NodeProto, name: str, default: int) -> int:
-    return next((int(a.i) for a in node.attribute if a.name == name), default)

@@ -27,6 +27,7 @@ from edgekd.export.quantization.moves import (
     starting_points,
 )
 from edgekd.export.quantization.recipe import OperatorError
+from edgekd.export.quantization.sizes import LARGEST_SHARE, SMALL_BYTES
 from edgekd.export.quantization.units import prefer
 
 _STRETCHES: Final = (2, 4, 8)  # a network is cut into that many pieces
@@ -35,8 +36,8 @@ _PALETTE: Final = 3  # recipes that stretches are coloured with
 _QUIETED: Final = 2  # recipes of it that are tried without their loudest stretches
 _HEARD: Final = 12  # stretches whose noise is measured one by one
 _FINALISTS: Final = 6
-_LARGEST_SHARE: Final = 0.4  # of the fp32 file's bytes
-_OVERHEAD_BYTES: Final = 1 << 16  # that quantizers may add to a graph of any size
+_FOR_METADATA: Final = 0.95  # of the bytes that the gate allows: it sees more than the search
+_OVERHEAD_BYTES: Final = 1 << 16  # that quantizers may add to the graph of a small file
 PASSES: Final = 2 + 2 * _MOST_ROUNDS * len(_STRETCHES)
 """At most so many times a search advances its progress."""
 
@@ -224,11 +225,12 @@ class Search:
         return self._found(stored, speedups[0] if speedups else 0.0, reason)
 
     def _is_small(self, candidate: Candidate, stored: Candidate) -> bool:
-        """Whether a file keeps to the size floor, or hardly exceeds what storage alone gives."""
+        """Whether a file keeps to the limit; a small one, to about what storage alone gives."""
         if candidate.path is None:
             return False
-        allowed = _LARGEST_SHARE * self._fp32.stat().st_size
-        if stored.path is not None:
+        fp32 = self._fp32.stat().st_size
+        allowed = _FOR_METADATA * LARGEST_SHARE * fp32
+        if fp32 < SMALL_BYTES and stored.path is not None:
             allowed = max(allowed, stored.path.stat().st_size + _OVERHEAD_BYTES)
         return candidate.path.stat().st_size <= allowed
 

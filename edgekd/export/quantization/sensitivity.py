@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from edgekd.errors import BundleError, ParityError
 from edgekd.export.quantization.candidates import Candidate, Workbench
@@ -77,29 +77,28 @@ def _judged(
     found = []
     for place, error in enumerate(worst_first):
         if metric_drop is None:
-            lost = _unknown("there are no labels to judge by")
+            judged = _unjudged(error, "there are no labels to judge by")
         elif place >= _JUDGED:
-            lost = _unknown(f"only the {_JUDGED} worst layers are judged")
+            judged = _unjudged(error, f"only the {_JUDGED} worst layers are judged")
         elif bench.clock.is_past(1.0) or (place and time.monotonic() > end):
-            lost = _unknown("the time for it was up")
+            judged = _unjudged(error, "the time for it was up")
         else:
-            lost = _lost(_alone(bench, choices, (error.layer,)), metric_drop)
-        found.append(error.model_copy(update=lost))
+            judged = _with_drop(error, _alone(bench, choices, (error.layer,)), metric_drop)
+        found.append(judged)
     return tuple(found)
 
 
-def _lost(candidate: Candidate, metric_drop: MetricDrop) -> dict[str, Any]:
-    """Fields of a layer's error."""
+def _with_drop(error: LayerError, candidate: Candidate, metric_drop: MetricDrop) -> LayerError:
     if candidate.path is None:
         raise ValueError("a layer was measured of which there is no file")
     try:
-        return {"metric_drop": metric_drop(candidate.path)}
-    except (BundleError, ParityError) as error:
-        return _unknown(str(error))
+        return error.model_copy(update={"metric_drop": metric_drop(candidate.path)})
+    except (BundleError, ParityError) as fault:
+        return _unjudged(error, str(fault))
 
 
-def _unknown(reason: str) -> dict[str, Any]:
-    return {"metric_unknown": reason}
+def _unjudged(error: LayerError, reason: str) -> LayerError:
+    return error.model_copy(update={"metric_unknown": reason})
 
 
 def _error(bench: Workbench, choices: Choices, unit: Unit) -> LayerError | None:

@@ -14,12 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekd.errors import ExportError
-from edgekd.export.tflite_schema import operator_name, pack_tflite, parse_tflite, type_name
+from edgekd.export.tflite_schema import (
+    WITH_WEIGHTS,
+    constant_bytes,
+    operator_name,
+    pack_tflite,
+    parse_tflite,
+    type_name,
+)
 
 LARGEST_BIAS: Final = 2**30
 """int32 with room for the sum of products that is added to it."""
-
-_WITH_BIAS: Final = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"})
 
 
 def read_biases(model: Any) -> dict[str, NDArray[np.float32]]:
@@ -31,9 +36,9 @@ def read_biases(model: Any) -> dict[str, NDArray[np.float32]]:
     found = {}
     for op in _products(model):
         bias = model.subgraphs[0].tensors[op.inputs[2]]
-        data = model.buffers[bias.buffer].data
-        if type_name(bias) == "float32" and data is not None and len(data):
-            found[bias.name.decode()] = np.asarray(data, np.uint8).view(np.float32)
+        values = constant_bytes(model, bias)
+        if type_name(bias) == "float32" and values is not None:
+            found[bias.name.decode()] = values.view(np.float32)
     return found
 
 
@@ -99,5 +104,5 @@ def _products(model: Any) -> list[Any]:
     return [
         op
         for op in model.subgraphs[0].operators
-        if operator_name(model, op) in _WITH_BIAS and len(op.inputs) > 2 and op.inputs[2] >= 0
+        if operator_name(model, op) in WITH_WEIGHTS and len(op.inputs) > 2 and op.inputs[2] >= 0
     ]

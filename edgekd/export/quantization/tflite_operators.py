@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from edgekd.export.quantization.recipe import Choice
-from edgekd.export.tflite_schema import operator_name, type_name
+from edgekd.export.tflite_schema import WITH_WEIGHTS, constant_bytes, operator_name, type_name
 
 PASSING: Final = frozenset(
     {
@@ -22,7 +22,8 @@ PASSING: Final = frozenset(
 )
 """Operators that only move values, and keep their scale: they follow their producer, or, where that
 computes in float, readers that all compute in int8."""
-_WITH_WEIGHTS: Final = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"})
+_STORED: Final = frozenset({"TRANSPOSE_CONV", "EMBEDDING_LOOKUP"})
+"""Operators left in float, whose weights, the second input, can be stored in 8 bits."""
 _STATIC: Final = frozenset(
     {
         "ADD", "AVERAGE_POOL_2D", "BATCH_MATMUL", "CONCATENATION", "DIV", "GELU", "HARD_SWISH",
@@ -77,9 +78,10 @@ def _operator(
     graph, name = model.subgraphs[0], operator_name(model, op)
     tensors = graph.tensors
     scope = ";".join(tensors[i].name.decode() for i in op.outputs) + ";"
-    activations = [i for i in op.inputs if i >= 0 and not _constant(model, tensors[i])]
+    activations = [i for i in op.inputs if i >= 0 and constant_bytes(model, tensors[i]) is None]
     kind, choices = _form(model, op, name)
-    in_float = all(type_name(tensors[i]) == "float32" for i in (*activations[:1], *op.outputs))
+    read = [] if name == "EMBEDDING_LOOKUP" else activations[:1]  # which reads row numbers
+    in_float = all(type_name(tensors[i]) == "float32" for i in (*read, *op.outputs))
     if not activations or not in_float or _NORMALISATION in scope:
         kind = None
     return TfliteOperator(
@@ -96,7 +98,7 @@ def _operator(
 def _form(model: Any, op: Any, name: str) -> tuple[str | None, tuple[Choice, ...]]:
     """The kind of an operator, finer than its type where speed depends on it, and its choices."""
     tensors = model.subgraphs[0].tensors
-    if name in _WITH_WEIGHTS and _constant(model, tensors[op.inputs[1]]):
+    if name in WITH_WEIGHTS and constant_bytes(model, tensors[op.inputs[1]]) is not None:
         weights = [int(size) for size in tensors[op.inputs[1]].shape]
         choices: tuple[Choice, ...] = ("static", "dynamic", "weights")
         if name == "DEPTHWISE_CONV_2D":
@@ -107,12 +109,9 @@ def _form(model: Any, op: Any, name: str) -> tuple[str | None, tuple[Choice, ...
             form = "on a vector" if vector else "pointwise" if weights[1:3] == [1, 1] else ""
             return f"{name} {form}".strip(), choices
         return name, choices
+    if name in _STORED and constant_bytes(model, tensors[op.inputs[1]]) is not None:
+        return name, ("weights",)
     return (name, ("static", "float")) if name in _STATIC else (None, ("float",))
-
-
-def _constant(model: Any, tensor: Any) -> bool:
-    data = model.buffers[tensor.buffer].data
-    return data is not None and len(data) > 0
 
 
 def float_activations(model: Any) -> dict[str, int]:

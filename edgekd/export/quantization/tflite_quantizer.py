@@ -9,7 +9,6 @@ from typing import Any, Final
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
-from numpy.typing import NDArray
 
 from edgekd.errors import ExportError
 from edgekd.export.quantization.ranges import RangeCollector
@@ -25,8 +24,7 @@ from edgekd.export.quantization.tflite_scales import ScaleRules
 from edgekd.export.quantization.units import Choices, Unit
 from edgekd.export.quiet import quiet_converter, quiet_stderr
 from edgekd.export.tflite_schema import parse_tflite
-
-Arrays = Mapping[str, NDArray[Any]]
+from edgekd.runtimes.session import Arrays
 
 
 class TfliteQuantizer:

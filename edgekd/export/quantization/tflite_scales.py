@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekd.export.quantization.recipe import Range
-from edgekd.export.tflite_schema import operator_name, type_name
+from edgekd.export.tflite_schema import WITH_WEIGHTS, constant_bytes, operator_name, type_name
 
 LEAST_ADDEND: Final = 1.01 * 2**-10
 """Of the sum's scale; XNNPACK's qs8 addition takes ratios in [2^-10, 2^8), with a little room."""
@@ -24,7 +24,6 @@ LARGEST_RATIO: Final = 200.0
 
 _SUMS: Final = frozenset({"ADD", "SUB"})
 _PRODUCTS: Final = frozenset({"MUL", "BATCH_MATMUL"})
-_WITH_WEIGHTS: Final = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"})
 _MOVING: Final = frozenset({"RESHAPE", "TRANSPOSE", "PAD", "PADV2", "MAX_POOL_2D", "SLICE"})
 _WEIGHT_LEVELS: Final = 127
 _LEVELS: Final = 255
@@ -123,7 +122,7 @@ def _width(limits: Range) -> float:
 
 def _rule(model: Any, op: Any, scope: str) -> ScaleRule | None:
     name, tensors = operator_name(model, op), model.subgraphs[0].tensors
-    if name not in _SUMS | _PRODUCTS | _WITH_WEIGHTS:
+    if name not in _SUMS | _PRODUCTS | WITH_WEIGHTS:
         return None
     constants = [_constant(model, tensors[i]) if i >= 0 else None for i in op.inputs]
     activations = tuple(
@@ -144,10 +143,8 @@ def _rule(model: Any, op: Any, scope: str) -> ScaleRule | None:
 
 
 def _constant(model: Any, tensor: Any) -> NDArray[np.float32] | None:
-    data = model.buffers[tensor.buffer].data
-    if data is None or not len(data) or type_name(tensor) != "float32":
-        return None
-    return np.asarray(data, np.uint8).view(np.float32)
+    data = constant_bytes(model, tensor)
+    return None if data is None or type_name(tensor) != "float32" else data.view(np.float32)
 
 
 def _sources(model: Any) -> dict[str, str]:

@@ -7,10 +7,11 @@ from small_onnx import samples, write_small_network
 from edgekd.errors import ExportError
 from edgekd.export.audit import audit_file
 from edgekd.export.onnx_file import run_onnx
-from edgekd.export.quantization.candidates import answers, signal_to_noise
+from edgekd.export.quantization.candidates import answers
 from edgekd.export.quantization.onnx_quantizer import OnnxQuantizer
 from edgekd.export.quantization.ranges import RangeCollector
 from edgekd.export.quantization.units import prefer
+from edgekd.export.sqnr import sqnr_db
 from edgekd.runtimes.onnx_file import onnx_precision
 
 
@@ -52,7 +53,7 @@ def test_answers_stay_close_and_the_precision_is_named(
     path = written(made, tmp_path, *wanted)
     fresh = samples(raw=raw, seed=7)
     expected = answers(made[0], fresh, batch=5)
-    assert signal_to_noise(expected, answers(path, fresh, batch=5)) > least_db
+    assert sqnr_db(expected, answers(path, fresh, batch=5)) > least_db
     facts = audit_file(path)
     assert facts.precision == onnx_precision(path) == precision
     assert facts.int8_weight_bytes_share > 0.6  # biases are 32 bits in float and in int8
@@ -127,3 +128,54 @@ def test_a_mean_over_the_image_becomes_a_pooling_of_the_same_value(made, raw):
     np.testing.assert_allclose(
         run_onnx(rewritten, feeds), run_onnx(original, feeds), rtol=0, atol=1e-5
     )
+
+
+def upsampling_network():
+    """Rows of a table, and a transposed convolution, of which no int8 kernel exists."""
+    rng = np.random.default_rng(0)
+    stored = {
+        "table": rng.standard_normal((40, 16), np.float32),
+        "up": rng.standard_normal((3, 16, 4, 4), np.float32),
+    }
+    node = onnx.helper.make_node
+    nodes = [
+        node("ReduceMean", ["image", "axes"], ["m"], keepdims=0),
+        node("Cast", ["m"], ["i"], to=onnx.TensorProto.INT64),
+        node("Gather", ["table", "i"], ["rows"]),
+        node("ConvTranspose", ["image", "up"], ["u"], strides=[2, 2]),
+        node("ReduceMean", ["u", "spatial"], ["v"], keepdims=0),
+        node("Add", ["v", "rows"], ["logits"]),
+    ]
+    stored |= {"axes": np.array([1, 2, 3]), "spatial": np.array([2, 3])}
+    value = onnx.helper.make_tensor_value_info
+    graph = onnx.helper.make_graph(
+        nodes,
+        "up",
+        [value("image", onnx.TensorProto.FLOAT, ["batch", 3, 16, 16])],
+        [value("logits", onnx.TensorProto.FLOAT, ["batch", 16])],
+        [onnx.numpy_helper.from_array(values, name) for name, values in stored.items()],
+    )
+    opset = [onnx.helper.make_opsetid("", 20)]
+    return onnx.helper.make_model(graph, opset_imports=opset, ir_version=10), stored
+
+
+def test_weights_without_int8_kernels_are_stored_in_8_bits(tmp_path):
+    model, stored = upsampling_network()
+    onnx.save(model, tmp_path / "fp32.onnx")
+    quantizer = OnnxQuantizer(tmp_path / "fp32.onnx", "x86-vnni")
+    kinds = {unit.kind: unit.choices for unit in quantizer.units}
+    assert kinds["ConvTranspose"] == kinds["Gather"] == ("weights",)
+    path = tmp_path / "int8.onnx"
+    quantizer.write(prefer(quantizer.units), {}, path)
+    onnx.checker.check_model(onnx.load(path), full_check=True)
+    held = {i.name: onnx.numpy_helper.to_array(i) for i in onnx.load(path).graph.initializer}
+    for name, axis in (("up", 1), ("table", 1)):
+        others = tuple(i for i in range(stored[name].ndim) if i != axis)
+        scale = np.abs(stored[name]).max(axis=others, keepdims=True) / 127
+        expected = np.rint(stored[name] / scale)
+        assert held[f"{name}/axis{axis}/w"].dtype == np.int8
+        assert np.abs(held[f"{name}/axis{axis}/w"] - expected).max() <= 1
+    fresh = samples(6, seed=4)
+    expected, found = (answers(p, fresh, batch=3) for p in (tmp_path / "fp32.onnx", path))
+    assert sqnr_db(expected, found) > 35
+    assert audit_file(path).int8_weight_bytes_share > 0.9

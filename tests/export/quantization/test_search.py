@@ -77,8 +77,9 @@ def found(
     accept=lambda path: True,
     clock=None,
     extra_bytes=lambda choices: 0,
+    fp32_bytes=100,
 ):
-    (tmp_path / "fp32.onnx").write_bytes(b"x" * 100)
+    (tmp_path / "fp32.onnx").write_bytes(b"x" * fp32_bytes)
     with SilentConsole().track("", total=1) as progress:
         return Search(
             FakeBench(tmp_path, time_of, sqnr_of, extra_bytes, clock=clock or Clock()),
@@ -224,3 +225,12 @@ def test_a_file_that_is_hardly_smaller_is_not_taken(tmp_path):
         tmp_path, usual_time, extra_bytes=lambda c: 100_000 if c["conv0"] == "static" else 0
     )
     assert result.candidate.choices["conv0"] == "weights"
+
+
+def test_the_limit_of_a_large_file_is_one_although_storage_alone_gives_about_as_much(tmp_path):
+    def extra_bytes(choices):  # of 1 MB: 0.375 as stored, 0.425 with one convolution in int8
+        return 425_000 if choices["conv0"] == "static" else 375_000
+
+    result = found(tmp_path, usual_time, extra_bytes=extra_bytes, fp32_bytes=1_000_000)
+    assert result.candidate.choices["conv0"] == "weights"
+    assert result.fallback is None

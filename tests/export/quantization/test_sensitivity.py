@@ -7,12 +7,13 @@ from small_onnx import samples, write_small_network
 from edgekd.errors import BundleError, ParityError
 from edgekd.export.quantization import sensitivity
 from edgekd.export.quantization.calibration import collect
-from edgekd.export.quantization.candidates import Workbench, answers, signal_to_noise
+from edgekd.export.quantization.candidates import Workbench, answers
 from edgekd.export.quantization.clock import Clock
 from edgekd.export.quantization.onnx_quantizer import OnnxQuantizer
 from edgekd.export.quantization.recipe import OperatorError
 from edgekd.export.quantization.sensitivity import layer_errors
 from edgekd.export.quantization.units import prefer
+from edgekd.export.sqnr import sqnr_db
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ def test_each_layer_is_alone_in_int8(bench, tmp_path):
     alone = {unit.name: "static" if unit.name == worst.layer else "float" for unit in units}
     bench.quantizer.write(alone, bench.ranges, tmp_path / "alone.onnx")
     again = answers(tmp_path / "alone.onnx", bench.feeds, batch=3)
-    assert worst.sqnr_db == pytest.approx(signal_to_noise(bench.answers, again))
+    assert worst.sqnr_db == pytest.approx(sqnr_db(bench.answers, again))
     assert (worst.kind, worst.computes) == (
         next(unit.kind for unit in units if unit.name == worst.layer),
         "static",
@@ -107,7 +108,7 @@ def test_the_worst_layers_are_judged_by_the_metric(bench, monkeypatch):
     assert {error.metric_drop for error in found[2:]} == {None}
     assert {error.metric_unknown for error in found[2:]} == {"only the 2 worst layers are judged"}
     for error, answered in zip(found, judged, strict=False):  # the very files that were measured
-        assert error.sqnr_db == pytest.approx(signal_to_noise(bench.answers, answered))
+        assert error.sqnr_db == pytest.approx(sqnr_db(bench.answers, answered))
 
 
 def test_no_further_layer_is_judged_when_time_is_up(bench, monkeypatch):

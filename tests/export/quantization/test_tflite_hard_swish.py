@@ -3,10 +3,11 @@ import pytest
 from tflite_builder import TfliteBuilder
 
 from edgekd.export.audit import audit_file
-from edgekd.export.quantization.candidates import answers, signal_to_noise
+from edgekd.export.quantization.candidates import answers
 from edgekd.export.quantization.tflite_hard_swish import with_fast_hard_swish
 from edgekd.export.quantization.tflite_quantizer import TfliteQuantizer
 from edgekd.export.quantization.units import prefer
+from edgekd.export.sqnr import sqnr_db
 from edgekd.export.tflite_schema import operator_name, parse_tflite
 
 SHAPE = (1, 4, 4, 8)
@@ -41,7 +42,7 @@ def test_it_computes_the_same_in_operators_that_are_fast(fp32):
     x = images()["x"]
     expected = 2 * x * np.clip(2 * x / 6 + 0.5, 0, 1)
     found = answers(path, {"x": x}, batch=1).reshape(x.shape)
-    assert signal_to_noise(expected, found) > 35
+    assert sqnr_db(expected, found) > 35
     step = 8.4 / 255
     # half a step of the answer, and of what it is made from: at most the slope of 1.5 at the end
     assert np.abs(found - expected).max() < 2.5 * step

@@ -4,10 +4,11 @@ from small_tflite import BIAS, CHANNELS, DEAD, SHAPE, write_small_tflite
 
 from edgekd.export.audit import audit_file
 from edgekd.export.audit.health import check_health
-from edgekd.export.quantization.candidates import answers, signal_to_noise
+from edgekd.export.quantization.candidates import answers
 from edgekd.export.quantization.ranges import RangeCollector
 from edgekd.export.quantization.tflite_quantizer import TfliteQuantizer
 from edgekd.export.quantization.units import prefer
+from edgekd.export.sqnr import sqnr_db
 
 
 def digits(count, seed=0):
@@ -45,7 +46,7 @@ def test_what_is_asked_for_is_made(made, tmp_path, wanted, least_db, precision, 
     assert facts.precision == precision
     assert facts.audit.int8_macs_share == pytest.approx(macs_share, abs=0.01)
     fresh = digits(16, seed=3)
-    noise = signal_to_noise(answers(fp32, fresh, batch=1), answers(path, fresh, batch=1))
+    noise = sqnr_db(answers(fp32, fresh, batch=1), answers(path, fresh, batch=1))
     assert noise > least_db
 
 
@@ -87,7 +88,7 @@ def test_padding_of_the_input_is_int8_as_its_readers(small):
 
 def test_a_dead_branch_is_no_obstacle(small):
     fp32, int8, feeds = small  # LiteRT refuses to load it unless the dead range is widened
-    noise = signal_to_noise(answers(fp32, feeds, batch=1), answers(int8, feeds, batch=1))
+    noise = sqnr_db(answers(fp32, feeds, batch=1), answers(int8, feeds, batch=1))
     assert noise > 30
 
 
