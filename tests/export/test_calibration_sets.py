@@ -19,14 +19,23 @@ LENIENT = ["--min-sqnr-db", "-100", "--min-agreement", "0", "--max-drop", "100"]
 SPLITS = np.array(["train"] * 40 + ["val"] * 10 + ["test"] * 10)
 
 
-def export(student, data, output, *flags):
-    formats = ["--format", "onnx", "--int8", "full", "--num-parity", "10"]
-    arguments = ["--data", str(data), *formats, *flags, "-o", str(output)]
+KINDS = [("onnx", "full"), ("onnx", "fast"), ("tflite", "full")]
+
+
+@pytest.fixture(autouse=True)
+def own_cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def export(student, data, output, *flags, file_format="onnx", int8="full"):
+    asked = ["--format", file_format, "--int8", int8, "--num-parity", "10"]
+    asked += ["--search-seconds", "0"] if int8 == "fast" else []
+    arguments = ["--data", str(data), *asked, *flags, "-o", str(output)]
     return main_inner(["export", str(student.folder), *arguments])
 
 
-def int8_record(output):
-    return read_record(ExportedModel, output / "student.int8.onnx.json")
+def int8_record(output, file_format="onnx"):
+    return read_record(ExportedModel, output / f"student.int8.{file_format}.json")
 
 
 def npz(folder, images, **arrays):
@@ -39,10 +48,13 @@ def noise(size, *, seed=0):
     return np.random.default_rng(seed).integers(0, 256, (60, size, size), dtype=np.uint8)
 
 
-def test_one_image_gives_a_file_whose_record_says_so(student, tmp_path):
-    assert export(student, "builtin:digits", tmp_path, "--num-calibration", "1", *LENIENT) == 0
-    model = int8_record(tmp_path)
-    assert model.precision == "int8-static"
+@pytest.mark.parametrize(("file_format", "int8"), KINDS)
+def test_one_image_gives_a_file_whose_record_says_so(student, tmp_path, file_format, int8):
+    flags = ["--num-calibration", "1", *LENIENT]
+    kind = {"file_format": file_format, "int8": int8}
+    assert export(student, "builtin:digits", tmp_path, *flags, **kind) == 0
+    model = int8_record(tmp_path, file_format)
+    assert model.precision.startswith("int8-" if int8 == "fast" else "int8-static")
     assert "ranges were set from 1 sample only" in model.notes
 
 
@@ -54,13 +66,17 @@ def test_what_one_image_spoils_is_refused_with_exit_code_6(student, tmp_path, ca
     assert "ranges were set from 1 sample only" in report["model"]["notes"]
 
 
-def test_images_that_never_change_give_a_file_whose_record_says_so(student, tmp_path, capsys):
+@pytest.mark.parametrize(("file_format", "int8"), KINDS)
+def test_images_that_never_change_give_a_file_whose_record_says_so(
+    student, tmp_path, capsys, file_format, int8
+):
     data = npz(tmp_path, np.full((60, 8, 8), 77, np.uint8), split=SPLITS)
-    assert export(student, data, tmp_path / "o", *LENIENT) == 0
+    kind = {"file_format": file_format, "int8": int8}
+    assert export(student, data, tmp_path / "o", *LENIENT, **kind) == 0
     assert "1 content with different labels" in capsys.readouterr().err
-    model = int8_record(tmp_path / "o")
-    assert model.precision == "int8-static"
-    assert model.parity.sqnr_db is None or np.isfinite(model.parity.sqnr_db)
+    model = int8_record(tmp_path / "o", file_format)
+    assert model.precision.startswith("int8-" if int8 == "fast" else "int8-static")
+    assert model.parity.sqnr_db > 20  # the very image that set the ranges
     assert any("activations never changed in calibration" in note for note in model.notes)
 
 
