@@ -6,11 +6,9 @@ from typing import Final
 
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.plugins.environments import (
-    ClusterEnvironment,
-    LightningEnvironment,
-    SLURMEnvironment,
-)
+from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning_fabric.strategies.ddp import DDPStrategy
 from timm.layers import convert_sync_batchnorm  # type: ignore[attr-defined]
 from torch import nn
@@ -42,8 +40,8 @@ def launch(recipe: TrainRecipe) -> Fabric:
     otherwise ``recipe.num_processes`` are started here.
 
     Raises:
-        UsageError: If the batch cannot be shared evenly, there is no such accelerator, or nodes
-            have different numbers of processes.
+        UsageError: If the batch cannot be shared evenly, there is no such accelerator, nodes
+            have different numbers of processes, or SLURM's tasks cannot be told from a shell.
     """
     accelerator = recipe.accelerator
     if accelerator == "auto":
@@ -88,15 +86,21 @@ def _in_slurm_step() -> bool:
     Only srun gives a process a step. Batch scripts and the shells of ``salloc`` see the tasks of
     their job, and a batch script a ``SLURM_PROCID`` too, though they are single processes.
     """
-    known = os.environ
-    if known.get("SLURM_JOB_NAME") in _INTERACTIVE or "SLURM_STEP_ID" not in known:
+    step = {"SLURM_STEP_ID", "SLURM_PROCID", "SLURM_NTASKS"} <= os.environ.keys()
+    if not step or int(os.environ["SLURM_NTASKS"]) == 1:
         return False
-    return "SLURM_PROCID" in known and int(known.get("SLURM_NTASKS", 1)) > 1
+    name, number = os.environ.get("SLURM_JOB_NAME"), int(os.environ["SLURM_PROCID"])
+    if name in _INTERACTIVE and number > 0:  # a shell is the first of its step
+        raise UsageError(
+            f"this is task {number} of a SLURM job named {name!r}, which is the name of a shell "
+            "that works alone; start it with SLURM_JOB_NAME=train srun ..."
+        )
+    return name not in _INTERACTIVE
 
 
 def _slurm_processes() -> _Processes:
     count, nodes = int(os.environ["SLURM_NTASKS"]), int(os.environ.get("SLURM_NNODES", 1))
-    shares = os.environ.get("SLURM_TASKS_PER_NODE", "")  # "4(x2)", or "3,1" where they differ
+    shares = os.environ.get("SLURM_STEP_TASKS_PER_NODE", "")  # "4(x2)"; "3,1" where they differ
     if count % nodes or "," in shares:
         raise UsageError(
             f"SLURM runs {count} tasks on {nodes} nodes ({shares or 'not the same on each'}); "

@@ -58,15 +58,15 @@ def slurm(monkeypatch):
 
 
 def test_tasks_of_a_slurm_step_are_counted_from_its_environment(slurm):
-    slurm(NTASKS="6", NNODES="2", TASKS_PER_NODE="3(x2)")
+    slurm(NTASKS="6", NNODES="2", STEP_TASKS_PER_NODE="3(x2)")
     with pytest.raises(UsageError, match="shared by 6 processes"):
         launch(recipe(batch_size=8))
 
 
-@pytest.mark.parametrize("shares", [{"NTASKS": "3"}, {"NTASKS": "4", "TASKS_PER_NODE": "3,1"}])
+@pytest.mark.parametrize("shares", [{"NTASKS": "3"}, {"NTASKS": "4", "STEP_TASKS_PER_NODE": "3,1"}])
 def test_nodes_of_slurm_have_as_many_tasks_each(slurm, shares):
     slurm(NNODES="2", **shares)
-    with pytest.raises(UsageError, match="on 2 nodes .*give every node as many"):
+    with pytest.raises(UsageError, match=r"on 2 nodes .*give every node as many"):
         launch(recipe())
 
 
@@ -84,6 +84,12 @@ def test_a_single_process_inside_slurm_waits_for_no_others(slurm, alone):
     assert launch(recipe()).world_size == 1
 
 
+def test_tasks_that_look_like_a_shell_are_refused_instead_of_training_alone(slurm):
+    slurm(JOB_NAME="interactive", PROCID="2")
+    with pytest.raises(UsageError, match=r"task 2 .* named 'interactive'.*SLURM_JOB_NAME=train"):
+        launch(recipe())
+
+
 TASK = """
 import torch
 from edgekd.config import TrainRecipe
@@ -99,7 +105,7 @@ def test_tasks_of_a_slurm_step_train_together(nodes):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
-    step = {"STEP_ID": "0", "JOB_NAME": "train", "JOB_ID": "77", "NTASKS": "2", "NNODES": str(nodes)}
+    step = {"STEP_ID": "0", "JOB_NAME": "train", "NTASKS": "2", "NNODES": str(nodes)}
     tasks = []
     for rank in range(2):
         local, node = (rank, 0) if nodes == 1 else (0, rank)
