@@ -14,7 +14,7 @@ from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-from edgekd.bundle import write_atomically
+from edgekd.atomic import write_atomically
 
 HISTORY_FILE: Final = "history.jsonl"
 EVENTS_FILE: Final = "events.out.tfevents.edgekd"

@@ -5,16 +5,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+import torch
 from pydantic import ValidationError
 
-from edgekd.bundle import (
-    BUNDLE_FILE,
-    TRAINING_HEAD_FILE,
-    WEIGHTS_FILE,
-    reporting_write_errors,
-    write_atomically,
-)
+from edgekd.atomic import reporting_write_errors, write_atomically
+from edgekd.bundle import BUNDLE_FILE, TRAINING_HEAD_FILE, WEIGHTS_FILE
 from edgekd.config import TrainRecipe, to_toml
+from edgekd.console import Console
 from edgekd.distill.checkpoint import CHECKPOINT_FILE, Checkpoint, read_checkpoint
 from edgekd.distill.history import EVENTS_FILE, HISTORY_FILE
 from edgekd.errors import ConfigError, OutputError, UsageError
