@@ -34,6 +34,18 @@ def write_history(folder: Path, rows: Sequence[Row]) -> None:
     write_atomically(folder / EVENTS_FILE, events(rows))
 
 
+def epoch_line(row: Row, epochs: int) -> str:
+    """A finished epoch in one line: training loss, validation metrics, seconds of training.
+
+    >>> row = {"epoch": 0, "train_loss": 2.5, "val_top1": 0.25, "seconds": 3.21}
+    >>> epoch_line(row, epochs=5)
+    'epoch 1/5: loss 2.5000, val_top1 0.2500, 3.2 s'
+    """
+    scores = [f"{name} {value:.4f}" for name, value in row.items() if name.startswith("val_")]
+    parts = [f"loss {row['train_loss']:.4f}", *scores, f"{row['seconds']:.1f} s"]
+    return f"epoch {row['epoch'] + 1}/{epochs}: {', '.join(parts)}"
+
+
 def events(rows: Sequence[Row]) -> bytes:
     """The rows' scalars as a TensorBoard event file, without importing tensorflow."""
     buffer = io.BytesIO()
