@@ -186,7 +186,7 @@ def _build(
     load_initial_weights(student, arch, recipe, console)
     cost = count_cost(student, material.input_shapes)
     console.info(
-        f"{recipe.student or arch.family}: {cost.num_params:,} parameters, {cost.macs:,} MACs for "
+        f"{recipe.student or arch.family}: {cost.text} for "
         f"{', '.join(_described(spec) for spec in material.preprocess.inputs)}"
     )
     if isinstance(student, EmbeddingNetwork):

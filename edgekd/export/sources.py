@@ -79,6 +79,7 @@ def _program_bundle(source: Path, recipe: ExportRecipe, folder: Path, console: C
         in_channels=opened.image.channels,
     )
     cost = count_cost(opened.network, [opened.image.shape])
+    console.info(f"{opened.path.name}: {cost.text}")
     record = StudentBundle(
         arch=arch,
         preprocess=Preprocess(inputs=(opened.image,)),
@@ -108,6 +109,7 @@ def _finished(
     load_weights(network, path, console=console)
     weights = safetensors.torch.save({k: v.contiguous() for k, v in network.state_dict().items()})
     cost = count_cost(network, [(arch.in_channels, *size)])
+    console.info(f"{_PREFIX}{name}: {cost.text}")
     image = ImageInput(
         channels=1 if arch.in_channels == 1 else 3,
         height=size[0],
@@ -122,6 +124,7 @@ def _finished(
         weights_sha256=hashlib.sha256(weights).hexdigest(),
         num_params=cost.num_params,
         macs=cost.macs,
+        uncounted_operators=cost.uncounted_operators,
         metrics=(),
         provenance=_unknown_provenance(f"{_PREFIX}{name}"),
     )
