@@ -69,11 +69,7 @@ def open_material(recipe: TrainRecipe, console: Console) -> Material:
         dataset = keep_labels(dataset, recipe.label_fraction, seed=recipe.seed, console=console)
     if dataset.kind != "image" and recipe.task == "retrieval":
         raise DataError(f"{recipe.data}: holds sensor windows; retrieval is for images")
-    table = recipe.augment
-    if dataset.kind != "image" and (table.mixup or table.cutmix or table.erasing):
-        raise DataError(
-            f"{recipe.data}: holds sensor windows; mixup, cutmix and erasing are of images"
-        )
+    _check_augment(recipe, dataset)
     preprocess = suggest_preprocess(dataset, input_size=recipe.input_size, fit=recipe.fit)
     preprocess = pretrained_preprocess(recipe, preprocess)
     specs = preprocess.inputs
@@ -114,6 +110,15 @@ def make_batches(
         return batches
     sampler = _identity_balanced(recipe, train.labels, fabric, console)
     return replace(batches, sampler=sampler, batch_size=sampler.batch_size)
+
+
+def _check_augment(recipe: TrainRecipe, dataset: Dataset) -> None:
+    table, found = recipe.augment, f"{recipe.data}: holds sensor windows"
+    if dataset.kind != "image" and (table.mixup or table.cutmix or table.erasing):
+        raise DataError(f"{found}; mixup, cutmix and erasing are of images")
+    moved = table.flip is True or table.crop_padding not in ("auto", 0)
+    if dataset.kind == "signal" and (table.randaugment or moved):
+        raise DataError(f"{found} alone; randaugment, flip and crop_padding are of images")
 
 
 def _identity_balanced(
