@@ -35,6 +35,7 @@ def network(recipe: SettledRecipe) -> nn.Module:
     """What is trained."""
     channels, size = SIZE[recipe.task]
     is_retrieval = recipe.task == "retrieval"
+    assert recipe.student is not None
     arch = parse_student(
         recipe.student,
         recipe.student_options,
@@ -76,7 +77,7 @@ def step_seconds(
                 logits = found if isinstance(found, torch.Tensor) else found.logits
                 answer = TeacherOutput(logits=logits.float(), pooled=tuple(pooled))
             batch = Batch(
-                inputs=inputs, targets=targets, indices=torch.arange(len(inputs)), teacher=answer
+                inputs=(inputs,), targets=targets, indices=torch.arange(len(inputs)), teacher=answer
             )
             total = method.losses(module, batch).total
         optimizer.zero_grad(set_to_none=True)
@@ -90,13 +91,14 @@ def step_seconds(
 
 def recipes(experiment: Experiment) -> dict[str, SettledRecipe]:
     """Row -> recipe, of the teacher and every kind of row that has costs of its own."""
-    narrow = {"student_options": {"width": experiment.narrow}, "teacher": "none"}
-    in_second_phase = {"cdd": {"mask_from": 0.0}, "method": "cdd", "teacher": "none"}
+    narrow = {"student_options": {"width": experiment.narrow}}
+    by_kd = {"method": "kd", "teacher": "random"}
+    in_second_phase = {"cdd": {"mask_from": 0.0}, "method": "cdd", "teacher": "random"}
     plans: dict[str, tuple[Path, dict[str, Any]]] = {
         "teacher": (experiment.teacher, {}),
         "CDD": (experiment.student, in_second_phase),
         f"narrow {experiment.narrow}, labels": (experiment.student, {**narrow, "method": "none"}),
-        f"narrow {experiment.narrow}, kd": (experiment.student, {**narrow, "method": "kd"}),
+        f"narrow {experiment.narrow}, kd": (experiment.student, {**narrow, **by_kd}),
     }
     return {
         row: build_recipe(TrainRecipe, recipe=file, flags={"data": "none", **flags}).settled(

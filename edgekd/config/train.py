@@ -128,6 +128,16 @@ class TrainRecipe(DataRecipe):
                 )
         return found
 
+    @model_validator(mode="after")
+    def _has_a_use_for_its_teacher(self) -> Self:
+        named = "method" in self.model_fields_set  # without a name, commands ask for one
+        if named and self.method == "none" and self.teacher is not None:
+            raise ValueError(
+                f"method none learns from labels alone, not from teacher {self.teacher}; take the "
+                "teacher out, or use method kd, cdd or lsskd"
+            )
+        return self
+
     @model_validator(mode="before")
     @classmethod
     def _defaults_of_retrieval(cls, values: Any) -> Any:
