@@ -28,9 +28,21 @@ def is_finished(folder: Path) -> bool:
     return (folder / "bundle.json").is_file()
 
 
+def test_metric(record: dict, name: str) -> dict:
+    """A metric of a bundle on the test split."""
+    for metric in record["metrics"]:
+        if (metric["split"], metric["name"]) == ("test", name):
+            return metric
+    data = record["provenance"]["data"]["source"]
+    raise SystemExit(
+        f"a run on {data} has no {name} on the test split: it was made with --no-score-test, for "
+        "tuning; make it again without"
+    )
+
+
 def test_top1(record: dict) -> float:
     """The one test figure of a bundle."""
-    return next(m["value"] for m in record["metrics"] if m["split"] == "test")
+    return test_metric(record, "top1")["value"]
 
 
 def append(results: Path, key: dict, record: dict) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.cdd.experiments import Plan
+from benchmarks.commands import test_metric
 
 Bundle = dict[str, Any]
 
@@ -52,8 +53,7 @@ def bundle_of(plan: Plan, folder: str) -> Bundle:
 
 def score(bundle: Bundle, metric: str) -> float:
     """The one test figure of a bundle."""
-    found = (m["value"] for m in bundle["metrics"] if m["split"] == "test" and m["name"] == metric)
-    return float(next(found))
+    return float(test_metric(bundle, metric)["value"])
 
 
 def spread(values: Sequence[float]) -> str:
@@ -69,7 +69,7 @@ def _finished(plan: Plan, row: str) -> list[Bundle]:
 
 def _caption(plan: Plan, teacher: Bundle) -> str:
     origin = teacher["provenance"]
-    test = next(m["num_samples"] for m in teacher["metrics"] if m["split"] == "test")
+    test = test_metric(teacher, plan.experiment.metric)["num_samples"]
     trial = (
         "A TRIAL on very little data, nothing but a proof that it runs. " if plan.is_quick else ""
     )

@@ -99,6 +99,9 @@ class TrainRecipe(DataRecipe):
     ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
     precision: PrecisionChoice = "auto"
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    score_test: bool = True
+    """Whether the trained network is measured on the test split; not while tuning, which must not
+    look at it."""
     num_threads: Annotated[int, Field(ge=1)] | None = None
     accelerator: Literal["auto", "cpu", "cuda"] = "auto"
     num_processes: Annotated[int, Field(ge=1)] = 1

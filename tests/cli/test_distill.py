@@ -53,6 +53,12 @@ def test_a_teacher_of_whom_nothing_would_be_learned_is_refused(calls, capsys, tm
     assert main_inner([*given, "kd"]) == 0
 
 
+def test_a_tuning_run_leaves_the_test_split_alone(calls):
+    assert main_inner(["distill", *ARGUMENTS, "--method", "kd", "--no-score-test"]) == 0
+    assert main_inner(["distill", *ARGUMENTS, "--method", "kd"]) == 0
+    assert [recipe.score_test for recipe, *_ in calls] == [False, True]
+
+
 def test_an_unknown_method_is_named_with_the_known_ones(capsys):
     assert main_inner(["distill", *ARGUMENTS, "--method", "magic"]) == 2
     said = capsys.readouterr().err
