@@ -42,7 +42,7 @@ class PrunedFirst(Method):
     """``kd`` on a student that torch-pruning made smaller."""
 
     def __init__(self, recipe: TrainRecipe, share: float) -> None:
-        self.inner = make_method(recipe)
+        self.inner = make_method(recipe.settled(1))  # reads neither batch size nor learning rate
         self.teacher_needs = self.inner.teacher_needs
         self.share = share
 
@@ -69,7 +69,7 @@ class PrunedFirst(Method):
         return arch.model_copy(update={"family": "torch-pruning"})
 
 
-def prune(network: nn.Module, shape: tuple[int, int, int], share: float) -> None:
+def prune(network: nn.Module, shape: tuple[int, ...], share: float) -> None:
     """Prune in place until no more than ``share`` of the MACs is left."""
     network.eval()
     goal = share * count_cost(network, [shape]).macs
