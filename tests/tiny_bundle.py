@@ -53,7 +53,7 @@ def write_tiny_bundle(
         macs=cost.macs,
         metrics=(),
         provenance=Provenance(
-            data=DataRef(source="x", fingerprint="x", num_samples={}),
+            data=DataRef(source="x", fingerprint="", num_samples={}),
             teacher=None,
             recipe={},
             seed=0,

@@ -36,6 +36,7 @@ def network(recipe: SettledRecipe) -> nn.Module:
     """What is trained."""
     channels, size = SIZE[recipe.task]
     is_retrieval = recipe.task == "retrieval"
+    assert recipe.student is not None
     arch = parse_student(
         recipe.student,
         recipe.student_options,
@@ -77,7 +78,7 @@ def step_seconds(
                 logits = found if isinstance(found, torch.Tensor) else found.logits
                 answer = TeacherOutput(logits=logits.float(), pooled=tuple(pooled))
             batch = Batch(
-                inputs=inputs, targets=targets, indices=torch.arange(len(inputs)), teacher=answer
+                inputs=(inputs,), targets=targets, indices=torch.arange(len(inputs)), teacher=answer
             )
             total = method.losses(module, batch).total
         optimizer.zero_grad(set_to_none=True)
@@ -91,16 +92,16 @@ def step_seconds(
 
 def recipes(experiment: Experiment) -> dict[str, SettledRecipe]:
     """Row -> recipe, of the networks to start from and every kind of row with its own costs."""
-    width = {"student_options": {"width": experiment.narrow}}
-    narrow = {**width, "teacher": "none"}
-    in_second_phase = {"cdd": {"mask_from": 0.0}, "method": "cdd", "teacher": "none"}
+    narrow = {"student_options": {"width": experiment.narrow}}
+    by_kd = {"method": "kd", "teacher": "random"}
+    in_second_phase = {"cdd": {"mask_from": 0.0}, "method": "cdd", "teacher": "random"}
     plans: dict[str, tuple[Path, dict[str, Any]]] = {
         TEACHER: (experiment.teacher, {}),
-        experiment.narrow_start: (experiment.teacher, width),
+        experiment.narrow_start: (experiment.teacher, narrow),
         OURS: (experiment.student, in_second_phase),
-        DENSE: (experiment.student, {"method": "kd", "teacher": "none"}),
+        DENSE: (experiment.student, by_kd),
         f"narrow {experiment.narrow}, labels": (experiment.student, {**narrow, "method": "none"}),
-        f"narrow {experiment.narrow}, kd": (experiment.student, {**narrow, "method": "kd"}),
+        f"narrow {experiment.narrow}, kd": (experiment.student, {**narrow, **by_kd}),
     }
     return {
         row: build_recipe(TrainRecipe, recipe=file, flags={"data": "none", **flags}).settled(

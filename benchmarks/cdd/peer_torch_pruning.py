@@ -45,7 +45,7 @@ class PrunedFirst(Method):
     """``kd`` on a student that torch-pruning made smaller."""
 
     def __init__(self, recipe: TrainRecipe, share: float) -> None:
-        self.inner = make_method(recipe)
+        self.inner = make_method(recipe.settled(1))  # reads neither batch size nor learning rate
         self.teacher_needs = self.inner.teacher_needs
         self.share = share
 
@@ -72,7 +72,7 @@ class PrunedFirst(Method):
         return arch.model_copy(update={"family": "torch-pruning"})
 
 
-def prune(network: nn.Module, shape: tuple[int, int, int], share: float) -> None:
+def prune(network: nn.Module, shape: tuple[int, ...], share: float) -> None:
     """Prune in place, as much as leaves no less than ``share`` of the MACs."""
     goal = share * count_cost(network, [shape]).macs
     enough, too_few = 0.0, 1.0
@@ -87,7 +87,7 @@ def prune(network: nn.Module, shape: tuple[int, int, int], share: float) -> None
     remove(network, shape, enough)
 
 
-def remove(network: nn.Module, shape: tuple[int, int, int], ratio: float) -> None:
+def remove(network: nn.Module, shape: tuple[int, ...], ratio: float) -> None:
     """Take this share of channels off every layer but the last, in place."""
     network.eval()
     last = [part for part in network.modules() if isinstance(part, nn.Linear)][-1]

@@ -1,11 +1,19 @@
 """The Markdown table of what is finished."""
 
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from benchmarks.cdd.experiments import DENSE, OURS, TEACHER, Plan
-from benchmarks.commands import bundle, conditions, is_finished, minutes, summary, test_metric
+from benchmarks.commands import (
+    bundle,
+    conditions,
+    is_finished,
+    minutes,
+    of_test,
+    summary,
+    test_metric,
+)
 
 COLUMNS = (
     "network",
@@ -69,7 +77,7 @@ def _lines(plan: Plan) -> Iterator[Line]:
             yield Line(row, experiment.start(row), records, experiment.metric)
 
 
-def _cells(line: Line, lines: dict[str, Line], students: Sequence[str]) -> tuple[str, ...]:
+def _cells(line: Line, lines: dict[str, Line], students: Collection[str]) -> tuple[str, ...]:
     teacher, ours = lines[TEACHER], lines.get(OURS)
     is_rival = line.name in students and line.name not in (OURS, DENSE)
     ahead = f"{100 * (ours.mean - line.mean):.2f}" if is_rival and ours is not None else ""
@@ -89,7 +97,7 @@ def _cells(line: Line, lines: dict[str, Line], students: Sequence[str]) -> tuple
 
 def _caption(plan: Plan, teacher: Line) -> str:
     record = teacher.records[0]
-    test = next(m["num_samples"] for m in record["metrics"] if m["split"] == "test")
+    test = of_test(record, teacher.metric)["num_samples"]
     trial = (
         "A TRIAL on very little data, nothing but a proof that it runs. " if plan.is_quick else ""
     )

@@ -14,6 +14,7 @@ from edgekd.bench.side_by_side import measure_side_by_side
 from edgekd.bench.unfinished import Unfinished
 from edgekd.config import BenchRecipe
 from edgekd.console import Console
+from edgekd.data.as_trained import split_as_trained
 from edgekd.devices.table import require_known
 from edgekd.errors import EdgekdError, InterruptedRun, UsageError
 from edgekd.records import Measurement, Task
@@ -29,7 +30,8 @@ def bench(paths: Sequence[Path], recipe: BenchRecipe, console: Console) -> tuple
 
     Args:
         paths: Exported files, folders of them and, with ``recipe.baseline``, bundle folders.
-        recipe: What to do; without ``data`` there is no metric.
+        recipe: What to do; without ``data`` there is no metric. Where it does not say how they are
+            split, they are as the models' training split them.
         console: Told the thread counts, the progress, and whatever makes a number doubtful.
 
     Returns:
@@ -164,6 +166,7 @@ def _samples(
 ) -> EvaluationSamples | None:
     if recipe.data is None:
         return None
+    recipe = split_as_trained(recipe, (c.training for c in candidates), console)
     samples = EvaluationSamples(recipe, folder, console, task=_task(candidates))
     for candidate in candidates:
         if candidate.preprocess is None:

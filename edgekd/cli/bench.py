@@ -35,7 +35,8 @@ _FLAGS: Final = (
 def command(*, recipe: BenchRecipe, terminal: Terminal, paths: tuple[Path, ...]) -> None:
     """Measure the exported files at PATHS; a folder means every file in it.
 
-    Each file runs in a fresh process. Without --data everything but the metric is measured.
+    Each file runs in a fresh process. Without --data everything but the metric is measured; data
+    are split as in training unless a flag says how.
     """
     from edgekd.bench.run import bench, rows
 

@@ -41,6 +41,7 @@ TRAIN_FLAGS: Final = (
     Flag("augment.cutmix", ("--cutmix",), "Beta parameter of CutMix; 0 is off."),
     Flag("precision", ("--precision",), "Number format of training; auto measures and chooses."),
     Flag("seed", ("--seed",), "Seed of everything random."),
+    Flag("score_test", ("--score-test",), "Measure on the test split, too; not while tuning."),
     Flag("num_threads", ("--threads",), "CPU threads; all if left out."),
     Flag("accelerator", ("--accelerator",), "Where to train."),
     Flag("num_processes", ("--processes",), "Training processes on this machine."),

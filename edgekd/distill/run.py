@@ -34,7 +34,7 @@ from edgekd.distill.workspace import (
 from edgekd.errors import DataError
 from edgekd.evaluate.classification import answers
 from edgekd.evaluate.metrics import metrics_of
-from edgekd.records import ArchSpec, InputSpec, Provenance, StudentBundle
+from edgekd.records import ArchSpec, InputSpec, Provenance, SplitName, StudentBundle
 from edgekd.students.build import build_student, parse_student_for
 from edgekd.students.count import count_cost
 from edgekd.students.head import EmbeddingNetwork, IdentityNetwork, head_tensors
@@ -66,7 +66,8 @@ def distill(
             recipe's.
 
     Returns:
-        The bundle's record, with the metrics on ``val`` and ``test`` of the last epoch's weights.
+        The bundle's record, with the metrics on ``val`` of the last epoch's weights, and on
+        ``test`` unless the recipe leaves that unread.
 
     Raises:
         EdgekdError: The subclasses say what: recipe, data, teacher, divergence, output folder.
@@ -121,7 +122,9 @@ def distill(
         num_params=cost.num_params,
         macs=cost.macs,
         uncounted_operators=cost.uncounted_operators,
-        metrics=(*material.score(trained, "val"), *material.score(trained, "test")),
+        metrics=tuple(
+            metric for split in _scored_splits(recipe) for metric in material.score(trained, split)
+        ),
         provenance=_provenance(material, loop),
     )
     if fabric.is_global_zero:
@@ -216,6 +219,10 @@ def _without_head(trained: nn.Module) -> tuple[nn.Module, bytes | None]:
     if not isinstance(trained, IdentityNetwork):
         return trained, None
     return trained.network, safetensors.torch.save(_plain_tensors(head_tensors(trained)))
+
+
+def _scored_splits(recipe: TrainRecipe) -> tuple[SplitName, ...]:
+    return ("val", "test") if recipe.score_test else ("val",)
 
 
 def _provenance(material: Material, loop: Loop) -> Provenance:

@@ -30,6 +30,8 @@ class ExportSamples:
 
     calibration: CalibrationSamples | None
     reference: Reference
+    notes: tuple[str, ...] = ()
+    """What a reader of a record must know about them."""
 
 
 def gather_samples(
@@ -57,7 +59,11 @@ def gather_samples(
     calibration = (
         _calibration(dataset, specs, recipe, console) if recipe.needs_calibration else None
     )
-    return ExportSamples(calibration=calibration, reference=reference)
+    return ExportSamples(
+        calibration=calibration,
+        reference=reference,
+        notes=_doubts(dataset, record, console),
+    )
 
 
 @torch.no_grad()
@@ -160,6 +166,22 @@ def _check_labels(dataset: Dataset, record: StudentBundle) -> None:
             f"{dataset.source}: has {kind} {_few(dataset.train_class_names)}, the student was "
             f"trained for {_few(record.labels)}; give the data it was trained on, split as it was"
         )
+
+
+def _doubts(dataset: Dataset, record: StudentBundle, console: Console) -> tuple[str, ...]:
+    """Say where the samples are not those of the training, or lie in other splits than there."""
+    made_from, data = record.provenance.data, dataset.ref()
+    if made_from.fingerprint in ("", data.fingerprint):
+        return ()
+    console.warn(
+        f"trained on {made_from.source}; --data {data.source} holds other samples or splits them "
+        "otherwise, so calibration may see what was kept for validation and test, and the "
+        "comparison what was trained on"
+    )
+    return (
+        "judged on other data than the student was trained on, or on another split of them "
+        f"(fingerprint {data.fingerprint[:12]}, of the training {made_from.fingerprint[:12]})",
+    )
 
 
 def _few(names: Sequence[str]) -> str:

@@ -10,6 +10,7 @@ from edgekd.console import SilentConsole
 from edgekd.data.cache import InputSource
 from edgekd.data.open import open_dataset
 from edgekd.distill.checkpoint import read_checkpoint
+from edgekd.distill.material import Material
 from edgekd.distill.run import distill
 from edgekd.errors import ModelError
 from edgekd.evaluate.classification import predict
@@ -77,6 +78,22 @@ def test_the_teacher_is_left_out_of_the_checkpoint(teacher, tmp_path):
     own = {name for name, _ in load_student(tmp_path / "student")[1].state_dict().items()}
     assert checkpoint.parts.keys() == {"student"}
     assert checkpoint.parts["student"].keys() == own
+
+
+def test_a_tuning_run_is_scored_on_val_alone(tmp_path, monkeypatch):
+    read, score = [], Material.score
+
+    def noted(self, module, split):
+        read.append(split)
+        return score(self, module, split)
+
+    monkeypatch.setattr(Material, "score", noted)
+    tuned = distill(recipe(epochs=1, score_test=False), tmp_path / "tuned")
+    assert read == ["val"]
+    finished = distill(recipe(epochs=1), tmp_path / "finished")
+    assert tuned.metrics == finished.metrics[:1]
+    assert tuned.weights_sha256 == finished.weights_sha256
+    assert read_bundle(tmp_path / "tuned").provenance.recipe["score_test"] is False
 
 
 def test_the_average_is_what_is_kept(tmp_path):

@@ -93,6 +93,20 @@ def test_a_teacher_that_is_not_here_is_told_by_its_students(make, tmp_path):
     assert (student.depth, student.drop) == (1, None)
 
 
+def test_students_that_were_never_tested_are_compared_on_val(make, tmp_path):
+    for name, sha256, value, origin in (
+        ("teacher", make.TEACHER, 0.92, make.provenance()),
+        ("student", make.STUDENT, 0.9, make.provenance(teacher=make.teacher_ref())),
+    ):
+        val = make.top1(value, split="val", num_samples=269)
+        metrics = (val, make.top1(0.97)) if name == "teacher" else (val,)
+        record = make.bundle(sha256, origin=origin, metrics=metrics)
+        make.write(tmp_path / name, "bundle.json", record)
+    teacher, student = _rows(tmp_path)
+    assert (teacher.metric.split, student.metric.split) == ("test", "val")
+    assert (student.drop.value, student.drop.against) == (pytest.approx(0.02), "teacher")
+
+
 def _measured_on_other_data(make, root, **changes):
     """The student's file with a metric of data that it was not trained on."""
     make.write(root, "bundle.json", make.bundle(value=0.95))
