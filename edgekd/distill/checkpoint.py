@@ -1,7 +1,7 @@
 """Checkpoints: one safetensors file, written atomically, never pickle.
 
-Tensors lie under ``<part>/<name>``; everything that is not a tensor is JSON in the header, and beside
-it a sha256 of both. A reader refuses a file that is truncated, altered or of another schema.
+Tensors lie under ``<part>/<name>``; everything that is not a tensor is JSON in the header, with a
+sha256 of both. A reader refuses a file that is truncated, altered or of another schema.
 """
 
 import hashlib

@@ -12,7 +12,6 @@ from edgekd.cli.main import main_inner
 from edgekd.export.metadata import EmbeddedMetadata, embed_in_onnx
 from edgekd.records import ExportedModel, OperatorAudit, Parity, TensorSpec
 
-
 CONTRACT = {"num_params", "macs", "inputs", "outputs", "precision"}
 
 
