@@ -183,11 +183,11 @@ def _answers(
 
 def _no_numbers(answers: Mapping[int, Logits]) -> list[str]:
     """Of every batch size, on how many samples there is NaN or infinity in an answer."""
-    bad = {batch: (~np.isfinite(logits)).any(axis=1) for batch, logits in answers.items()}
+    bad = {batch: (~np.isfinite(logits)).any(axis=1).sum() for batch, logits in answers.items()}
     return [
-        f"answers NaN or infinity on {rows.sum()} of {len(rows)} samples at batch {batch}"
-        for batch, rows in bad.items()
-        if rows.any()
+        f"answers NaN or infinity on {count} of {len(answers[batch])} samples at batch {batch}"
+        for batch, count in bad.items()
+        if count
     ]
 
 
