@@ -145,6 +145,22 @@ def test_a_forged_record_with_a_right_digest_is_refused_or_harmless(working, pat
         file.write_bytes(original)
 
 
+@given(changes=mutations)
+@quietly
+def test_a_mutated_checkpoint_is_refused_or_resumed_to_the_same_weights(
+    working, originals, changes
+):
+    run = working / "student"
+    content = (originals / "student" / "checkpoint.safetensors").read_bytes()
+    (run / "checkpoint.safetensors").write_bytes(mutated(content, changes))
+    (run / "bundle.json").unlink(missing_ok=True)  # with it the run is finished, and not resumed
+    code, stderr = edgekd("teach", "--resume", "-o", run)
+    assert_clean(code, stderr)
+    assert code in (0, BundleError.exit_code)
+    weights = "weights.safetensors"
+    assert (run / weights).read_bytes() == (originals / "student" / weights).read_bytes()
+
+
 def _sign(fields):
     class Anything(Record):
         model_config = {"extra": "allow", "allow_inf_nan": True}  # noqa: RUF012 - pydantic's way

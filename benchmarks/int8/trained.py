@@ -131,7 +131,7 @@ def export(plan: Plan, source: Path, output: Path) -> str:
         if failure.returncode != REFUSED:
             raise
         reports = [json.loads(path.read_text()) for path in sorted(output.glob("*.failed.json"))]
-        return "; ".join(f"{r['model']['file']}: {', '.join(r['problems'])}" for r in reports)
+        return "; ".join(f"{r['file']}: {', '.join(r['problems'])}" for r in reports)
     return ""
 
 

@@ -1,11 +1,13 @@
 """Checkpoints: one safetensors file, written atomically, never pickle.
 
-Tensors lie under ``<part>/<name>``; everything that is not a tensor is JSON in the header. A reader
-refuses a file that is truncated, altered or of another schema.
+Tensors lie under ``<part>/<name>``; everything that is not a tensor is JSON in the header, with a
+sha256 of both. A reader refuses a file that is truncated, altered or of another schema.
 """
 
+import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -19,8 +21,11 @@ from edgekd.atomic import write_atomically
 from edgekd.errors import BundleError
 
 CHECKPOINT_FILE: Final = "checkpoint.safetensors"
-_SCHEMA: Final = "1"
+_SCHEMA: Final = "2"  # 1 had no digest
 _KEY: Final = "edgekd"
+_DIGEST: Final = "sha256"
+_MALFORMED: Final = (KeyError, ValueError, TypeError, AttributeError, IndexError, RuntimeError)
+_UNREADABLE: Final = (safetensors.SafetensorError, OSError, *_MALFORMED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +64,9 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "optimizer_groups": checkpoint.optimizer["param_groups"],
         "facts": checkpoint.facts,
     }
-    write_atomically(path, safetensors.torch.save(tensors, {_KEY: json.dumps(header)}))
+    text = json.dumps(header)
+    metadata = {_KEY: text, _DIGEST: _digest(text, tensors)}
+    write_atomically(path, safetensors.torch.save(tensors, metadata))
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -70,17 +77,47 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """
     try:
         with safetensors.safe_open(path, framework="pt") as file:
-            header = json.loads((file.metadata() or {})[_KEY])
+            metadata = file.metadata() or {}
+            header = json.loads(metadata[_KEY])
+            _check_schema(header["schema"], path)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (safetensors.SafetensorError, OSError, KeyError, ValueError) as error:
+        if metadata[_DIGEST] != _digest(metadata[_KEY], tensors):
+            raise BundleError(
+                f"{path}: altered after it was written (its sha256 differs); copy it again, or "
+                "start again with --overwrite"
+            )
+        return _assembled(header, tensors)
+    except _UNREADABLE as error:
         raise BundleError(
-            f"{path}: not a checkpoint of edgekd ({error}); start again with --overwrite"
+            f"{path}: not a checkpoint of edgekd ({_reason(error)}); start again with --overwrite"
         ) from error
-    if header.get("schema") != _SCHEMA:
+
+
+@contextmanager
+def refusing_another_run(path: Path) -> Iterator[None]:
+    """Turn whatever is said of a checkpoint's state that does not fit into one line for the user.
+
+    Raises:
+        BundleError: If state is put where it does not belong inside the block.
+    """
+    try:
+        yield
+    except _MALFORMED as error:
         raise BundleError(
-            f"{path}: checkpoint schema {header.get('schema')!r} found, expected {_SCHEMA!r}; "
-            "resume with the edgekd version that wrote it"
+            f"{path}: does not fit the network and optimizer of this run ({_reason(error)}); "
+            "resume with the edgekd version that wrote it, or start again with --overwrite"
+        ) from error
+
+
+def _check_schema(schema: object, path: Path) -> None:
+    if schema != _SCHEMA:
+        raise BundleError(
+            f"{path}: checkpoint schema {schema!r} found, expected {_SCHEMA!r}; resume with the "
+            "edgekd version that wrote it, or start again with --overwrite"
         )
+
+
+def _assembled(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Checkpoint:
     parts: dict[str, dict[str, Tensor]] = {}
     state: dict[int, dict[str, Any]] = {
         int(index): dict(values) for index, values in header["optimizer_scalars"].items()
@@ -97,6 +134,20 @@ def read_checkpoint(path: Path) -> Checkpoint:
         optimizer={"state": state, "param_groups": header["optimizer_groups"]},
         facts=header["facts"],
     )
+
+
+def _digest(header: str, tensors: Mapping[str, Tensor]) -> str:
+    """Hex sha256 of the header and of every tensor's name, type, shape and bytes."""
+    found = hashlib.sha256(header.encode())
+    for name, tensor in sorted(tensors.items()):
+        found.update(f"\n{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
+        found.update(tensor.reshape(-1).view(torch.uint8).numpy().data)  # whatever its type
+    return found.hexdigest()
+
+
+def _reason(error: Exception) -> str:
+    """In one line, and short: torch lists every key that is missing."""
+    return " ".join(str(error).split())[:300] or type(error).__name__
 
 
 def _storable(tensor: Tensor) -> Tensor:

@@ -14,7 +14,12 @@ from torch import Tensor, nn
 
 from edgekd.console import Tracker
 from edgekd.distill.batches import View
-from edgekd.distill.checkpoint import CHECKPOINT_FILE, Checkpoint, write_checkpoint
+from edgekd.distill.checkpoint import (
+    CHECKPOINT_FILE,
+    Checkpoint,
+    refusing_another_run,
+    write_checkpoint,
+)
 from edgekd.distill.history import epoch_line, write_history
 from edgekd.distill.interrupt import StopRequest, catching_stop_signals
 from edgekd.distill.job import Job, Progress
@@ -47,7 +52,8 @@ class Loop:
             )
         )
         if checkpoint is not None:
-            job.method.load_state(checkpoint.parts.get("method", {}))
+            with refusing_another_run(job.folder / CHECKPOINT_FILE):
+                job.method.load_state(checkpoint.parts.get("method", {}))
         self.module = fabric.to_device(job.method.attach(student))
         self.module = self.module.to(memory_format=torch.channels_last)
         optimizer = make_optimizer(self.module, recipe, job.method.parameter_groups(self.module))
@@ -56,8 +62,8 @@ class Loop:
         if checkpoint is None:
             self.precision = self._choose_precision()
         else:
-            self.precision = checkpoint.facts["precision"]
-            self._restore(checkpoint, optimizer)
+            with refusing_another_run(job.folder / CHECKPOINT_FILE):
+                self._restore(checkpoint, optimizer)
         self.wrapped, self.optimizer = fabric.setup(self.module, optimizer)
         self._saved_at = time.monotonic()
 
@@ -206,6 +212,7 @@ class Loop:
         write_checkpoint(self.job.folder / CHECKPOINT_FILE, checkpoint)
 
     def _restore(self, checkpoint: Checkpoint, optimizer: torch.optim.Optimizer) -> None:
+        self.precision = checkpoint.facts["precision"]
         self.module.load_state_dict(checkpoint.parts["student"])
         restore_optimizer(optimizer, checkpoint.optimizer)
         if self.average is not None:

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Final
 
-from edgekd.errors import ParityError
 from edgekd.export.audit import FileFacts
 from edgekd.export.audit.health import check_health
 from edgekd.export.formats import Candidate, Source
@@ -23,24 +22,27 @@ def check_int8(
     reference: Reference,
     facts: FileFacts,
     encodings: Sequence[InputEncoding],
-) -> Int8Checks | None:
+) -> tuple[Int8Checks | None, list[str]]:
     """Look for saturation, dead channels, overflow and kernels that disagree.
 
     Returns:
-        ``None`` for an fp32 file.
+        The checks, ``None`` for an fp32 file; and why the gate refuses the file: reference
+        kernels that answer something else.
 
     Raises:
         ExportError: If the file divides by zero or can overflow while it runs.
-        ParityError: If the reference kernels answer something else.
     """
     if not candidate.int8:
-        return None
+        return None, []
     recipe = candidate.int8_recipe
-    return Int8Checks(
-        dead_channels=check_health(candidate.path),
+    dead_channels = check_health(candidate.path)
+    compared, problems = _reference(candidate, source, reference, facts, encodings)
+    checks = Int8Checks(
+        dead_channels=dead_channels,
         saturated=None if recipe is None else recipe.saturated,
-        reference=_reference(candidate, source, reference, facts, encodings),
+        reference=compared,
     )
+    return checks, problems
 
 
 def findings(model: ExportedModel) -> list[str]:
@@ -89,20 +91,21 @@ def _reference(
     reference: Reference,
     facts: FileFacts,
     encodings: Sequence[InputEncoding],
-) -> ReferenceCheck | None:
+) -> tuple[ReferenceCheck | None, list[str]]:
     if candidate.format != "tflite":
-        return None
+        return None, []
     if not source.recipe.reference_kernels:
-        return not_made("tensorflow", "switched off by --no-reference-kernels")
+        return not_made("tensorflow", "switched off by --no-reference-kernels"), []
     with quiet_stderr():
         session = open_session(candidate.path, num_threads=1, encodings=encodings)
     check, noise_db = compare_kernels(candidate.path, session, reference.samples, source.work)
     # reference kernels quantize the activations of dynamic products in a way of their own
     held_to_it = facts.precision == "int8-static"
-    if held_to_it and noise_db is not None and noise_db < source.recipe.min_sqnr_db:
-        raise ParityError(
-            f"{candidate.path.name}: its answers are only {noise_db:.1f} dB from those of "
-            f"{check.runtime}, required is {source.recipe.min_sqnr_db:g} dB; LiteRT's fast kernels "
-            "compute something else: take --int8 fast"
-        )
-    return check
+    if not held_to_it or noise_db is None or noise_db >= source.recipe.min_sqnr_db:
+        return check, []
+    problem = (
+        f"its answers are only {noise_db:.1f} dB from those of {check.runtime}, required is "
+        f"{source.recipe.min_sqnr_db:g} dB (LiteRT's fast kernels compute something else: take "
+        "--int8 fast)"
+    )
+    return check, [problem]

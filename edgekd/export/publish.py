@@ -22,8 +22,10 @@ class RejectedModel(Record):
     """A file that did not pass its gate, and why."""
 
     schema_: int = Field(default=SCHEMA, alias="schema")
+    file: str
     problems: tuple[str, ...] = Field(min_length=1)
-    model: ExportedModel
+    model: ExportedModel | None
+    """What its record would have been; null where its answers are no numbers to compare."""
 
 
 def publish(verdicts: Sequence[Verdict], output: Path) -> tuple[ExportedModel, ...]:
@@ -45,28 +47,29 @@ def publish(verdicts: Sequence[Verdict], output: Path) -> tuple[ExportedModel, .
         raise ParityError(_complaint(refused, output))
     for recovered in {v.candidate.recovered for v in verdicts if v.candidate.recovered}:
         write_atomically(output / RECOVERED_FILE, recovered.weights.read_bytes())
-    for verdict in verdicts:
-        target = output / verdict.model.file
+    models = tuple(verdict.model for verdict in verdicts if verdict.model is not None)
+    for verdict, model in zip(verdicts, models, strict=True):  # who has none was refused
+        target = output / verdict.file
         write_atomically(target, verdict.candidate.path.read_bytes())
-        write_atomically(_beside(target, ".json"), to_json(verdict.model))
+        write_atomically(_beside(target, ".json"), to_json(model))
         if verdict.candidate.int8_recipe is not None:
             recipe = to_json(verdict.candidate.int8_recipe)
             write_atomically(_beside(target, RECIPE_SUFFIX), recipe)
         for suffix in (_REPORT, _REJECTED):  # of an earlier try
             _beside(target, suffix).unlink(missing_ok=True)
-    return tuple(verdict.model for verdict in verdicts)
+    return models
 
 
 def _keep_aside(verdict: Verdict, output: Path) -> None:
-    target = output / verdict.model.file
-    report = RejectedModel(problems=verdict.problems, model=verdict.model)
+    target = output / verdict.file
+    report = RejectedModel(file=verdict.file, problems=verdict.problems, model=verdict.model)
     write_atomically(_beside(target, _REJECTED), verdict.candidate.path.read_bytes())
     write_atomically(_beside(target, _REPORT), to_json(report))
 
 
 def _complaint(refused: Sequence[Verdict], output: Path) -> str:
-    reasons = "; ".join(f"{v.model.file}: {', '.join(v.problems)}" for v in refused)
-    report = _beside(output / refused[0].model.file, _REPORT)
+    reasons = "; ".join(f"{v.file}: {', '.join(v.problems)}" for v in refused)
+    report = _beside(output / refused[0].file, _REPORT)
     return (
         f"{reasons}. Nothing was exported; figures are in {report}. "
         "For int8 try more --num-calibration, or --recover EPOCHS, or state the loss you accept "

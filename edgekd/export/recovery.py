@@ -80,13 +80,13 @@ def make_with_recovery(
     console.info(f"{reason}: recovering for {epochs} epoch{'s' * (epochs != 1)}")
     recovered = train(source, samples, student, recover, reason, console)
     again = _remade(source, recovered, trained_network(source, recovered), samples, make, console)
-    after = {verdict.model.file: verdict for verdict in again}
-    chosen = [better(verdict, after.get(verdict.model.file)) for verdict in first]
+    after = {verdict.file: verdict for verdict in again}
+    chosen = [better(verdict, after.get(verdict.file)) for verdict in first]
     for verdict in chosen:
-        tried = after.get(verdict.model.file)
+        tried = after.get(verdict.file)
         if tried is not None:
             stays = "" if verdict is tried else "; the file stays as it was before"
-            console.info(f"{tried.model.file}: {outcome(tried)} after the recovery{stays}")
+            console.info(f"{tried.file}: {outcome(tried)} after the recovery{stays}")
     return chosen
 
 

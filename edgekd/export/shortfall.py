@@ -1,5 +1,6 @@
 """When int8 files lose too much for the network they were made from, and which of two is taken."""
 
+import math
 from collections.abc import Sequence
 
 from edgekd.config import ExportRecipe
@@ -14,15 +15,15 @@ def shortfall(verdicts: Sequence[Verdict], recipe: ExportRecipe) -> str | None:
     due = [v for v in verdicts if v.candidate.int8 and (v.problems or v.candidate.strict_problems)]
     if not due:
         return None
-    worst = max(due, key=lambda v: v.model.parity.metric_drop or 0.0)
+    worst = max(due, key=lambda v: math.inf if v.model is None else v.metric_drop or 0.0)
     if not worst.problems:
         problems = ", ".join(worst.candidate.strict_problems)
-        return f"{worst.model.file}: with everything in int8, {problems}"
-    drop = worst.model.parity.metric_drop
+        return f"{worst.file}: with everything in int8, {problems}"
+    drop = worst.metric_drop
     if drop is not None and drop > recipe.max_drop:
         said = f"drop {100 * drop:.1f} points over the budget of {100 * recipe.max_drop:g}"
-        return f"{worst.model.file}: {said}"
-    return f"{worst.model.file}: {', '.join(worst.problems)}"
+        return f"{worst.file}: {said}"
+    return f"{worst.file}: {', '.join(worst.problems)}"
 
 
 def better(before: Verdict, after: Verdict | None) -> Verdict:
@@ -35,7 +36,7 @@ def better(before: Verdict, after: Verdict | None) -> Verdict:
 
 def outcome(verdict: Verdict) -> str:
     """What became of a file, for people."""
-    drop = verdict.model.parity.metric_drop
+    drop = verdict.metric_drop
     figures = [] if drop is None else [f"drop {100 * drop:.1f} points"]
     slow = ["nothing in int8 is faster"] if _fell_back(verdict) else []
     return ", ".join([*figures, *slow, *verdict.problems]) or "no metric to compare"

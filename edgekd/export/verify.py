@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from edgekd.bundle import sha256_of
-from edgekd.errors import ExportError, ParityError
+from edgekd.errors import ExportError
 from edgekd.export.audit import FileFacts, audit_file
 from edgekd.export.formats import FORMATS, Candidate, Source, batch_sizes
 from edgekd.export.int8_checks import check_int8
@@ -31,11 +31,26 @@ _ASKED: Final[Mapping[Mode, str]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """A candidate's record, and why it is refused (empty if it is not)."""
+    """What was found of a candidate.
+
+    Attributes:
+        model: Its record; ``None`` where its answers are no numbers, and nothing can be compared.
+        problems: Why it is refused; empty if it is not.
+    """
 
     candidate: Candidate
-    model: ExportedModel
+    model: ExportedModel | None
     problems: tuple[str, ...]
+
+    @property
+    def file(self) -> str:
+        """What it is called where it is published."""
+        return self.candidate.path.name
+
+    @property
+    def metric_drop(self) -> float | None:
+        """Of its record; ``None`` also where it has none."""
+        return None if self.model is None else self.model.parity.metric_drop
 
 
 def verify(
@@ -54,7 +69,6 @@ def verify(
     Raises:
         ExportError: If int8 was asked for and the file computes nothing in int8, or the other
             way round, or it divides by zero or overflows.
-        ParityError: If an answer is not a finite number, or reference kernels answer otherwise.
         BundleError: If its runtime cannot run it.
     """
     encodings = _encodings(candidate, source)
@@ -62,9 +76,11 @@ def verify(
     FORMATS[candidate.format].embed(candidate.path, metadata)
     facts = audit_file(candidate.path)
     _check_precision(candidate, facts)
-    checks = check_int8(candidate, source, reference, facts, encodings)
+    checks, disagreements = check_int8(candidate, source, reference, facts, encodings)
     answers = _answers(candidate, source, reference, encodings)
-    _check_finite(candidate, answers)
+    no_numbers = _no_numbers(answers)
+    if no_numbers:
+        return Verdict(candidate=candidate, model=None, problems=(*disagreements, *no_numbers))
     parity = compare(
         reference,
         answers.__getitem__,
@@ -101,7 +117,7 @@ def verify(
         notes=candidate.notes,
     )
     found = problems(parity, facts.precision, reference.logits, source.recipe, task=reference.task)
-    return Verdict(candidate=candidate, model=model, problems=tuple(found))
+    return Verdict(candidate=candidate, model=model, problems=(*disagreements, *found))
 
 
 def _encodings(candidate: Candidate, source: Source) -> list[InputEncoding]:
@@ -165,14 +181,14 @@ def _answers(
         }
 
 
-def _check_finite(candidate: Candidate, answers: Mapping[int, Logits]) -> None:
-    for batch, logits in answers.items():
-        bad = int((~np.isfinite(logits)).any(axis=1).sum())
-        if bad:
-            raise ParityError(
-                f"{candidate.path.name}: answers NaN or infinity on {bad} of {len(logits)} samples "
-                f"at batch {batch}; nothing was exported"
-            )
+def _no_numbers(answers: Mapping[int, Logits]) -> list[str]:
+    """Of every batch size, on how many samples there is NaN or infinity in an answer."""
+    bad = {batch: (~np.isfinite(logits)).any(axis=1).sum() for batch, logits in answers.items()}
+    return [
+        f"answers NaN or infinity on {count} of {len(answers[batch])} samples at batch {batch}"
+        for batch, count in bad.items()
+        if count
+    ]
 
 
 def _inputs(

@@ -1,9 +1,10 @@
 """An ONNX file as a teacher: computed on the CPU by ONNX Runtime."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from edgekd.bundle import read_record, sha256_of
@@ -30,7 +31,8 @@ def open_source(request: TeacherRequest) -> FileTeacher:
 
     Raises:
         BundleError: If the file cannot be loaded, or is not the one its record describes.
-        ModelError: If it takes anything but one image tensor, or its labels are not the data's.
+        ModelError: If it takes anything but one image tensor, does not run on images of the data's
+            size, or its labels are not the data's.
         MissingExtraError: If ONNX Runtime is not installed.
     """
     path = request.path
@@ -45,7 +47,7 @@ def open_source(request: TeacherRequest) -> FileTeacher:
         if info.dtype == "uint8":
             array = array.round().clip(0, 255)
         feeds = {info.name: array.astype(info.dtype, copy=False)}
-        return torch.from_numpy(session.decode(session.invoke(feeds)))
+        return torch.from_numpy(session.decode(_invoke(session, feeds, path)))
 
     network = Network(run=run, encoder=encoder, batch_size=info.shape[0])
     ref = TeacherRef(
@@ -66,6 +68,21 @@ def _open(path: Path) -> "OnnxSession":
             "onnxruntime", extra="bench", purpose="run an ONNX teacher"
         ) from error
     return onnx_runtime.open_session(path, num_threads=torch.get_num_threads())
+
+
+def _invoke(
+    session: "OnnxSession", feeds: dict[str, NDArray[Any]], path: Path
+) -> list[NDArray[Any]]:
+    """One inference of a file that may be anybody's: it can load and still not run."""
+    try:
+        return session.invoke(feeds)
+    except Exception as error:  # ONNX Runtime's own errors share no base but this
+        (array,) = feeds.values()
+        raise ModelError(
+            f"teacher {path}: ONNX Runtime does not run it on a batch of {array.shape} "
+            f"({' '.join(str(error).split())[:300]}); export it for this input size, with a "
+            "dynamic or any fixed batch"
+        ) from error
 
 
 def _record(path: Path, sha256: str) -> ExportedModel | None:

@@ -6,11 +6,28 @@ from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
+from torch.export import ExportedProgram
+from torch.export.graph_signature import OutputKind, TensorArgument
 
 from edgekd.errors import BundleError, ModelError
 from edgekd.teachers.pt2_guard import clean_archive
 
 _IMAGE_AXES: Final = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """One tensor that a program answers.
+
+    Attributes:
+        name: As torch names the operator that makes it.
+        shape: A string is a dynamic size, ``"batch"`` where it is that of the input.
+        dtype: For example ``float32``.
+    """
+
+    name: str
+    shape: tuple[int | str, ...]
+    dtype: str
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -20,10 +37,12 @@ class Program:
     Attributes:
         module: One float ``(B, C, H, W)`` to whatever it answers; without gradients.
         shape: Of its input, ``None`` for a dynamic axis.
+        answers: Its tensors in order; of answers that are none nothing.
     """
 
     module: nn.Module
     shape: tuple[int | None, ...]
+    answers: tuple[Answer, ...]
 
 
 def load_program(path: Path) -> Program:
@@ -42,13 +61,14 @@ def load_program(path: Path) -> Program:
     try:
         exported = torch.export.load(archive)
         module = exported.module(check_guards=False)  # the guards were dropped with the traces
+        answers = _answers(exported)
     except Exception as error:  # torch has no error of its own for a damaged program
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ModelError(
             f"{path}: torch {torch.__version__} cannot load it ({reason}); "
             "export it again with this version"
         ) from error
-    return Program(module=module.requires_grad_(False), shape=shape)
+    return Program(module=module.requires_grad_(False), shape=shape, answers=answers)
 
 
 def only_tensor(answer: object, path: Path) -> Tensor:
@@ -64,6 +84,27 @@ def only_tensor(answer: object, path: Path) -> Tensor:
     if not isinstance(answer, Tensor):
         raise ModelError(f"{path}: answers more than one tensor; export the logits alone")
     return answer
+
+
+def _answers(exported: ExportedProgram) -> tuple[Answer, ...]:
+    """What the program's signature says of its outputs."""
+    values = {node.name: node.meta.get("val") for node in exported.graph.nodes}
+    batch = str(values[str(exported.graph_signature.user_inputs[0])].shape[0])
+    return tuple(
+        Answer(
+            name=spec.arg.name,
+            shape=tuple(_size(size, batch) for size in values[spec.arg.name].shape),
+            dtype=str(values[spec.arg.name].dtype).removeprefix("torch."),
+        )
+        for spec in exported.graph_signature.output_specs
+        if spec.kind is OutputKind.USER_OUTPUT and isinstance(spec.arg, TensorArgument)
+    )
+
+
+def _size(size: int | torch.SymInt, batch: str) -> int | str:
+    if isinstance(size, int):
+        return size
+    return "batch" if str(size) == batch else str(size)
 
 
 def _input_shape(program: dict[str, Any], path: Path) -> tuple[int | None, ...]:

@@ -4,12 +4,15 @@ import sys
 
 import onnx
 import pytest
+from program_file import BatchNormed, saved
 from tiny_models import write_onnx, write_tflite
 
 from edgekd.bundle import sha256_of, to_json, write_bundle
 from edgekd.cli.main import main_inner
 from edgekd.export.metadata import EmbeddedMetadata, embed_in_onnx
 from edgekd.records import ExportedModel, OperatorAudit, Parity, TensorSpec
+
+CONTRACT = {"num_params", "macs", "inputs", "outputs", "precision"}
 
 
 @pytest.fixture
@@ -107,9 +110,34 @@ def test_a_torch_export_program_is_described(tmp_path, capsys):
     assert main_inner(["inspect", str(path), "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert (result["kind"], result["num_params"]) == ("torch.export program", 4 * 27 + 4)
+    assert result["macs"] == 6 * 6 * 4 * 27
     assert result["inputs"][0]["shape"] == ["batch", 3, 8, 8]
+    (output,) = result["outputs"]
+    assert (output["shape"], output["dtype"]) == (["batch", 4, 6, 6], "float32")
     assert main_inner(["inspect", str(path)]) == 0
-    assert "batch x 3 x 8 x 8" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "batch x 3 x 8 x 8" in shown
+    assert "batch x 4 x 6 x 6" in shown
+    assert "3.89 k" in shown
+
+
+@pytest.mark.parametrize(
+    "kind", ["run", "student.onnx", "student.tflite", "student.tflite.json", "net.pt2"]
+)
+def test_every_kind_has_what_a_script_may_rely_on(kind, folder, bundle, tmp_path, capsys):
+    if kind == "student.onnx":
+        write_onnx(tmp_path / kind)
+    elif kind.startswith("student.tflite"):
+        write_record(write_tflite(tmp_path / "student.tflite"), bundle)
+    elif kind == "net.pt2":
+        saved(BatchNormed().eval(), tmp_path / kind)
+    assert main_inner(["inspect", str(tmp_path / kind), "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result.keys() >= CONTRACT
+    assert isinstance(result["macs"], int)
+    for way in ("inputs", "outputs"):
+        assert result[way]
+        assert all(spec.keys() >= {"name", "shape", "dtype"} for spec in result[way])
 
 
 def test_a_program_that_is_none_is_exit_code_5(tmp_path, capsys):
@@ -163,7 +191,7 @@ def test_a_folder_of_exported_files_is_a_list(tmp_path, bundle, capsys):
     onnx, tflite = json.loads(capsys.readouterr().out)
     assert (onnx["file"], tflite["file"]) == ("student.onnx", "student.tflite")
     for found in (onnx, tflite):
-        assert found.keys() >= {"num_params", "macs", "inputs", "outputs", "precision"}
+        assert found.keys() >= CONTRACT
         assert (found["kind"], found["macs"], found["num_params"]) == ("model file", 36, 39)
     assert tflite["labels"] == ["a", "b"]
     assert main_inner(["inspect", str(tmp_path)]) == 0

@@ -1,3 +1,4 @@
+import hashlib
 import json
 import os
 
@@ -67,11 +68,81 @@ def test_a_foreign_safetensors_file_is_not_a_checkpoint(tmp_path):
         read_checkpoint(path)
 
 
-def test_an_unknown_schema_is_named(tmp_path):
+@pytest.mark.parametrize("schema", ["1", "9"])
+def test_another_schema_is_named_with_what_to_do(tmp_path, schema):
     path = tmp_path / "checkpoint.safetensors"
-    safetensors.torch.save_file({}, path, {"edgekd": json.dumps({"schema": "9"})})
-    with pytest.raises(BundleError, match="schema '9' found"):
+    safetensors.torch.save_file({}, path, {"edgekd": json.dumps({"schema": schema})})
+    with pytest.raises(BundleError, match=f"schema '{schema}' found, .*--overwrite"):
         read_checkpoint(path)
+
+
+def data_section(content):
+    """Where the tensors begin: safetensors says the length of its header in 8 bytes before it."""
+    return 8 + int.from_bytes(content[:8], "little")
+
+
+def test_a_flipped_bit_of_any_tensor_is_refused(tmp_path):
+    path = tmp_path / "checkpoint.safetensors"
+    write_checkpoint(path, checkpoint_of(*trained(torch.optim.AdamW)))
+    content = path.read_bytes()
+    start = data_section(content)
+    assert len(content) - start > 500
+    for at in [*range(start, len(content), 11), len(content) - 1]:
+        altered = bytearray(content)
+        altered[at] ^= 1
+        path.write_bytes(altered)
+        with pytest.raises(BundleError, match="altered after it was written"):
+            read_checkpoint(path)
+    path.write_bytes(content)
+    read_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        (b"momentum", b"nomentum", "altered"),
+        (b"epochs", b"apochs", "altered"),
+        (b"optimizer_scalars", b"optimizer_skalars", "altered"),
+        (b"student/0.bias", b"student/O.bias", "altered"),
+        (b'"edgekd"', b'"adgekd"', "not a checkpoint"),
+        (b'"sha256"', b'"sha255"', "not a checkpoint"),
+    ],
+)
+def test_an_altered_header_is_refused(tmp_path, before, after, said):
+    path = tmp_path / "checkpoint.safetensors"
+    write_checkpoint(path, checkpoint_of(*trained(torch.optim.SGD, momentum=0.9)))
+    content = path.read_bytes()
+    assert before in content[: data_section(content)]
+    path.write_bytes(content.replace(before, after))
+    with pytest.raises(BundleError, match=said):
+        read_checkpoint(path)
+
+
+WHOLE = {"schema": "2", "optimizer_scalars": {}, "optimizer_groups": [], "facts": {}}
+
+
+def sealed(path, header):
+    """A checkpoint without tensors: its digest is that of the header alone."""
+    text = json.dumps(header)
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    safetensors.torch.save_file({}, path, {"edgekd": text, "sha256": digest})
+    return path
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        *({key: value for key, value in WHOLE.items() if key != missing} for missing in WHOLE),
+        WHOLE | {"optimizer_scalars": [1]},
+        WHOLE | {"optimizer_scalars": {"first": {}}},
+        WHOLE | {"optimizer_scalars": {"0": 1}},
+        [WHOLE],
+    ],
+)
+def test_a_header_that_is_none_is_refused_also_with_a_right_digest(tmp_path, header):
+    assert read_checkpoint(sealed(tmp_path / "whole", WHOLE)).facts == {}
+    with pytest.raises(BundleError, match="not a checkpoint of edgekd"):
+        read_checkpoint(sealed(tmp_path / "partly", header))
 
 
 def test_a_failed_write_leaves_the_last_good_checkpoint(tmp_path, monkeypatch):

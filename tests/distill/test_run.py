@@ -1,4 +1,6 @@
 import json
+import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,10 +11,10 @@ from edgekd.config import AugmentRecipe, TrainRecipe
 from edgekd.console import SilentConsole
 from edgekd.data.cache import InputSource
 from edgekd.data.open import open_dataset
-from edgekd.distill.checkpoint import read_checkpoint
+from edgekd.distill.checkpoint import read_checkpoint, write_checkpoint
 from edgekd.distill.material import Material
 from edgekd.distill.run import distill
-from edgekd.errors import ModelError
+from edgekd.errors import BundleError, ModelError
 from edgekd.evaluate.classification import predict
 from edgekd.students.build import load_student
 
@@ -94,6 +96,33 @@ def test_a_tuning_run_is_scored_on_val_alone(tmp_path, monkeypatch):
     assert tuned.metrics == finished.metrics[:1]
     assert tuned.weights_sha256 == finished.weights_sha256
     assert read_bundle(tmp_path / "tuned").provenance.recipe["score_test"] is False
+
+
+def without_a_tensor(checkpoint):
+    student = dict(checkpoint.parts["student"])
+    del student[min(student)]
+    return replace(checkpoint, parts={"student": student})
+
+
+def without_a_group(checkpoint):
+    groups = checkpoint.optimizer["param_groups"][:-1]
+    return replace(checkpoint, optimizer={**checkpoint.optimizer, "param_groups": groups})
+
+
+def with_unknown_progress(checkpoint):
+    progress = checkpoint.facts["progress"] | {"invented": 1}
+    return replace(checkpoint, facts={**checkpoint.facts, "progress": progress})
+
+
+@pytest.mark.parametrize("change", [without_a_tensor, without_a_group, with_unknown_progress])
+def test_a_checkpoint_of_another_network_is_one_clear_error(teacher, tmp_path, change):
+    folder = shutil.copytree(teacher[0], tmp_path / "run")
+    (folder / "bundle.json").unlink()
+    path = folder / "checkpoint.safetensors"
+    write_checkpoint(path, change(read_checkpoint(path)))
+    with pytest.raises(BundleError, match="does not fit the network and optimizer") as failure:
+        distill(recipe(student_options={"width": 16}, epochs=4), folder, resume=True)
+    assert "\n" not in str(failure.value)
 
 
 def test_the_average_is_what_is_kept(tmp_path):

@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,12 @@ from edgekd.config import DataRecipe, ExportRecipe
 from edgekd.console import SilentConsole
 from edgekd.data.open import open_dataset
 from edgekd.errors import ExportError
-from edgekd.export import tflite_file
+from edgekd.export import int8_checks, run, tflite_file, verify
+from edgekd.export.formats import Candidate
+from edgekd.export.parity import run_session
+from edgekd.export.publish import RejectedModel
 from edgekd.export.run import export, rows
-from edgekd.records import ExportedModel
+from edgekd.records import ExportedModel, ReferenceCheck
 from edgekd.students.count import count_cost
 
 FILES = ["student.onnx", "student.int8.onnx", "student.tflite", "student.int8.tflite"]
@@ -280,9 +284,61 @@ def test_a_file_that_answers_differently_is_exit_code_6(student, tmp_path, capsy
     assert earlier.read_bytes() == b"an earlier export"
     assert not (tmp_path / "student.onnx.json").exists()
     report = json.loads((tmp_path / "student.onnx.failed.json").read_text())
+    assert report["file"] == "student.onnx"
     assert report["problems"][0].startswith("a logit differs by")
     assert report["model"]["parity"]["max_abs_err"] > 0
     assert sha256_of(tmp_path / "student.onnx.rejected") == report["model"]["sha256"]
+
+
+def test_answers_that_are_no_numbers_keep_their_report(student, tmp_path, monkeypatch, capsys):
+    def spoiled(*arguments, batch):
+        logits = run_session(*arguments, batch=batch)
+        if batch == 3:
+            logits[[0, 1, 1], [0, 2, 3]] = np.inf, np.nan, -np.inf
+        return logits
+
+    monkeypatch.setattr(verify, "run_session", spoiled)
+    assert main_inner(["export", str(student.folder), "--format", "onnx", "-o", str(tmp_path)]) == 6
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert "student.onnx: answers NaN or infinity on 2 of" in said
+    assert str(tmp_path / "student.onnx.failed.json") in said
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "student.onnx.failed.json",
+        "student.onnx.rejected",
+    ]
+    report = read_record(RejectedModel, tmp_path / "student.onnx.failed.json")
+    assert (report.file, report.model) == ("student.onnx", None)
+    (problem,) = report.problems
+    assert re.fullmatch(r"answers NaN or infinity on 2 of \d+ samples at batch 3", problem)
+    kept = (tmp_path / "student.onnx.rejected").read_bytes()
+    onnx.checker.check_model(onnx.load_from_string(kept))
+
+
+def test_kernels_that_disagree_keep_their_report(student, exported, tmp_path, monkeypatch, capsys):
+    """The file is one that was converted before; its kernels are said to be 3 dB apart."""
+    name = "student.int8.tflite"
+    apart = ReferenceCheck(
+        runtime="tensorflow 2, reference kernels", share=0.25, step=0.5, num_samples=4
+    )
+
+    def converted(_, source, *__):
+        path = source.work / name
+        path.write_bytes((exported.folder / name).read_bytes())
+        return [Candidate(path=path, format="tflite", int8=True)]
+
+    monkeypatch.setattr(int8_checks, "compare_kernels", lambda *_: (apart, 3.0))
+    monkeypatch.setattr(run, "write_files", converted)
+    gate = ["--format", "tflite", "--int8", "full", "--min-sqnr-db", "5", "--max-drop", "1"]
+    gate += ["--data", "builtin:digits", "--set", "min_agreement=0", "--num-parity", "40"]
+    assert main_inner(["export", str(student.folder), *gate, "-o", str(tmp_path / "o")]) == 6
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert f"{name}: its answers are only 3.0 dB from those of tensorflow 2" in said
+    report = read_record(RejectedModel, tmp_path / "o" / f"{name}.failed.json")
+    (problem,) = report.problems
+    assert "required is 5 dB (LiteRT's fast kernels compute something else" in problem
+    assert report.model.int8_checks.reference == apart
+    assert report.model.parity.num_samples == 40
+    assert sha256_of(tmp_path / "o" / f"{name}.rejected") == report.model.sha256
 
 
 def test_a_converter_that_fails_is_exit_code_12(student, tmp_path, monkeypatch, capsys):

@@ -6,13 +6,15 @@ from edgekd.config import ExportRecipe
 from edgekd.export.shortfall import better, outcome, shortfall
 
 
-def verdict(file, drop, problems=(), *, strict=(), fallback=None, int8=True):
+def verdict(file, drop, problems=(), *, strict=(), fallback=None, int8=True, compared=True):
     figures = SimpleNamespace(fallback=fallback)
     return SimpleNamespace(
         candidate=SimpleNamespace(
             int8=int8, strict_problems=strict, int8_recipe=SimpleNamespace(figures=figures)
         ),
-        model=SimpleNamespace(file=file, parity=SimpleNamespace(metric_drop=drop)),
+        file=file,
+        model=SimpleNamespace() if compared else None,
+        metric_drop=drop,
         problems=problems,
     )
 
@@ -42,6 +44,12 @@ def test_a_search_that_took_nothing_counts_where_full_int8_would_be_refused():
     lossy = verdict("a", 0.0, fallback="nothing was faster", strict=("top-1 drops by 0.1",))
     expected = "a: with everything in int8, top-1 drops by 0.1"
     assert shortfall([lossy], recipe) == expected
+
+
+def test_no_loss_is_as_large_as_answers_that_are_no_numbers():
+    lossy = verdict("a", 0.9, ("top-1 drops",))
+    broken = verdict("b", None, ("answers NaN",), compared=False)
+    assert shortfall([lossy, broken], ExportRecipe(int8="full")) == "b: answers NaN"
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 from tiny_models import write_onnx
 
-from edgekd.errors import ExportError, ParityError
+from edgekd.errors import ExportError
 from edgekd.export.audit import audit_file
 from edgekd.export.formats import Candidate
 from edgekd.export.quantization.recipe import Int8Recipe
-from edgekd.export.verify import _check_finite, _check_precision, check_full
+from edgekd.export.verify import Verdict, _check_precision, _no_numbers, check_full
 
 
 @pytest.mark.parametrize(
@@ -56,14 +56,21 @@ def test_what_was_asked_for_passes(tmp_path):
         _check_precision(candidate, audit_file(path))
 
 
-def test_answers_that_are_no_numbers_are_counted_and_refused(tmp_path):
-    candidate = Candidate(path=tmp_path / "student.int8.onnx", format="onnx", int8=True)
+def test_answers_that_are_no_numbers_are_counted_for_every_batch_size():
     good = np.zeros((4, 3), np.float32)
-    bad = good.copy()
+    bad, worse = good.copy(), np.full((4, 3), -np.inf, np.float32)
     bad[1, 0], bad[1, 2], bad[3, 1] = np.nan, np.inf, np.inf
-    _check_finite(candidate, {1: good})
-    with pytest.raises(ParityError, match="NaN or infinity on 2 of 4 samples at batch 3"):
-        _check_finite(candidate, {1: good, 3: bad})
+    assert _no_numbers({1: good}) == []
+    assert _no_numbers({1: good, 3: bad, 5: worse}) == [
+        "answers NaN or infinity on 2 of 4 samples at batch 3",
+        "answers NaN or infinity on 4 of 4 samples at batch 5",
+    ]
+
+
+def test_a_verdict_without_a_record_has_a_name_and_no_figures(tmp_path):
+    candidate = Candidate(path=tmp_path / "student.int8.onnx", format="onnx", int8=True)
+    verdict = Verdict(candidate=candidate, model=None, problems=("answers NaN",))
+    assert (verdict.file, verdict.metric_drop) == ("student.int8.onnx", None)
 
 
 def test_full_int8_names_what_stays_in_float():

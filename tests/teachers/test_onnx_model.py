@@ -155,6 +155,44 @@ def test_an_input_that_is_no_image(tmp_path: Path, opened: Opened) -> None:
         opened(write(tmp_path / "net.onnx", dtype="int64"))
 
 
+def write_for_one_size(path: Path, size: int) -> Path:
+    """Its sides are dynamic by name; a flattened image of another size fits no weights."""
+    weights = np.ones((3 * size * size, 5), np.float32)
+    graph = helper.make_graph(
+        [
+            helper.make_node("Flatten", ["image"], ["flat"]),
+            helper.make_node("Gemm", ["flat", "weights"], ["logits"]),
+        ],
+        "net",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 3, "h", "w"])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 5])],
+        [numpy_helper.from_array(weights, "weights")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)], ir_version=9)
+    onnx.save(model, path)
+    return path
+
+
+def test_a_file_that_loads_but_does_not_run(
+    tmp_path: Path, opened: Opened, view: torch.Tensor, capfd: pytest.CaptureFixture[str]
+) -> None:
+    fits = opened(f"{write_for_one_size(tmp_path / 'net.onnx', 16)}{PLAIN}")
+    np.testing.assert_allclose(
+        fits(view).logits.numpy(), np.asarray(view.sum((1, 2, 3)))[:, None].repeat(5, 1), rtol=1e-4
+    )
+    path = write_for_one_size(tmp_path / "net.onnx", 8)
+    with pytest.raises(ModelError) as failure:
+        opened(path)
+    assert str(failure.value).startswith(
+        f"teacher {path}: ONNX Runtime does not run it on a batch of (4, 3, 16, 16) ("
+    )
+    assert str(failure.value).endswith(
+        "export it for this input size, with a dynamic or any fixed batch"
+    )
+    assert "\n" not in str(failure.value)
+    assert capfd.readouterr().err == ""  # nor a word from ONNX Runtime itself
+
+
 @pytest.mark.parametrize("content", [b"", b"not a model"])
 def test_a_damaged_file(content: bytes, tmp_path: Path, opened: Opened) -> None:
     (tmp_path / "net.onnx").write_bytes(content)

@@ -20,6 +20,8 @@ def test_the_program_and_its_shape(
 ) -> None:
     loaded = load_program(program(network(), batch=batch))
     assert loaded.shape == (axis, 3, 16, 16)
+    (answer,) = loaded.answers
+    assert (answer.shape, answer.dtype) == ((axis or "batch", 5), "float32")
     x = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(only_tensor(loaded.module(x), Path("x")), network()(x))
 
