@@ -53,8 +53,8 @@ class LayeredSelfDistillation(Method):
         """
         self._run = run
         chosen = choose_transformations(self.recipe.lsskd.transformations, run.inputs)
-        self._transformations, names = chosen
-        run.console.info(f"{self._transformations.count} transformations: {', '.join(names)}")
+        run.console.info(f"{chosen.count} views of every sample: itself; {chosen.described()}")
+        self._transformations = chosen
 
     def attach(self, student: nn.Module) -> nn.Module:
         """The student with its branches.
