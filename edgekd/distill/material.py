@@ -1,5 +1,6 @@
 """What a run trains on: the opened data, its pixels, and how they come in batches."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,7 +21,7 @@ from edgekd.distill.sampling import IdentityBalanced
 from edgekd.errors import DataError
 from edgekd.evaluate.classification import evaluate, predict
 from edgekd.evaluate.metrics import metrics_of
-from edgekd.records import Metric, Preprocess, SplitName, Task
+from edgekd.records import InputSpec, Metric, Preprocess, SplitName, Task
 from edgekd.students.pretrained import pretrained_preprocess
 
 
@@ -32,6 +33,8 @@ class Material:
     dataset: Dataset
     preprocess: Preprocess
     sources: dict[SplitName, InputSource]
+    console: Console
+    """Shows how far scoring is."""
 
     @property
     def input_shapes(self) -> list[tuple[int, ...]]:
@@ -49,12 +52,19 @@ class Material:
             split="val",
             task=self.task,
             cameras=val.cameras,
+            console=self.console,
         )
 
     def score(self, module: nn.Module, split: SplitName) -> tuple[Metric, ...]:
         """The task's metrics of a network on a split, the one that stands for it first."""
         samples = self.dataset.splits[split]
-        found = predict(module, self.sources[split], self.preprocess.inputs)
+        found = predict(
+            module,
+            self.sources[split],
+            self.preprocess.inputs,
+            console=self.console,
+            description=f"Scoring {split}",
+        )
         return metrics_of(self.task, found, samples.labels, samples.cameras, split=split)
 
 
@@ -69,16 +79,31 @@ def open_material(recipe: TrainRecipe, console: Console) -> Material:
         dataset = keep_labels(dataset, recipe.label_fraction, seed=recipe.seed, console=console)
     if dataset.kind != "image" and recipe.task == "retrieval":
         raise DataError(f"{recipe.data}: holds sensor windows; retrieval is for images")
-    table = recipe.augment
-    if dataset.kind != "image" and (table.mixup or table.cutmix or table.erasing):
-        raise DataError(
-            f"{recipe.data}: holds sensor windows; mixup, cutmix and erasing are of images"
-        )
+    _check_augment(recipe, dataset)
     preprocess = suggest_preprocess(dataset, input_size=recipe.input_size, fit=recipe.fit)
     preprocess = pretrained_preprocess(recipe, preprocess)
     specs = preprocess.inputs
-    sources = {name: InputSource(samples, specs) for name, samples in dataset.splits.items()}
-    return Material(task=recipe.task, dataset=dataset, preprocess=preprocess, sources=sources)
+    return Material(
+        task=recipe.task,
+        dataset=dataset,
+        preprocess=preprocess,
+        sources=open_sources(dataset, specs, console),
+        console=console,
+    )
+
+
+def open_sources(
+    dataset: Dataset, specs: Sequence[InputSpec], console: Console
+) -> dict[SplitName, InputSource]:
+    """The samples of every split; what fits into memory is decoded now.
+
+    Raises:
+        DataError: If a file cannot be read any more, or the data lack an input.
+    """
+    return {
+        name: InputSource(samples, specs, console=console)
+        for name, samples in dataset.splits.items()
+    }
 
 
 def make_batches(
@@ -114,6 +139,15 @@ def make_batches(
         return batches
     sampler = _identity_balanced(recipe, train.labels, fabric, console)
     return replace(batches, sampler=sampler, batch_size=sampler.batch_size)
+
+
+def _check_augment(recipe: TrainRecipe, dataset: Dataset) -> None:
+    table, found = recipe.augment, f"{recipe.data}: holds sensor windows"
+    if dataset.kind != "image" and (table.mixup or table.cutmix or table.erasing):
+        raise DataError(f"{found}; mixup, cutmix and erasing are of images")
+    moved = table.flip is True or table.crop_padding not in ("auto", 0)
+    if dataset.kind == "signal" and (table.randaugment or moved):
+        raise DataError(f"{found} alone; randaugment, flip and crop_padding are of images")
 
 
 def _identity_balanced(

@@ -8,12 +8,11 @@ from torch import nn
 
 from edgekd.config import DataRecipe, ExportRecipe, TrainRecipe
 from edgekd.console import Console
-from edgekd.data.cache import InputSource
 from edgekd.data.open import open_dataset
 from edgekd.distill.job import Job
 from edgekd.distill.launch import launch
 from edgekd.distill.loop import Loop
-from edgekd.distill.material import Material, make_batches
+from edgekd.distill.material import Material, make_batches, open_sources
 from edgekd.distill.methods.recovery import QuantizationRecovery
 from edgekd.errors import DivergenceError, InterruptedRun
 from edgekd.records import StudentBundle
@@ -105,10 +104,12 @@ def train_recipe(recipe: ExportRecipe) -> TrainRecipe:
 def _material(record: StudentBundle, recipe: ExportRecipe, console: Console) -> Material:
     """The data as the student was trained to take them."""
     dataset = open_dataset(recipe, console, task=record.task)
-    specs = record.preprocess.inputs
-    sources = {name: InputSource(samples, specs) for name, samples in dataset.splits.items()}
     return Material(
-        task=record.task, dataset=dataset, preprocess=record.preprocess, sources=sources
+        task=record.task,
+        dataset=dataset,
+        preprocess=record.preprocess,
+        sources=open_sources(dataset, record.preprocess.inputs, console),
+        console=console,
     )
 
 
