@@ -18,6 +18,7 @@ from edgekd.distill.checkpoint import CHECKPOINT_FILE, Checkpoint, write_checkpo
 from edgekd.distill.history import write_history
 from edgekd.distill.interrupt import StopRequest, catching_stop_signals
 from edgekd.distill.job import Job, Progress
+from edgekd.distill.launch import synchronise_norms
 from edgekd.distill.methods.protocol import Batch, Run
 from edgekd.distill.optimization import learning_rate, make_average, make_optimizer
 from edgekd.distill.precision import ChosenPrecision, autocast, faster_precision
@@ -43,7 +44,8 @@ class Loop:
         )
         if checkpoint is not None:
             job.method.load_state(checkpoint.parts.get("method", {}))
-        self.module = fabric.to_device(job.method.attach(student))
+        # only now: what a method attaches may have norms of its own
+        self.module = fabric.to_device(synchronise_norms(job.method.attach(student), fabric))
         self.module = self.module.to(memory_format=torch.channels_last)
         optimizer = make_optimizer(self.module, recipe, job.method.parameter_groups(self.module))
         self.average = make_average(self.module, recipe.ema_decay) if recipe.ema_decay else None

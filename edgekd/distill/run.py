@@ -19,7 +19,7 @@ from edgekd.config import TrainRecipe
 from edgekd.console import Console, SilentConsole
 from edgekd.distill.checkpoint import Checkpoint
 from edgekd.distill.job import Job
-from edgekd.distill.launch import launch, synchronise_norms
+from edgekd.distill.launch import launch
 from edgekd.distill.loop import Loop
 from edgekd.distill.material import Material, make_batches, open_material
 from edgekd.distill.methods.protocol import Method
@@ -80,7 +80,7 @@ def distill(
     method = guest or make_method(settled)
     teacher = _open_teacher(settled, material, method, fabric, console)
     torch.manual_seed(settled.seed)
-    student, arch = _build(settled, material, fabric, console)
+    student, arch = _build(settled, material, console)
 
     job = Job(
         recipe=settled,
@@ -172,7 +172,7 @@ def _deployed(output: TeacherOutput) -> Tensor:
 
 
 def _build(
-    recipe: TrainRecipe, material: Material, fabric: Fabric, console: Console
+    recipe: TrainRecipe, material: Material, console: Console
 ) -> tuple[nn.Module, ArchSpec]:
     """The network to train, with the head that only training needs, and what is deployed of it."""
     arch = parse_student_for(
@@ -191,7 +191,7 @@ def _build(
     )
     if isinstance(student, EmbeddingNetwork):
         student = IdentityNetwork(student, arch.num_classes)
-    return synchronise_norms(student, fabric), arch
+    return student, arch
 
 
 def _described(spec: InputSpec) -> str:
