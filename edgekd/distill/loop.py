@@ -130,7 +130,7 @@ class Loop:
             inputs=normalise_all(view.inputs, self.job.specs),
             targets=view.targets,
             indices=view.indices,
-            teacher=teacher(view.inputs[0]) if teacher is not None else None,
+            teacher=teacher(*view.inputs) if teacher is not None else None,
         )
 
     def _close_epoch(self, clock: float) -> None:

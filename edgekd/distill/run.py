@@ -156,7 +156,7 @@ def _introduce(teacher: Teacher, material: Material, fabric: Fabric, console: Co
     """Say how good the teacher is here: a wrong normalisation shows before hours are spent."""
     val = material.dataset.splits["val"]
     found = answers(
-        lambda view: _deployed(teacher(view)), material.sources["val"], device=fabric.device
+        lambda *views: _deployed(teacher(*views)), material.sources["val"], device=fabric.device
     )
     metric = metrics_of(material.task, found, val.labels, val.cameras, split="val")[0]
     chance = 1 / len(np.unique(val.labels))
