@@ -11,6 +11,7 @@ MethodName = Literal["none", "kd", "cdd", "ps-kd", "lsskd"]
 TransformationName = Literal["rotate", "colour", "patches", "reverse", "negate", "permute", "scale"]
 
 READERS: Final[Mapping[str, tuple[MethodName, ...]]] = {
+    "kd.kd_weight": ("kd", "cdd"),  # lsskd has a weight of its own
     "kd": ("kd", "cdd", "lsskd"),
     "cdd": ("cdd",),
     "retrieval.temperature": ("kd", "cdd"),
@@ -19,7 +20,8 @@ READERS: Final[Mapping[str, tuple[MethodName, ...]]] = {
     "soft_labels": ("ps-kd", "lsskd"),
     "lsskd": ("lsskd",),
 }
-"""Tables and fields that not every method reads, and the methods that do."""
+"""Tables and fields that not every method reads, and the methods that do; a field comes before its
+table, whose reason would hide its own."""
 
 
 class KdRecipe(Section):
@@ -102,7 +104,8 @@ class LsskdRecipe(Section):
     """How many stages have one, counted from the last; all of them if left out."""
     transformations: tuple[TransformationName, ...] | Literal["auto"] = "auto"
     """What is to be told apart besides the class. ``auto``: rotations for square colour images,
-    patches for others; for sensors reversal, negation, permuted segments and scaling."""
+    patches for others; for sensors reversal, negation, permuted segments and scaling, without
+    those that a window is too short for. Where there are images and sensors, as many for each."""
     head_weight: Annotated[float, Field(gt=0, le=100)] = 1.0
     """Weight of each branch's cross-entropy over classes and transformations."""
     kl_weight: Annotated[float, Field(ge=0, le=100)] = 1.0

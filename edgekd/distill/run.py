@@ -97,6 +97,7 @@ def distill(
     loop = Loop(job, student, checkpoint)
     if checkpoint is None and fabric.is_global_zero:
         claim_workspace(output, recipe)
+    del checkpoint  # the loop has taken it back; a table of soft labels is large
     trained, head = _without_head(loop.run())
     finished = method.finished_arch(arch)
     cost = require_plain(trained, finished, material.input_shapes)

@@ -16,6 +16,7 @@ from torch import nn
 from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from edgekd.students.at_rest import at_rest
 from edgekd.students.operator_costs import FORMULAS, is_without_macs
 
 
@@ -51,7 +52,7 @@ def count_cost(module: nn.Module, input_shapes: Sequence[tuple[int, ...]]) -> Co
     like = next(module.parameters(), torch.empty(0))
     inputs = [like.new_zeros(1, *shape) for shape in input_shapes]
     counter = _MacCounter()
-    with _evaluating(module), torch.no_grad(), _composite_attention(), counter:
+    with at_rest(module), _composite_attention(), counter:
         module(*inputs)
     return Cost(
         num_params=sum(p.numel() for p in module.parameters()),
@@ -87,17 +88,6 @@ class _MacCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch'
                 return result
             self.uncounted.add(name)
         return func(*args, **keywords)
-
-
-@contextmanager
-def _evaluating(module: nn.Module) -> Iterator[None]:
-    training = [part for part in module.modules() if part.training]
-    module.eval()
-    try:
-        yield
-    finally:
-        for part in training:  # the flag itself: train() may be overridden and is recursive
-            part.training = True
 
 
 @contextmanager

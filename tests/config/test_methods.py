@@ -3,8 +3,9 @@ from typing import get_args
 import pytest
 from pydantic import ValidationError
 
-from edgekd.config import CddRecipe, MethodName, RetrievalRecipe, TrainRecipe
+from edgekd.config import CddRecipe, MethodName, RetrievalRecipe, TrainRecipe, build_recipe
 from edgekd.config.methods import READERS
+from edgekd.errors import ConfigError
 
 
 @pytest.mark.parametrize(
@@ -22,6 +23,22 @@ def test_targets_that_contradict_each_other(fields, words):
 
 def test_a_batch_is_identities_times_images():
     assert RetrievalRecipe(identities_per_batch=3, images_per_identity=7).batch_size == 21
+
+
+def test_the_share_of_the_soft_loss_is_not_for_lsskd():
+    plan = {"data": "x", "student": "resnet8", "method": "lsskd"}
+    with pytest.raises(ConfigError) as found:
+        build_recipe(TrainRecipe, flags={**plan, "kd": {"kd_weight": 0.5}})
+    assert "method lsskd does not read it" in str(found.value)
+    assert str(found.value).endswith("use method kd or cdd")
+    read = build_recipe(TrainRecipe, flags={**plan, "kd": {"temperature": 2.0}})
+    assert read.kd.temperature == 2.0
+
+
+def test_a_field_comes_before_its_table():
+    keys = list(READERS)
+    for place, key in enumerate(keys):
+        assert not any(later.startswith(f"{key}.") for later in keys[place:])
 
 
 def test_every_entry_is_a_field_and_names_methods():

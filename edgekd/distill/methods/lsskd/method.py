@@ -19,16 +19,17 @@ from edgekd.distill.losses.logits import kd_loss
 from edgekd.distill.methods.labels import detached
 from edgekd.distill.methods.lsskd.branches import LayeredNetwork, LayeredOutput
 from edgekd.distill.methods.lsskd.objective import Objective
-from edgekd.distill.methods.lsskd.past import Past
-from edgekd.distill.methods.lsskd.probe import at_rest, plain_answer, zero_inputs
-from edgekd.distill.methods.lsskd.soft_labels import (
+from edgekd.distill.methods.lsskd.transforms import Transformations, choose_transformations
+from edgekd.distill.methods.probe import plain_answer, zero_inputs
+from edgekd.distill.methods.protocol import Batch, Losses, Method, Run
+from edgekd.distill.methods.softening.past import Past
+from edgekd.distill.methods.softening.soft_labels import (
     Answers,
     class_probabilities,
     joint_probabilities,
 )
-from edgekd.distill.methods.lsskd.transforms import Transformations, choose_transformations
-from edgekd.distill.methods.protocol import Batch, Losses, Method, Run
 from edgekd.errors import ModelError
+from edgekd.students.at_rest import at_rest
 from edgekd.teachers.protocol import Capability
 
 
@@ -53,8 +54,8 @@ class LayeredSelfDistillation(Method):
         """
         self._run = run
         chosen = choose_transformations(self.recipe.lsskd.transformations, run.inputs)
-        self._transformations, names = chosen
-        run.console.info(f"{self._transformations.count} transformations: {', '.join(names)}")
+        run.console.info(f"{chosen.count} views of every sample: itself; {chosen.described()}")
+        self._transformations = chosen
 
     def attach(self, student: nn.Module) -> nn.Module:
         """The student with its branches.
@@ -83,6 +84,7 @@ class LayeredSelfDistillation(Method):
             respond=self._respond,
             saved=self._saved,
         )
+        self._saved = {}  # the memory has its own copy, and a table is large
         return network
 
     def losses(self, module: nn.Module, batch: Batch) -> Losses:
@@ -95,7 +97,8 @@ class LayeredSelfDistillation(Method):
         output: LayeredOutput = module(*views)
         hard = self._hard(batch.targets, output)
         targets = self._past.soften(hard, views, batch.indices)
-        self._past.note(batch.indices, self._answers(output))
+        if self._past.keeps_answers:
+            self._past.note(batch.indices, self._answers(output))
         total, terms = self._objective(output, targets, epoch=self._past.epoch)
         if self.teacher_needs:
             logits = output.logits[: len(batch.targets)]

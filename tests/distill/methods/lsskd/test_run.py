@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+import weakref
 
 import pytest
 import torch
@@ -13,8 +14,9 @@ from edgekd.config import BenchRecipe, ExportRecipe, TrainRecipe, to_toml
 from edgekd.console import SilentConsole
 from edgekd.distill.checkpoint import read_checkpoint
 from edgekd.distill.methods.lsskd.branches import LayeredNetwork
-from edgekd.distill.methods.lsskd.past import Past
+from edgekd.distill.methods.softening.past import Past
 from edgekd.distill.run import distill
+from edgekd.distill.workspace import open_workspace
 from edgekd.errors import ConfigError, InterruptedRun
 from edgekd.export.describe import describe
 from edgekd.export.run import export
@@ -118,18 +120,27 @@ def test_an_interrupted_run_ends_with_the_same_weights(whole, tmp_path, monkeypa
     plan = recipe(**changes)
     expected = whole[1] if not changes else distill(plan, tmp_path / "whole")
     after_step = Past.after_step
-    steps = []
+    steps, read = [], []
 
     def interrupted(self, module):
         after_step(self, module)
         steps.append(self)
+        assert not any(checkpoint() for checkpoint in read)  # it holds a table as well
         if len(steps) == 14:  # in the middle of the second of three epochs of nine steps
             signal.raise_signal(signal.SIGINT)
 
+    def opened(*arguments, **options):
+        checkpoint = open_workspace(*arguments, **options)
+        if checkpoint is not None:
+            read.append(weakref.ref(checkpoint))
+        return checkpoint
+
     monkeypatch.setattr(Past, "after_step", interrupted)
+    monkeypatch.setattr("edgekd.distill.run.open_workspace", opened)
     with pytest.raises(InterruptedRun):
         distill(plan, tmp_path / "run")
     again = distill(plan, tmp_path / "run", resume=True)
+    assert len(read) == 1
     assert len({id(past) for past in steps}) == 2
     assert again.weights_sha256 == expected.weights_sha256
 

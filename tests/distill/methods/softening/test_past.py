@@ -4,9 +4,9 @@ from torch import nn
 
 from edgekd.config import TrainRecipe
 from edgekd.console import SilentConsole
-from edgekd.distill.methods.lsskd.past import Past
-from edgekd.distill.methods.lsskd.soft_labels import Answers
 from edgekd.distill.methods.protocol import Run
+from edgekd.distill.methods.softening.past import Past
+from edgekd.distill.methods.softening.soft_labels import Answers
 from edgekd.errors import ConfigError
 
 INDICES = torch.tensor([4, 1])
@@ -115,3 +115,25 @@ def test_a_table_that_does_not_fit_is_refused_and_what_is_chosen_is_said():
     console = Console()
     past(samples=60_000, table_limit_mb=1, console=console)
     assert "previous epoch's weights are run forward" in console.said[0]
+
+
+@pytest.mark.parametrize(
+    ("soft_labels", "keeps"),
+    [
+        ({"source": "table"}, True),
+        ({"source": "previous"}, False),
+        ({"source": "ema"}, False),
+        ({"weight": 0}, False),
+    ],
+)
+def test_only_a_table_asks_for_answers(soft_labels, keeps):
+    assert past(**soft_labels).keeps_answers == keeps
+
+
+def test_an_average_follows_the_weights_of_every_step():
+    found = past(source="ema", ema_decay=0.5)
+    layer = nn.Linear(1, 1)
+    for value in (1.0, 3.0):
+        nn.init.constant_(layer.weight, value)
+        found.after_step(layer)
+    assert found.state()["past.weight"].item() == 2.0

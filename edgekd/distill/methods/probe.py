@@ -1,12 +1,11 @@
 """Looking at a network before and after it is trained, without moving its statistics."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 
 from edgekd.distill.methods.protocol import Run
+from edgekd.students.at_rest import at_rest
 
 
 def zero_inputs(network: nn.Module, run: Run) -> list[Tensor]:
@@ -20,16 +19,3 @@ def plain_answer(network: nn.Module, inputs: Sequence[Tensor]) -> Tensor:
     with at_rest(network):
         answer: Tensor = network(*inputs)
     return answer
-
-
-@contextmanager
-def at_rest(network: nn.Module) -> Iterator[None]:
-    """Eval mode and no gradients; the mode of each of its parts is restored."""
-    training = [part for part in network.modules() if part.training]
-    network.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for part in training:
-            part.training = True

@@ -1,8 +1,7 @@
-import pytest
 import torch
 from torch import nn
 
-from edgekd.distill.methods.lsskd.probe import at_rest, plain_answer, zero_inputs
+from edgekd.distill.methods.probe import plain_answer, zero_inputs
 from edgekd.distill.methods.protocol import Run
 from edgekd.records import ImageInput, SignalInput
 
@@ -30,15 +29,4 @@ def test_a_look_answers_as_deployed_and_moves_no_statistics():
     assert not answer.requires_grad
     assert network[0].num_batches_tracked == 0
     assert network[0].running_mean.tolist() == [0.0, 0.0]
-
-
-def test_every_part_goes_back_to_its_own_mode_also_after_an_error():
-    network = normed()
-    network[0].eval()  # a frozen norm in a network that is trained
-    with at_rest(network):
-        assert not any(part.training for part in network.modules())
-        assert not torch.is_grad_enabled()
-    with pytest.raises(RuntimeError):
-        plain_answer(network, [torch.zeros(2, 7)])
-    assert [part.training for part in network.modules()] == [True, False, True]
-    assert torch.is_grad_enabled()
+    assert all(part.training for part in network.modules())
