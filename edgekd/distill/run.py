@@ -172,9 +172,7 @@ def _deployed(output: TeacherOutput) -> Tensor:
     return output.logits if output.embedding is None else output.embedding
 
 
-def _build(
-    recipe: TrainRecipe, material: Material, console: Console
-) -> tuple[nn.Module, ArchSpec]:
+def _build(recipe: TrainRecipe, material: Material, console: Console) -> tuple[nn.Module, ArchSpec]:
     """The network to train, with the head that only training needs, and what is deployed of it."""
     arch = parse_student_for(
         recipe.student,

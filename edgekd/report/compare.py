@@ -187,9 +187,7 @@ def _file_drop(
     return Drop(value=parity.metric_drop, against=f"parity, {split}, n = {parity.num_samples:,}")
 
 
-def _reference_metrics(
-    network: Network, of: File, missing: tuple[str, ...]
-) -> Iterator[Metric]:
+def _reference_metrics(network: Network, of: File, missing: tuple[str, ...]) -> Iterator[Metric]:
     """The network's own metrics; for a reduced precision also those of its fp32 files.
 
     Where inputs were missing, only what was measured without the same inputs.

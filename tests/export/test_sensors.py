@@ -40,9 +40,7 @@ def write_student(folder, data, modalities, options):
     dataset = open_dataset(recipe, SilentConsole())
     preprocess = suggest_preprocess(dataset, input_size=None, fit="crop")
     torch.manual_seed(0)
-    arch = parse_student_for(
-        None, {"width": 4} | options, inputs=preprocess.inputs, num_classes=3
-    )
+    arch = parse_student_for(None, {"width": 4} | options, inputs=preprocess.inputs, num_classes=3)
     module = build_student(arch)
     views = [
         to_view(dataset.splits["train"].load(None, spec), torch.device("cpu"))

@@ -30,7 +30,7 @@ def test_without_published_weights_the_data_say_it():
 
 @pytest.mark.parametrize("inputs", [(ACC,), (IMAGE, ACC)])
 def test_a_student_of_images_is_told_what_the_data_have(inputs):
-    with pytest.raises(ModelError, match="timm:resnet18: takes one image, the data have .*acc"):
+    with pytest.raises(ModelError, match=r"timm:resnet18: takes one image, the data have .*acc"):
         preprocess(*inputs, student="timm:resnet18")
 
 
