@@ -94,7 +94,8 @@ def test_a_larger_student_of_the_same_sensors_teaches(fused, data, tmp_path, met
     record = distill(plan, tmp_path / "run")
     assert record.provenance.teacher.sha256 == taught.weights_sha256
     assert record.num_params < taught.num_params
-    rows = [json.loads(line) for line in (tmp_path / "run" / "history.jsonl").open()]
+    history = (tmp_path / "run" / "history.jsonl").read_text().splitlines()
+    rows = [json.loads(line) for line in history]
     assert 0 < rows[1]["kd_loss"] < rows[0]["kd_loss"]
 
 
@@ -144,7 +145,7 @@ def test_exported_files_take_named_inputs_and_answer_alike(fused, files, data):
 def test_a_missing_sensor_degrades_every_file_instead_of_failing(fused, files, data, missing):
     """Far above chance, which is a third; also in torch."""
     found = measure(data, files[0], fused[0], baseline=True, missing=(missing,))
-    assert [m.format for m in found] == ["onnx", "onnx", "tflite", "tflite", "torch"]
+    assert sorted(m.format for m in found) == ["onnx", "onnx", "tflite", "tflite", "torch"]
     for measured in found:
         assert measured.missing == (missing,)
         assert measured.metric.value > 0.6

@@ -57,8 +57,7 @@ def write_student(folder, data, modalities, options):
     [
         (SENSORS, {"fusion": "cross-attention"}, "fast"),
         (SENSORS, {"encoder": "transformer"}, None),
-        (SENSORS, {"encoder": "transformer", "fusion": "cross-attention"}, "dynamic"),
-        (IMAGE_AND_SENSOR, {"image_width": 4}, "full"),
+        (IMAGE_AND_SENSOR, {"image_width": 4}, "fast"),
     ],
 )
 def test_every_form_is_exported_to_both_formats_and_answers_like_torch(
