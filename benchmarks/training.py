@@ -58,7 +58,8 @@ class Training:
                 "or delete the folder"
             )
 
-    def _assignments(self) -> list[str]:
+    def assignments(self) -> list[str]:
+        """The settings as ``--set`` takes them."""
         return [f"{key}={_text(value)}" for key, value in self.settings.items()]
 
 

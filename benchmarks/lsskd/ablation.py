@@ -126,6 +126,4 @@ class Plan:
         if run.epochs is not None:
             changes["epochs"] = run.epochs
         what = {"data": self.data, "method": row.method, "seed": run.seed}
-        return Training(
-            RECIPE, what | self.common | changes, self.folder(run.kind, row, run.seed)
-        )
+        return Training(RECIPE, what | self.common | changes, self.folder(run.kind, row, run.seed))

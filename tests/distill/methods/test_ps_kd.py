@@ -66,8 +66,9 @@ def test_answers_that_nobody_remembers_are_not_worked_out(soft_labels, monkeypat
 
 
 def test_a_resumed_run_does_not_keep_the_table_twice():
-    method, run = ProgressiveSelfDistillation(recipe()), Run(
-        input_shape=(1, 4), steps_per_epoch=1, inputs=(SPEC,), num_samples=9
+    method, run = (
+        ProgressiveSelfDistillation(recipe()),
+        Run(input_shape=(1, 4), steps_per_epoch=1, inputs=(SPEC,), num_samples=9),
     )
     method.enter(run)
     method.attach(Net())
