@@ -75,6 +75,7 @@ def show_bundle(terminal: Terminal, bundle: StudentBundle, output: Path) -> None
         "arch": bundle.arch.model_dump(mode="json"),
         "num_params": bundle.num_params,
         "macs": bundle.macs,
+        "uncounted_operators": list(bundle.uncounted_operators),
         "metrics": [metric.model_dump(mode="json") for metric in bundle.metrics],
         "epochs": provenance.recipe.get("epochs"),
         "method": provenance.recipe.get("method"),

@@ -15,7 +15,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from edgekd.bundle import write_atomically
+from edgekd.atomic import write_atomically
 from edgekd.errors import BundleError
 
 CHECKPOINT_FILE: Final = "checkpoint.safetensors"

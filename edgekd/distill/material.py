@@ -1,5 +1,6 @@
 """What a run trains on: the opened data, its pixels, and how they come in batches."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -21,9 +22,8 @@ from edgekd.distill.sampling import IdentityBalanced
 from edgekd.errors import DataError
 from edgekd.evaluate.classification import evaluate, predict
 from edgekd.evaluate.metrics import metrics_of
-from edgekd.records import Metric, Preprocess, SplitName, Task
+from edgekd.records import InputSpec, Metric, Preprocess, SplitName, Task
 from edgekd.students.pretrained import pretrained_preprocess
-
 
 _OFF: Final = {"flip": (False,), "crop_padding": (0,)}
 
@@ -36,6 +36,8 @@ class Material:
     dataset: Dataset
     preprocess: Preprocess
     sources: dict[SplitName, InputSource]
+    console: Console
+    """Shows how far scoring is."""
 
     @property
     def input_shapes(self) -> list[tuple[int, ...]]:
@@ -53,12 +55,19 @@ class Material:
             split="val",
             task=self.task,
             cameras=val.cameras,
+            console=self.console,
         )
 
     def score(self, module: nn.Module, split: SplitName) -> tuple[Metric, ...]:
         """The task's metrics of a network on a split, the one that stands for it first."""
         samples = self.dataset.splits[split]
-        found = predict(module, self.sources[split], self.preprocess.inputs)
+        found = predict(
+            module,
+            self.sources[split],
+            self.preprocess.inputs,
+            console=self.console,
+            description=f"Scoring {split}",
+        )
         return metrics_of(self.task, found, samples.labels, samples.cameras, split=split)
 
 
@@ -77,8 +86,27 @@ def open_material(recipe: TrainRecipe, console: Console) -> Material:
     preprocess = suggest_preprocess(dataset, input_size=recipe.input_size, fit=recipe.fit)
     preprocess = pretrained_preprocess(recipe, preprocess)
     specs = preprocess.inputs
-    sources = {name: InputSource(samples, specs) for name, samples in dataset.splits.items()}
-    return Material(task=recipe.task, dataset=dataset, preprocess=preprocess, sources=sources)
+    return Material(
+        task=recipe.task,
+        dataset=dataset,
+        preprocess=preprocess,
+        sources=open_sources(dataset, specs, console),
+        console=console,
+    )
+
+
+def open_sources(
+    dataset: Dataset, specs: Sequence[InputSpec], console: Console
+) -> dict[SplitName, InputSource]:
+    """The samples of every split; what fits into memory is decoded now.
+
+    Raises:
+        DataError: If a file cannot be read any more, or the data lack an input.
+    """
+    return {
+        name: InputSource(samples, specs, console=console)
+        for name, samples in dataset.splits.items()
+    }
 
 
 def _check_image_settings(recipe: TrainRecipe, dataset: Dataset) -> None:

@@ -8,13 +8,12 @@ from torch import nn
 
 from edgekd.config import DataRecipe, ExportRecipe, TrainRecipe
 from edgekd.console import Console
-from edgekd.data.cache import InputSource
 from edgekd.data.few_labels import keep_labels
 from edgekd.data.open import open_dataset
 from edgekd.distill.job import Job
 from edgekd.distill.launch import launch
 from edgekd.distill.loop import Loop
-from edgekd.distill.material import Material, make_batches
+from edgekd.distill.material import Material, make_batches, open_sources
 from edgekd.distill.methods.recovery import QuantizationRecovery
 from edgekd.errors import BundleError, DivergenceError, InterruptedRun
 from edgekd.records import StudentBundle
@@ -111,10 +110,12 @@ def _material(record: StudentBundle, recipe: ExportRecipe, console: Console) -> 
     if share < 1:
         seed = record.provenance.seed
         dataset = keep_labels(dataset, share, seed=seed, console=console)
-    specs = record.preprocess.inputs
-    sources = {name: InputSource(samples, specs) for name, samples in dataset.splits.items()}
     return Material(
-        task=record.task, dataset=dataset, preprocess=record.preprocess, sources=sources
+        task=record.task,
+        dataset=dataset,
+        preprocess=record.preprocess,
+        sources=open_sources(dataset, record.preprocess.inputs, console),
+        console=console,
     )
 
 

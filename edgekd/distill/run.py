@@ -25,7 +25,12 @@ from edgekd.distill.material import Material, make_batches, open_material
 from edgekd.distill.methods.protocol import Method
 from edgekd.distill.methods.table import make_method
 from edgekd.distill.provenance import machine, now, source_commit, versions
-from edgekd.distill.workspace import claim_workspace, comparable, open_workspace
+from edgekd.distill.workspace import (
+    claim_workspace,
+    comparable,
+    open_workspace,
+    thread_counts,
+)
 from edgekd.errors import DataError
 from edgekd.evaluate.classification import answers
 from edgekd.evaluate.metrics import metrics_of
@@ -91,7 +96,11 @@ def distill(
         specs=material.preprocess.inputs,
         validate=material.validate,
         folder=output,
-        facts={"recipe": comparable(recipe), "data": material.dataset.fingerprint},
+        facts={
+            "recipe": comparable(recipe),
+            "data": material.dataset.fingerprint,
+            "thread_counts": thread_counts(checkpoint, console),
+        },
         console=console,
     )
     loop = Loop(job, student, checkpoint)
@@ -114,7 +123,7 @@ def distill(
         macs=cost.macs,
         uncounted_operators=cost.uncounted_operators,
         metrics=(*material.score(trained, "val"), *material.score(trained, "test")),
-        provenance=_provenance(settled, material, teacher, loop),
+        provenance=_provenance(material, loop),
     )
     if fabric.is_global_zero:
         write_bundle(output, record, weights, training_head=head)
@@ -157,7 +166,11 @@ def _introduce(teacher: Teacher, material: Material, fabric: Fabric, console: Co
     """Say how good the teacher is here: a wrong normalisation shows before hours are spent."""
     val = material.dataset.splits["val"]
     found = answers(
-        lambda *views: _deployed(teacher(*views)), material.sources["val"], device=fabric.device
+        lambda *views: _deployed(teacher(*views)),
+        material.sources["val"],
+        device=fabric.device,
+        console=console,
+        description="Scoring the teacher",
     )
     metric = metrics_of(material.task, found, val.labels, val.cameras, split="val")[0]
     chance = 1 / len(np.unique(val.labels))
@@ -185,7 +198,7 @@ def _build(recipe: TrainRecipe, material: Material, console: Console) -> tuple[n
     load_initial_weights(student, arch, recipe, console)
     cost = count_cost(student, material.input_shapes)
     console.info(
-        f"{recipe.student or arch.family}: {cost.num_params:,} parameters, {cost.macs:,} MACs for "
+        f"{recipe.student or arch.family}: {cost.text} for "
         f"{', '.join(_described(spec) for spec in material.preprocess.inputs)}"
     )
     if isinstance(student, EmbeddingNetwork):
@@ -204,18 +217,19 @@ def _without_head(trained: nn.Module) -> tuple[nn.Module, bytes | None]:
     return trained.network, safetensors.torch.save(_plain_tensors(head_tensors(trained)))
 
 
-def _provenance(
-    recipe: TrainRecipe, material: Material, teacher: Teacher | None, loop: Loop
-) -> Provenance:
+def _provenance(material: Material, loop: Loop) -> Provenance:
+    job = loop.job
+    *earlier, threads = job.facts["thread_counts"]
     return Provenance(
         data=material.dataset.ref(),
-        teacher=teacher.ref if teacher is not None else None,
-        recipe=recipe.model_dump(mode="json"),
-        seed=recipe.seed,
+        teacher=job.teacher.ref if job.teacher is not None else None,
+        recipe=job.recipe.model_dump(mode="json"),
+        seed=job.recipe.seed,
         versions=versions(),
         commit=source_commit(),
         machine=machine(),
-        num_threads=torch.get_num_threads(),
+        num_threads=threads,
+        earlier_num_threads=tuple(earlier),
         precision=loop.precision,
         train_seconds=loop.progress.seconds,
         created=now(),

@@ -17,7 +17,7 @@ from typing import Any, Final
 from torch import nn
 
 import edgekd
-from edgekd.bundle import reporting_write_errors
+from edgekd.atomic import reporting_write_errors
 from edgekd.config import ExportRecipe
 from edgekd.console import Console, SilentConsole
 from edgekd.export.adjustments.adjuster import Adjuster, proposing_rows

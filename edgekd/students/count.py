@@ -35,6 +35,17 @@ class Cost:
     macs: int
     uncounted_operators: tuple[str, ...]
 
+    @property
+    def text(self) -> str:
+        """Parameters and MACs for a line of the log, with what the MACs leave out.
+
+        >>> Cost(num_params=4608, macs=294912, uncounted_operators=("aten::_fft_r2c",)).text
+        '4,608 parameters, 294,912 MACs (without aten::_fft_r2c, which could not be counted)'
+        """
+        missing = ", ".join(self.uncounted_operators)
+        note = f" (without {missing}, which could not be counted)" if missing else ""
+        return f"{self.num_params:,} parameters, {self.macs:,} MACs{note}"
+
 
 def count_cost(module: nn.Module, input_shapes: Sequence[tuple[int, ...]]) -> Cost:
     """Count a module by running it once, in eval mode and without gradients, on zeros.

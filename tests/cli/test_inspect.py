@@ -138,6 +138,23 @@ def write_record(path, bundle, **changes):
     path.with_name(f"{path.name}.json").write_bytes(to_json(ExportedModel(**fields)))
 
 
+def test_what_could_not_be_counted_is_named(tmp_path, bundle, weights, capsys):
+    missing = {"uncounted_operators": ("aten::_fft_r2c", "aten::sort")}
+    write_bundle(tmp_path / "run", bundle.model_copy(update=missing), weights)
+    assert main_inner(["inspect", str(tmp_path / "run")]) == 0
+    words = " ".join(capsys.readouterr().out.split())
+    assert "macs 1.23 M macs leave out aten::_fft_r2c, aten::sort, without a formula" in words
+    audit = OperatorAudit(
+        int8_macs_share=0.0, int8_operators={}, float_operators={"Einsum": 1}, num_transposes=0,
+        uncounted_operators=("Einsum",),
+    )  # fmt: skip
+    path = write_onnx(tmp_path / "student.onnx")
+    write_record(path, bundle, audit=audit)
+    assert main_inner(["inspect", f"{path}.json"]) == 0
+    words = " ".join(capsys.readouterr().out.split())
+    assert "the int8 share leaves out Einsum, without a formula" in words
+
+
 def test_a_folder_of_exported_files_is_a_list(tmp_path, bundle, capsys):
     write_record(write_tflite(tmp_path / "student.tflite"), bundle)
     write_onnx(tmp_path / "student.onnx")

@@ -9,6 +9,7 @@ from edgekd.config import AugmentRecipe, TrainRecipe
 from edgekd.console import SilentConsole
 from edgekd.data.cache import InputSource
 from edgekd.data.open import open_dataset
+from edgekd.distill.checkpoint import read_checkpoint
 from edgekd.distill.run import distill
 from edgekd.errors import ModelError
 from edgekd.evaluate.classification import predict
@@ -72,8 +73,6 @@ def test_a_distilled_student_names_its_teacher(teacher, tmp_path):
 
 def test_the_teacher_is_left_out_of_the_checkpoint(teacher, tmp_path):
     distill(recipe(teacher=str(teacher[0]), method="kd", epochs=1), tmp_path / "student")
-    from edgekd.distill.checkpoint import read_checkpoint
-
     checkpoint = read_checkpoint(tmp_path / "student" / "checkpoint.safetensors")
     own = {name for name, _ in load_student(tmp_path / "student")[1].state_dict().items()}
     assert checkpoint.parts.keys() == {"student"}
@@ -81,9 +80,14 @@ def test_the_teacher_is_left_out_of_the_checkpoint(teacher, tmp_path):
 
 
 def test_the_average_is_what_is_kept(tmp_path):
-    record = distill(recipe(ema_decay=0.999, epochs=1), tmp_path / "averaged")
-    plain = distill(recipe(epochs=1), tmp_path / "plain")
-    assert record.weights_sha256 != plain.weights_sha256
+    distill(recipe(ema_decay=0.9, epochs=1), tmp_path / "run")
+    parts = read_checkpoint(tmp_path / "run" / "checkpoint.safetensors").parts
+    kept = load_student(tmp_path / "run")[1].state_dict()
+    average = {f"module.{name}": tensor for name, tensor in kept.items()}
+    assert parts["average"].keys() == {"n_averaged", *average}
+    for name, tensor in average.items():
+        assert torch.equal(tensor, parts["average"][name]), name
+    assert not torch.equal(kept["fc.weight"], parts["student"]["fc.weight"])
 
 
 def test_same_seed_same_weights_other_seed_other_weights(tmp_path):
@@ -107,7 +111,3 @@ def test_a_student_of_images_is_refused_sensor_windows_with_the_reason(tmp_path)
     np.savez(path, x_acc=rng.normal(size=(60, 3, 20)).astype(np.float32), y=labels)
     with pytest.raises(ModelError, match="takes one image, the data have acc"):
         distill(recipe(data=str(path)), tmp_path / "run")
-
-
-def test_training_leaves_the_callers_thread_count_sensible(teacher):
-    assert torch.get_num_threads() >= 1
