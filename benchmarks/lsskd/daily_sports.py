@@ -5,7 +5,8 @@
 For every test subject (validation is the one before it) the rows are: each modality alone and late
 fusion, both from labels; late fusion by ``lsskd``; and for the last two, every modality missing at
 test time, fed as its mean. The ``lsskd`` student is exported to both formats in fp32 and int8, and
-every file is measured on one thread. Last epoch's weights; ``test`` is read by the finished run.
+every file is measured on one thread, the int8 files also with every modality missing. Last epoch's
+weights; ``test`` is read by the finished run.
 
 Every command resumes or is quick, so the driver can be killed and started again; a finished run of
 another recipe is refused. What is measured of a network is kept beside its folder, and measured
@@ -146,21 +147,48 @@ def without_one(plan: Plan, row: str, subject: int) -> list[dict]:
     return kept(plan, folder.with_name(f"{folder.name}-missing.json"), folder, measure)
 
 
+def exported(plan: Plan, subject: int) -> tuple[Path, tuple[object, ...]]:
+    """The folder of a network's files, made now if need be, and the flags that name the data."""
+    network = plan.folder(EXPORTED, subject)
+    folder = plan.runs / f"files-subject{subject}-{bundle(network)['weights_sha256'][:8]}"
+    split = ("--test-groups", subject, "--val-groups", before(subject))
+    data = ("--data", plan.data, "--group", "subject", *split)
+    if not (folder / "student.int8.tflite").exists():
+        edgekd("export", network, "--int8", *data, "-o", folder)
+    return folder, data
+
+
 def files(plan: Plan, subject: int) -> list[dict]:
     """Files of both formats and precisions, their metric and their latency."""
-    network = plan.folder(EXPORTED, subject)
 
     def measure() -> list[dict]:
-        digest = bundle(network)["weights_sha256"]
-        folder = plan.runs / f"files-subject{subject}-{digest[:8]}"
-        split = ("--test-groups", subject, "--val-groups", before(subject))
-        data = ("--data", plan.data, "--group", "subject", *split)
-        if not (folder / "student.int8.tflite").exists():
-            edgekd("export", network, "--int8", *data, "-o", folder)
+        folder, data = exported(plan, subject)
         rows = edgekd("bench", folder, *data, "--threads", 1)
         return [{"row": f"file {row['file']}", "subject": subject, **row} for row in rows]
 
+    network = plan.folder(EXPORTED, subject)
     return kept(plan, plan.runs / f"files-subject{subject}.json", network, measure)
+
+
+def files_without_one(plan: Plan, subject: int) -> list[dict]:
+    """The metric of the int8 files with each sensor missing; their latency is the same."""
+
+    def measure() -> list[dict]:
+        folder, data = exported(plan, subject)
+        int8 = [folder / f"student.int8.{suffix}" for suffix in ("onnx", "tflite")]
+        quick = ("--calls", 1, "--min-seconds", 0, "--set", "energy_seconds=0")
+        return [
+            {
+                "row": f"file {row['file']}, without {name}",
+                "subject": subject,
+                "metric": row["metric"],
+            }
+            for name in ALONE.values()
+            for row in edgekd("bench", *int8, *data, *quick, "--missing", name)
+        ]
+
+    network = plan.folder(EXPORTED, subject)
+    return kept(plan, plan.runs / f"files-subject{subject}-missing.json", network, measure)
 
 
 def networks(plan: Plan, subject: int) -> list[dict]:
@@ -240,7 +268,8 @@ def main() -> None:
         found = list(pool.map(lambda subject: networks(plan, subject), plan.subjects))
     if given.phase == "train":
         return
-    found += [files(plan, subject) for subject in plan.subjects]
+    for measure in (files, files_without_one):
+        found += [measure(plan, subject) for subject in plan.subjects]
     text = table(plan, [row for rows in found for row in rows])
     (plan.results.parent / "table-daily-sports.md").write_text(text)
     print(text)

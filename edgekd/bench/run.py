@@ -39,7 +39,8 @@ def bench(paths: Sequence[Path], recipe: BenchRecipe, console: Console) -> tuple
         and of ``paths``.
 
     Raises:
-        UsageError: If there is nothing to measure, or data for models of several tasks.
+        UsageError: If there is nothing to measure, data for models of several tasks, or a missing
+            input that a model does not take.
         BundleError: If a file is damaged or is not the one its record describes.
         ConfigError: If a devices file is damaged.
         DataError: If the data cannot be opened or has other classes than a model.
@@ -133,6 +134,7 @@ def rows(measurements: Sequence[Measurement]) -> list[dict[str, Any]]:
             "size_bytes": m.size_bytes,
             "runtime": m.runtime,
             "metric": None if m.metric is None else m.metric.model_dump(mode="json"),
+            "missing": list(m.missing),
             "energy": None if m.energy is None else m.energy.model_dump(mode="json"),
             "energy_unknown": m.energy_unknown,
             "doubts": list(m.doubts),
@@ -176,6 +178,7 @@ def _samples(
             )
         else:
             samples.check_labels(candidate)
+            samples.check_missing(candidate)
     warn_about_data(candidates, samples.data, console)
     return samples
 

@@ -23,6 +23,7 @@ from edgekd.distill.checkpoint import (
 from edgekd.distill.history import epoch_line, write_history
 from edgekd.distill.interrupt import StopRequest, catching_stop_signals
 from edgekd.distill.job import Job, Progress
+from edgekd.distill.launch import synchronise_norms
 from edgekd.distill.methods.protocol import Batch, Run
 from edgekd.distill.optimization import (
     learning_rate,
@@ -54,7 +55,8 @@ class Loop:
         if checkpoint is not None:
             with refusing_another_run(job.folder / CHECKPOINT_FILE):
                 job.method.load_state(checkpoint.parts.get("method", {}))
-        self.module = fabric.to_device(job.method.attach(student))
+        # only now: what a method attaches may have norms of its own
+        self.module = fabric.to_device(synchronise_norms(job.method.attach(student), fabric))
         self.module = self.module.to(memory_format=torch.channels_last)
         optimizer = make_optimizer(self.module, recipe, job.method.parameter_groups(self.module))
         self.average = make_average(self.module, recipe.ema_decay) if recipe.ema_decay else None
@@ -139,7 +141,7 @@ class Loop:
             inputs=normalise_all(view.inputs, self.job.specs),
             targets=view.targets,
             indices=view.indices,
-            teacher=teacher(view.inputs[0]) if teacher is not None else None,
+            teacher=teacher(*view.inputs) if teacher is not None else None,
         )
 
     def _close_epoch(self, clock: float) -> None:

@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import nn
 
-from edgekd.config import SettledRecipe, TrainRecipe
+from edgekd.config import AugmentRecipe, SettledRecipe, TrainRecipe
 from edgekd.console import Console
 from edgekd.data.cache import InputSource
 from edgekd.data.dataset import Dataset
@@ -23,6 +24,8 @@ from edgekd.evaluate.classification import evaluate, predict
 from edgekd.evaluate.metrics import metrics_of
 from edgekd.records import InputSpec, Metric, Preprocess, SplitName, Task
 from edgekd.students.pretrained import pretrained_preprocess
+
+_OFF: Final = {"flip": (False,), "crop_padding": (0,)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +82,7 @@ def open_material(recipe: TrainRecipe, console: Console) -> Material:
         dataset = keep_labels(dataset, recipe.label_fraction, seed=recipe.seed, console=console)
     if dataset.kind != "image" and recipe.task == "retrieval":
         raise DataError(f"{recipe.data}: holds sensor windows; retrieval is for images")
-    _check_augment(recipe, dataset)
+    _check_image_settings(recipe, dataset)
     preprocess = suggest_preprocess(dataset, input_size=recipe.input_size, fit=recipe.fit)
     preprocess = pretrained_preprocess(recipe, preprocess)
     specs = preprocess.inputs
@@ -104,6 +107,29 @@ def open_sources(
         name: InputSource(samples, specs, console=console)
         for name, samples in dataset.splits.items()
     }
+
+
+def _check_image_settings(recipe: TrainRecipe, dataset: Dataset) -> None:
+    """Refuse what would be done to images where there are none, or not images alone."""
+    table, found = recipe.augment, f"{recipe.data}: holds sensor windows"
+    if dataset.kind == "mixed" and (table.mixup or table.cutmix or table.erasing):
+        raise DataError(f"{found} too; mixup, cutmix and erasing are for images alone")
+    asked = _asked_of_images(recipe) if dataset.kind == "signal" else []
+    if asked:
+        raise DataError(f"{found} alone; take out what is for images: {', '.join(asked)}")
+
+
+def _asked_of_images(recipe: TrainRecipe) -> list[str]:
+    """Keys of settings that sensor windows do not have; what is said to be off may stay."""
+    asked = [
+        key
+        for key in ("input_size", "fit")
+        if getattr(recipe, key) != TrainRecipe.model_fields[key].default
+    ]
+    for key, field in AugmentRecipe.model_fields.items():
+        if getattr(recipe.augment, key) not in (field.default, *_OFF.get(key, ())):
+            asked.append(f"augment.{key}")
+    return asked
 
 
 def make_batches(
@@ -139,15 +165,6 @@ def make_batches(
         return batches
     sampler = _identity_balanced(recipe, train.labels, fabric, console)
     return replace(batches, sampler=sampler, batch_size=sampler.batch_size)
-
-
-def _check_augment(recipe: TrainRecipe, dataset: Dataset) -> None:
-    table, found = recipe.augment, f"{recipe.data}: holds sensor windows"
-    if dataset.kind != "image" and (table.mixup or table.cutmix or table.erasing):
-        raise DataError(f"{found}; mixup, cutmix and erasing are of images")
-    moved = table.flip is True or table.crop_padding not in ("auto", 0)
-    if dataset.kind == "signal" and (table.randaugment or moved):
-        raise DataError(f"{found} alone; randaugment, flip and crop_padding are of images")
 
 
 def _identity_balanced(

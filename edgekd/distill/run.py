@@ -19,7 +19,7 @@ from edgekd.config import TrainRecipe
 from edgekd.console import Console, SilentConsole
 from edgekd.distill.checkpoint import Checkpoint
 from edgekd.distill.job import Job
-from edgekd.distill.launch import launch, synchronise_norms
+from edgekd.distill.launch import launch
 from edgekd.distill.loop import Loop
 from edgekd.distill.material import Material, make_batches, open_material
 from edgekd.distill.methods.protocol import Method
@@ -86,7 +86,7 @@ def distill(
     method = guest or make_method(settled)
     teacher = _open_teacher(settled, material, method, fabric, console)
     torch.manual_seed(settled.seed)
-    student, arch = _build(settled, material, fabric, console)
+    student, arch = _build(settled, material, console)
 
     job = Job(
         recipe=settled,
@@ -169,7 +169,7 @@ def _introduce(teacher: Teacher, material: Material, fabric: Fabric, console: Co
     """Say how good the teacher is here: a wrong normalisation shows before hours are spent."""
     val = material.dataset.splits["val"]
     found = answers(
-        lambda view: _deployed(teacher(view)),
+        lambda *views: _deployed(teacher(*views)),
         material.sources["val"],
         device=fabric.device,
         console=console,
@@ -188,9 +188,7 @@ def _deployed(output: TeacherOutput) -> Tensor:
     return output.logits if output.embedding is None else output.embedding
 
 
-def _build(
-    recipe: TrainRecipe, material: Material, fabric: Fabric, console: Console
-) -> tuple[nn.Module, ArchSpec]:
+def _build(recipe: TrainRecipe, material: Material, console: Console) -> tuple[nn.Module, ArchSpec]:
     """The network to train, with the head that only training needs, and what is deployed of it."""
     arch = parse_student_for(
         recipe.student,
@@ -208,7 +206,7 @@ def _build(
     )
     if isinstance(student, EmbeddingNetwork):
         student = IdentityNetwork(student, arch.num_classes)
-    return synchronise_norms(student, fabric), arch
+    return student, arch
 
 
 def _described(spec: InputSpec) -> str:

@@ -114,7 +114,7 @@ def verify(
         layer_errors=() if candidate.int8_recipe is None else candidate.int8_recipe.layers,
         recovery=None if candidate.recovered is None else candidate.recovered.record,
         measured_on=None if candidate.int8_recipe is None else candidate.int8_recipe.measured_on,
-        notes=candidate.notes,
+        notes=(*candidate.notes, *_beyond(candidate, facts, cost)),
     )
     found = problems(parity, facts.precision, reference.logits, source.recipe, task=reference.task)
     return Verdict(candidate=candidate, model=model, problems=(*disagreements, *found))
@@ -164,6 +164,14 @@ def check_full(float_operators: Mapping[str, int], file: str) -> None:
             f"{file}: --int8 full, but these operators cannot compute in int8: {names}; "
             "take --int8 fast, or a student without them"
         )
+
+
+def _beyond(candidate: Candidate, facts: FileFacts, cost: Cost) -> tuple[str, ...]:
+    """What an fp32 file computes besides the network it was made from, where all was counted."""
+    unknown = cost.uncounted_operators or facts.audit.uncounted_operators
+    if candidate.int8 or unknown or facts.macs <= cost.macs:
+        return ()
+    return (f"the file computes {facts.macs:,} MACs, its network {cost.macs:,}",)
 
 
 def _answers(

@@ -12,7 +12,7 @@ from edgekd.students import timm_family
 from edgekd.students.count import count_cost
 from edgekd.students.timm_weights import ends_of
 from edgekd.students.weights import load_weights
-from edgekd.teachers.encode import ViewEncoder
+from edgekd.teachers.encode import InputsEncoder, ViewEncoder
 from edgekd.teachers.module import ModuleTeacher
 from edgekd.teachers.request import TeacherRequest
 
@@ -56,7 +56,7 @@ def open_source(request: TeacherRequest) -> ModuleTeacher:
             num_params=cost.num_params,
             macs=cost.macs,
         ),
-        encoder=encoder.for_channels(channels),
+        encoder=InputsEncoder.of_image(encoder.for_channels(channels)),
         num_classes=len(request.class_names),
         needs=request.needs,
         layers=request.layers(module),

@@ -12,7 +12,7 @@ from edgekd.bench.unfinished import UNFINISHED_FILE
 from edgekd.bundle import append_record, from_json
 from edgekd.config import BenchRecipe, DataRecipe
 from edgekd.data.open import open_dataset
-from edgekd.errors import BundleError, DataError, DeviceError, InterruptedRun
+from edgekd.errors import BundleError, DataError, DeviceError, InterruptedRun, UsageError
 from edgekd.records import ImageInput, Measurement, Preprocess, Provenance
 
 IMAGE = ImageInput(channels=3, height=2, width=2, mean=(0.5,) * 3, std=(0.25,) * 3)
@@ -233,3 +233,20 @@ def test_records_appended_at_once_are_all_there(exported, console):
         thread.join()
     lines = target.read_bytes().splitlines()
     assert [from_json(Measurement, line, source="x") for line in lines] == [measured] * 8
+
+
+def test_an_input_that_no_model_has_is_refused_before_anything_is_measured(
+    exported, pixels, console
+):
+    recipe = BenchRecipe(data=str(pixels), split=(0.2, 0.3), missing=("acc",), **QUICK)
+    with pytest.raises(UsageError, match=r"--missing acc: student\.onnx takes image"):
+        bench([exported], recipe, console)
+    assert not (exported / MEASUREMENTS_FILE).exists()
+
+
+def test_nothing_is_missing_where_nothing_is_scored(exported, bare, pixels, console):
+    """A file without a record is fed random tensors, whatever is missing elsewhere."""
+    path = bare.write_tflite(exported / "other.tflite")
+    recipe = BenchRecipe(data=str(pixels), split=(0.2, 0.3), missing=("acc",), **QUICK)
+    (measured,) = bench([path], recipe, console)
+    assert (measured.metric, measured.missing) == (None, ())

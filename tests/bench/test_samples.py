@@ -3,11 +3,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from identity_folder import write_identities
+from sensor_file import write_sensors
 
 from edgekd.bench.samples import EvaluationSamples, _rows
 from edgekd.bench.select import select
 from edgekd.config import BenchRecipe
 from edgekd.errors import BundleError, DataError, UsageError
+from edgekd.records import Preprocess, SignalInput
 
 
 @pytest.fixture
@@ -95,3 +97,50 @@ def test_a_part_of_a_gallery_is_refused():
 
 def test_more_samples_hold_the_fewer():
     assert set(_rows(100, 10, "classification")) < set(_rows(100, 20, "classification"))
+
+
+SENSORS = Preprocess(
+    inputs=(
+        SignalInput(name="acc", channels=3, length=40, mean=(1.5, -2.0, 9.81), std=(1.0,) * 3),
+        SignalInput(name="gyro", channels=2, length=16, mean=(0.5, 0.25), std=(1.0,) * 2),
+    )
+)
+
+
+@pytest.fixture
+def without(tmp_path, console):
+    """``without("acc")``: samples of two sensors, of which some are missing."""
+    data = write_sensors(tmp_path / "body.npz")
+
+    def decoded(*missing):
+        folder = tmp_path / f"decoded-{len(list(tmp_path.iterdir()))}"
+        folder.mkdir()
+        return EvaluationSamples(BenchRecipe(data=str(data), missing=missing), folder, console)
+
+    return decoded
+
+
+def test_a_missing_input_is_its_mean_and_the_others_are_as_they_were(without):
+    whole, broken = (
+        [np.load(path) for path in found.files(SENSORS)] for found in (without(), without("acc"))
+    )
+    assert np.array_equal(broken[1], whole[1])
+    assert broken[0].shape == whole[0].shape
+    expected = np.array([1.5, -2.0, 9.81], np.float32)[:, None]
+    assert np.array_equal(broken[0], np.broadcast_to(expected, whole[0].shape))
+
+
+@pytest.mark.parametrize(
+    ("missing", "said"),
+    [
+        (("mag",), r"--missing mag: student\.onnx takes acc, gyro; name one of these"),
+        (("acc", "mag"), "--missing mag: "),
+        (("gyro", "acc"), r"nothing is left of what student\.onnx takes \(acc, gyro\)"),
+    ],
+)
+def test_what_cannot_be_missing_is_named(without, candidate, missing, said):
+    model = replace(candidate, preprocess=SENSORS)
+    without("acc").check_missing(model)
+    without().check_missing(model)
+    with pytest.raises(UsageError, match=said):
+        without(*missing).check_missing(model)

@@ -133,3 +133,36 @@ def test_the_same_data_under_another_name_is_compared(make, tmp_path):
     assert row.drop.value == pytest.approx(0.45)
     (network,) = collect([tmp_path]).networks
     assert other_data(row.measured, network) is None
+
+
+def test_without_an_input_a_file_is_compared_with_its_network_without_it(make, tmp_path):
+    make.write(tmp_path, "bundle.json", make.bundle(value=0.95))
+    make.write_measurements(
+        tmp_path,
+        make.measurement("m.onnx", sha256="1" * 64, p50_ms=1.0, metric=make.top1(0.94)),
+        make.measurement(
+            "m.onnx", sha256="1" * 64, p50_ms=1.0, metric=make.top1(0.7), missing=("acc",)
+        ),
+        make.measurement(
+            "m.int8.onnx", sha256="2" * 64, p50_ms=1.0, metric=make.top1(0.66), missing=("acc",)
+        ),
+        make.measurement("student", sha256=make.STUDENT, p50_ms=2.0, missing=("acc",),
+                         metric=make.top1(0.71)),
+    )  # fmt: skip
+    student, whole, without, int8 = _rows(tmp_path)
+    assert student.metric.value == 0.71  # in torch, and not the bundle's own
+    assert whole.drop.value == pytest.approx(0.01)
+    assert (without.metric.value, without.drop.value) == (0.7, pytest.approx(0.01))
+    assert (int8.metric.value, int8.drop.value) == (0.66, pytest.approx(0.05))
+
+
+def test_without_an_input_and_without_its_like_there_is_no_drop(make, tmp_path):
+    make.write(tmp_path, "bundle.json", make.bundle())
+    make.write(tmp_path, "m.int8.onnx.json", make.exported("m.int8.onnx", sha256="2" * 64))
+    make.write_measurements(
+        tmp_path,
+        make.measurement(
+            "m.int8.onnx", sha256="2" * 64, p50_ms=1.0, metric=make.top1(0.7), missing=("acc",)
+        ),
+    )
+    assert _rows(tmp_path)[1].drop is None

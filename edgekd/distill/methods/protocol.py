@@ -25,7 +25,7 @@ class Batch:
     indices: Tensor
     """``(B,)`` int64, positions in the training split."""
     teacher: TeacherOutput | None
-    """The teacher's answer to the same augmented view; ``None`` without a teacher."""
+    """The teacher's answer to the same augmented views; ``None`` without a teacher."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,14 +28,21 @@ def finish_all(found, **figures):
             finish(found.training(row, subject), **figures)
 
 
+LOST = {"acc": 0.25, "gyro": 0.5, "mag": 0.625}
+
+
 @pytest.fixture
 def measured(monkeypatch):
     """Files without an export: how often they were measured."""
     times = []
 
-    def edgekd(command, *_):
+    def edgekd(command, *flags):
         times.append(command)
-        return [{"file": "student.onnx", "metric": {"value": 0.75}, "p50_ms": 2.5}]
+        found = {"file": "student.onnx", "metric": {"value": 0.75}, "p50_ms": 2.5}
+        if "--missing" not in flags:
+            return [found]
+        missing = flags[flags.index("--missing") + 1]
+        return [{**found, "file": "student.int8.onnx", "metric": {"value": LOST[missing]}}]
 
     monkeypatch.setattr(daily_sports, "edgekd", edgekd)
     return times
@@ -83,6 +90,17 @@ def test_files_are_measured_once_for_a_network_and_again_for_another(tmp_path, m
     assert measured == ["export", "bench"] * 2
     assert (again["row"], again["weights_sha256"]) == ("file student.onnx", "2" * 64)
     assert len(found.results.read_text().splitlines()) == 2
+
+
+def test_int8_files_are_also_measured_with_each_sensor_missing(tmp_path, measured):
+    found = plan(tmp_path, subjects=(1,))
+    finish_all(found)
+    rows = daily_sports.files_without_one(found, 1)
+    assert rows == daily_sports.files_without_one(found, 1)
+    assert measured == ["export", "bench", "bench", "bench"]
+    text = daily_sports.table(found, [*daily_sports.trained(found, EXPORTED, 1), *rows])
+    for name, value in LOST.items():
+        assert f"| file student.int8.onnx, without {name} | {100 * value:.2f} |  |  |" in text
 
 
 def test_the_caption_names_what_differs_from_the_recipe(tmp_path, measured):

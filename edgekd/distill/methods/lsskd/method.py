@@ -29,6 +29,7 @@ from edgekd.distill.methods.softening.soft_labels import (
     joint_probabilities,
 )
 from edgekd.errors import ModelError
+from edgekd.students.at_rest import at_rest
 from edgekd.teachers.protocol import Capability
 
 
@@ -114,10 +115,10 @@ class LayeredSelfDistillation(Method):
         self._past.after_epoch(epoch)
 
     def finish(self, module: nn.Module) -> nn.Module:
-        """The student alone, proven to answer as the network with branches did in eval mode.
+        """The student alone, proven to answer as it does inside the network with all its branches.
 
         Raises:
-            ModelError: If it does not; then nothing of it may be deployed.
+            ModelError: If one bit differs; then nothing of it may be deployed.
         """
         if not isinstance(module, LayeredNetwork):
             raise TypeError(f"expected the network with branches, found {type(module).__name__}")
@@ -125,8 +126,13 @@ class LayeredSelfDistillation(Method):
         device = next(module.parameters()).device
         shapes = [spec.shape for spec in self._run.inputs]
         inputs = [torch.randn(2, *shape, generator=noise).to(device) for shape in shapes]
-        if not torch.equal(plain_answer(module, inputs), plain_answer(module.student, inputs)):
-            raise ModelError("the student answers otherwise without its branches; use method kd")
+        with at_rest(module):
+            main = module.answer_all(*inputs).logits
+        if not torch.equal(main, plain_answer(module.student, inputs)):
+            raise ModelError(
+                "the student answers otherwise without its branches, so they take part in what it "
+                "answers; nothing was kept: train another student, or this one by method ps-kd"
+            )
         return module.student
 
     def state(self) -> dict[str, Tensor]:
