@@ -49,13 +49,16 @@ class Material:
             split="val",
             task=self.task,
             cameras=val.cameras,
+            roles=val.roles,
         )
 
     def score(self, module: nn.Module, split: SplitName) -> tuple[Metric, ...]:
         """The task's metrics of a network on a split, the one that stands for it first."""
         samples = self.dataset.splits[split]
         found = predict(module, self.sources[split], self.preprocess.inputs)
-        return metrics_of(self.task, found, samples.labels, samples.cameras, split=split)
+        return metrics_of(
+            self.task, found, samples.labels, samples.cameras, samples.roles, split=split
+        )
 
 
 def open_material(recipe: TrainRecipe, console: Console) -> Material:

@@ -158,7 +158,7 @@ def _introduce(teacher: Teacher, material: Material, fabric: Fabric, console: Co
     found = answers(
         lambda view: _deployed(teacher(view)), material.sources["val"], device=fabric.device
     )
-    metric = metrics_of(material.task, found, val.labels, val.cameras, split="val")[0]
+    metric = metrics_of(material.task, found, val.labels, val.cameras, val.roles, split="val")[0]
     chance = 1 / len(np.unique(val.labels))
     say = console.info if metric.value > min(2 * chance, (1 + chance) / 2) else console.warn
     say(

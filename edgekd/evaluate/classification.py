@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from edgekd.data.roles import Roles
 from edgekd.evaluate.metrics import metrics_of
 from edgekd.records import InputSpec, Metric, SignalInput, SplitName, Task
 from edgekd.students.head import deployed_answer
@@ -109,6 +110,7 @@ def evaluate(
     split: SplitName,
     task: Task = "classification",
     cameras: NDArray[np.int64] | None = None,
+    roles: Roles | None = None,
 ) -> Metric:
     """The metric that stands for the task, of ``module`` on a whole split.
 
@@ -120,6 +122,7 @@ def evaluate(
         split: Which split it is.
         task: Which metric.
         cameras: ``(N,)`` where they are known.
+        roles: Of the samples, where they have any.
     """
     found = predict(module, source, specs)
-    return metrics_of(task, found, labels, cameras, split=split)[0]
+    return metrics_of(task, found, labels, cameras, roles, split=split)[0]
