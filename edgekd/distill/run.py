@@ -58,7 +58,7 @@ def distill(
         resume: Continue the interrupted run in ``output`` (or start it, if there is none).
         overwrite: Discard the run in ``output``.
         guest: A method that is in no table, for a benchmark of somebody else's; otherwise the
-            recipe's.
+            recipe's. Its student may be a network that edgekd cannot build.
 
     Returns:
         The bundle's record, with the metrics on ``val`` and ``test`` of the last epoch's weights.
@@ -99,7 +99,12 @@ def distill(
         claim_workspace(output, recipe)
     trained, head = _without_head(loop.run())
     finished = method.finished_arch(arch)
-    cost = require_plain(trained, finished, material.input_shapes)
+    # A guest's network may be of no family: whether edgekd can build it anew, an export proves.
+    cost = (
+        require_plain(trained, finished, material.input_shapes)
+        if guest is None
+        else count_cost(trained, material.input_shapes)
+    )
 
     weights = safetensors.torch.save(_plain_tensors(trained.state_dict()))
     record = StudentBundle(
@@ -113,11 +118,15 @@ def distill(
         macs=cost.macs,
         uncounted_operators=cost.uncounted_operators,
         metrics=(*material.score(trained, "val"), *material.score(trained, "test")),
+        notes=method.notes(),
         provenance=_provenance(settled, material, teacher, loop),
     )
     if fabric.is_global_zero:
         write_bundle(output, record, weights, training_head=head)
     fabric.barrier()
+    if fabric.is_global_zero:
+        for note in record.notes:
+            console.warn(f"{output}: {note}")
     return record
 
 
