@@ -28,9 +28,15 @@ def is_finished(folder: Path) -> bool:
     return (folder / "bundle.json").is_file()
 
 
+def test_metric(record: dict, name: str) -> float:
+    """The one figure of a bundle on ``test`` that has this name."""
+    of_test = (m for m in record["metrics"] if m["split"] == "test" and m["name"] == name)
+    return float(next(of_test)["value"])
+
+
 def test_top1(record: dict) -> float:
-    """The one test figure of a bundle."""
-    return next(m["value"] for m in record["metrics"] if m["split"] == "test")
+    """Top-1 of a bundle on ``test``."""
+    return test_metric(record, "top1")
 
 
 def append(results: Path, key: dict, record: dict) -> None:

@@ -3,9 +3,9 @@
     python -m benchmarks.cifar10_kd.run --data cifar10-jpeg.zip
 
 Runs the ``edgekd`` commands a user would type, one after another; every training resumes, so the
-driver can be killed and started again. Tuning looks at the validation split that edgekd cuts off
-``train``; ``test`` is read once, by the finished run. Writes ``results.jsonl`` (appended) and
-``table.md`` beside itself.
+driver can be killed and started again. Writes ``results.jsonl``, the records of exactly the runs
+and files of the table, and ``table.md``, which is made from it alone (``--table``). What was tried
+on the way to these recipes is in ``attempts.jsonl``.
 """
 
 import argparse
@@ -18,8 +18,9 @@ from pathlib import Path
 from benchmarks.commands import ROOT, bundle, edgekd, is_finished, minutes, summary, test_top1
 
 HERE = Path(__file__).parent
-TEACHER_RECIPE = ROOT / "models" / "cifar10-resnet20w32-teacher" / "recipe.toml"
+TEACHER_RECIPE = ROOT / "models" / "cifar10-resnet18w32-teacher" / "recipe.toml"
 STUDENT_RECIPE = ROOT / "models" / "kd-resnet8-cifar10" / "recipe.toml"
+RESULTS = HERE / "results.jsonl"
 LONGER = "labels-longer"
 ROWS = {
     "none": "ResNet-8 from labels",
@@ -88,41 +89,55 @@ def export_and_bench(data: Path, runs: Path, seeds: list[int]) -> list[dict]:
     return rows
 
 
-def finished(runs: Path, seeds: list[int]) -> dict[str, list[dict]]:
-    """Row -> the records of its seeds; the row of equal time is trained only on request."""
-    folders = {row: [runs / f"{row}-seed{seed}" for seed in seeds] for row in ROWS}
-    return {
-        row: [bundle(folder) for folder in of_row]
-        for row, of_row in folders.items()
-        if row != LONGER or all(map(is_finished, of_row))
-    }
+def record(runs: Path, seeds: list[int], measured: list[dict]) -> None:
+    """Write what the table is made of: the bundles, then the measured files."""
+    names = ["teacher", *(f"{row}-seed{seed}" for row in ROWS for seed in seeds)]
+    done = [name for name in names if is_finished(runs / name)]
+    rows = [{"run": name} | bundle(runs / name) for name in done]
+    rows += [{"run": f"kd-seed{row['seed']}"} | row for row in measured]
+    RESULTS.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
-def table(runs: Path, seeds: list[int], rows: list[dict]) -> str:
+def table(rows: list[dict]) -> str:
     """The Markdown table of README and this folder."""
-    teacher = bundle(runs / "teacher")
-    students = finished(runs, seeds)
+    bundles = {row["run"]: row for row in rows if "file" not in row}
+    teacher = bundles.pop("teacher")
+    students = {row: [b for run, b in bundles.items() if run.startswith(row + "-")] for row in ROWS}
+    lines = networks(teacher, {row: group for row, group in students.items() if group})
+    return "\n".join([*lines, "", *files([row for row in rows if "file" in row])]) + "\n"
+
+
+def networks(teacher: dict, students: dict[str, list[dict]]) -> list[str]:
+    """What was trained."""
     provenance = teacher["provenance"]
     lines = [
         f"CIFAR-10 (JPEG copy), test split of {teacher['metrics'][1]['num_samples']:,} images, "
-        f"last epoch, {len(seeds)} seeds (mean ± standard deviation), "
+        f"last epoch, {len(students['kd'])} seeds (mean ± standard deviation), equal epochs, "
         f"training threads: teacher {provenance['num_threads']}, students "
         f"{students['kd'][0]['provenance']['num_threads']} each; {provenance['machine']}.",
         "",
         "| network | top-1 % | parameters | MACs | epochs | training minutes |",
         "|---|---|---|---|---|---|",
-        f"| teacher: ResNet-20, 32 wide | {100 * test_top1(teacher):.2f} | "
-        f"{teacher['num_params']:,} | {teacher['macs']:,} | {epochs(teacher)} | "
-        f"{minutes([teacher]):.1f} |",
     ]
-    for row, group in students.items():
+    for name, group in {f"teacher: {title(teacher)}": [teacher], **students}.items():
         lines.append(
-            f"| {ROWS[row]} | {summary([test_top1(b) for b in group])} | "
+            f"| {ROWS.get(name, name)} | {summary([test_top1(b) for b in group])} | "
             f"{group[0]['num_params']:,} | {group[0]['macs']:,} | "
             f"{epochs(group[0])} | {minutes(group):.1f} |"
         )
-    lines += [
-        "",
+    return lines
+
+
+def title(record: dict) -> str:
+    """A network by the words of its recipe."""
+    recipe = record["provenance"]["recipe"]
+    name = recipe["student"].replace("resnet", "ResNet-")
+    return f"{name}, {recipe['student_options']['width']} wide"
+
+
+def files(rows: list[dict]) -> list[str]:
+    """What was exported, measured."""
+    lines = [
         "| file (batch 1, 1 thread) | top-1 % | drop, points | p50 ms | p90 ms | p99 ms | "
         "speed-up over its fp32 | size kB | int8 share of MACs |",
         "|---|---|---|---|---|---|---|---|---|",
@@ -140,32 +155,28 @@ def table(runs: Path, seeds: list[int], rows: list[dict]) -> str:
             f"{mean['p99_ms']:.3f} | {statistics.mean(speed):.2f} | "
             f"{first['size_bytes'] / 1000:.0f} | {first['int8_macs_share']:.2f} |"
         )
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 def main() -> None:
     """Parse, train, export, bench, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--data", type=Path, help="the JPEG copy of CIFAR-10")
     parser.add_argument("--runs", type=Path, default=Path("runs/cifar10_kd"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--jobs", type=int, default=1, help="students trained at a time")
     parser.add_argument(
         "--equal-time", action="store_true", help="also labels alone for as long as kd took"
     )
+    parser.add_argument("--table", action="store_true", help="only make the table again")
     given = parser.parse_args()
-    data, runs, seeds = given.data, given.runs, given.seeds
-    train(data, runs, seeds, given.jobs, equal_time=given.equal_time)
-    rows = export_and_bench(data, runs, seeds)
-    with (HERE / "results.jsonl").open("a") as file:
-        for name in (
-            "teacher",
-            *(f"{row}-seed{s}" for s in seeds for row in finished(runs, seeds)),
-        ):
-            file.write(json.dumps({"run": name, **bundle(runs / name)}) + "\n")
-        for row in rows:
-            file.write(json.dumps({"run": f"kd-seed{row['seed']}", **row}) + "\n")
-    text = table(runs, seeds, rows)
+    if not given.table:
+        if given.data is None:
+            parser.error("--data is needed to train and to measure")
+        train(given.data, given.runs, given.seeds, given.jobs, equal_time=given.equal_time)
+        measured = export_and_bench(given.data, given.runs, given.seeds)
+        record(given.runs, given.seeds, measured)
+    text = table([json.loads(line) for line in RESULTS.read_text().splitlines()])
     (HERE / "table.md").write_text(text)
     print(text)
 

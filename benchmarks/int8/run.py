@@ -4,7 +4,8 @@
 
 Each line of ``results.jsonl`` is one file of one architecture on one runtime: its time against the
 fp32 file's of the same race, its SQNR and top-1 agreement against fp32 on held-out images, and its
-size. What is there already for the same versions is not made again; ``--table`` only prints.
+size. What is there already for the same setting, runtime version and processor is not made again
+(``--again`` does); ``--table`` only prints.
 Weights are random but not degenerate, see ``architectures.py``.
 """
 
@@ -27,10 +28,10 @@ from benchmarks.int8.architectures import MEAN, STD, make_images, write_architec
 from benchmarks.int8.fp32_graph import describe_fp32
 from benchmarks.int8.peers import PEERS, peer_version, run_peer
 from benchmarks.int8.stock import quantize_onnx, quantize_tflite
-from benchmarks.int8.tables import FORMATS, print_tables
+from benchmarks.int8.tables import FORMATS, measured_on, print_tables
 from edgekd.config import ExportRecipe
 from edgekd.console import SilentConsole
-from edgekd.devices.local import describe
+from edgekd.devices.local import describe, runtime_version
 from edgekd.devices.race import race, ratio
 from edgekd.errors import EdgekdError
 from edgekd.export.quantization.candidates import answers, signal_to_noise
@@ -57,22 +58,21 @@ def main() -> None:
         type=lambda text: Path(text).absolute(),
         help="interpreter with the peers of peers.py; none if left out",
     )
+    parser.add_argument("--again", action="store_true", help="measure what is there, too")
     parser.add_argument("--table", action="store_true", help="only print what was measured")
     options = parser.parse_args()
     if not options.table:
         for name in options.architectures:
             measure(name, options)
-    print_tables(read_results(), set(options.architectures))
+    asked = [line for line in read_results() if is_asked(line, options)]
+    print_tables(asked, set(options.architectures))
 
 
 def measure(name: str, options: argparse.Namespace) -> None:
     """All files of one architecture, unless every one is in the results already."""
-    done = {
-        (r["format"], r["kind"])
-        for r in read_results()
-        if same_run(r, name, options) and not (r["kind"] in ALL_PEERS and "error" in r)
-    }  # a peer that failed may be there now
-    missing = [f for f in FORMATS if not {(f, kind) for kind in kinds(f, options)} <= done]
+    wanted = {f: {(f, kind) for kind in kinds(f, options)} for f in FORMATS}
+    done = set() if options.again else recorded(name, options)
+    missing = [f for f in FORMATS if not wanted[f] <= done]
     if not missing:
         return
     with tempfile.TemporaryDirectory(prefix="int8-bench-") as folder:
@@ -86,11 +86,23 @@ def measure(name: str, options: argparse.Namespace) -> None:
             min_agreement=0.0,  # near ties are common between random classes
             max_drop=1.0,
             num_threads=options.threads,
+            cache=False,  # the time of the export is a result
         )
         for model_format in missing:
             one = recipe.model_copy(update={"formats": (model_format,)})
             for line in measure_format(name, one, work, options):
                 append(line)
+
+
+def recorded(name: str, options: argparse.Namespace) -> set[tuple[str, str]]:
+    """Format and kind of what was measured before, like this, here."""
+    lines = [r for r in read_results() if r["architecture"] == name and is_asked(r, options)]
+    return {
+        (r["format"], r["kind"])
+        for r in lines
+        if measured_on(r) == here(r["format"])
+        and not (r["kind"] in ALL_PEERS and "error" in r)  # that peer may be there now
+    }
 
 
 def kinds(model_format: str, options: argparse.Namespace) -> tuple[str, ...]:
@@ -104,20 +116,26 @@ def measure_format(
 ) -> Iterator[dict[str, Any]]:
     """One line per int8 file."""
     model_format = recipe.formats[0]
+    version, _ = here(model_format)
     base = {
         "architecture": name, "format": model_format, "size": options.size,
-        "threads": options.threads, "note": options.note,
+        "threads": options.threads, "note": options.note, "runtime_version": version,
+        "device": describe().model_dump(mode="json"),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }  # fmt: skip
     begin = time.monotonic()
+    files, problems, ours_only = {}, {}, {}
     try:
         models = export(work / "bundle", work / "out", recipe, SilentConsole())
-    except EdgekdError as error:
-        yield {**base, "kind": "edgekd", "error": str(error)}
-        return
-    seconds = time.monotonic() - begin
-    fp32, ours = (work / "out" / model.file for model in models)
-    files, problems = {"edgekd": ours}, {}
+    except EdgekdError as error:  # the others are measured all the same
+        problems["edgekd"] = str(error)
+        plain = recipe.model_copy(update={"int8": None})
+        models = export(work / "bundle", work / "out", plain, SilentConsole())
+    else:
+        files["edgekd"] = work / "out" / models[1].file
+        ours_only = {"export_seconds": time.monotonic() - begin, **about(models[1])}
+    fp32 = work / "out" / models[0].file
+    base |= {"versions": models[0].versions, "fp32": describe_fp32(models[0], fp32)}
     for kind in kinds(model_format, options)[1:]:
         target = work / "out" / f"{kind}.{model_format}"
         try:
@@ -125,11 +143,6 @@ def measure_format(
             files[kind] = target
         except Exception as error:  # a peer fails in ways of its own; the reason is the result
             problems[kind] = f"{type(error).__name__}: {error}"[:300]
-    ours_only = {
-        "export_seconds": seconds,
-        "fp32": describe_fp32(models[0], fp32),
-        **about(models[1]),
-    }
     yield from compare(base, fp32, files, problems, ours_only, options)
 
 
@@ -160,14 +173,11 @@ def compare(
     held_out = feeds(HELD_OUT, options.size, base["format"], seed=2)["image"]
     expected = answers_of(fp32, held_out)
     times = race([fp32, *files.values()], num_threads=options.threads, seconds=3.0)
-    versions = ours_only["versions"]
-    context = {"versions": versions, "device": describe().model_dump(mode="json")}
     for (kind, path), own in zip(files.items(), times[1:], strict=True):
         line = {
             **base,
             "kind": kind,
             "size_ratio": path.stat().st_size / fp32.stat().st_size,
-            **context,
             **(
                 {"peer_version": peer_version(kind, options.peers_python)}
                 if kind in ALL_PEERS
@@ -192,7 +202,7 @@ def compare(
             **(ours_only if kind == "edgekd" else {}),
         }
     for kind, problem in problems.items():
-        yield {**base, "kind": kind, "error": problem, **context}
+        yield {**base, "kind": kind, "error": problem}
 
 
 def answers_of(path: Path, images: np.ndarray) -> np.ndarray:
@@ -204,7 +214,6 @@ def answers_of(path: Path, images: np.ndarray) -> np.ndarray:
 def about(model: ExportedModel) -> dict[str, Any]:
     """What only edgekd's record says."""
     return {
-        "versions": model.versions,
         "precision": model.precision,
         "int8_macs_share": model.int8_macs_share,
         "float_operators": model.audit.float_operators,
@@ -233,10 +242,15 @@ def read_results() -> list[dict[str, Any]]:
     return [json.loads(line) for line in RESULTS.read_text(encoding="utf-8").splitlines()]
 
 
-def same_run(line: dict[str, Any], name: str, options: argparse.Namespace) -> bool:
-    """Whether a line answers what is asked now."""
-    asked = (name, options.size, options.threads, options.note)
-    return (line["architecture"], line["size"], line["threads"], line["note"]) == asked
+def is_asked(line: dict[str, Any], options: argparse.Namespace) -> bool:
+    """Whether a line was measured in the setting that is asked for now."""
+    asked = (options.size, options.threads, options.note)
+    return (line["size"], line["threads"], line["note"]) == asked
+
+
+def here(model_format: str) -> tuple[str, str | None]:
+    """The version of the runtime that is installed, and this processor."""
+    return runtime_version(model_format), describe().cpu
 
 
 if __name__ == "__main__":

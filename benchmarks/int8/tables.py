@@ -3,6 +3,7 @@
 import math
 import statistics
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from typing import Any, Final
 
 from benchmarks.int8.peers import PEERS
@@ -15,12 +16,32 @@ Lines = Mapping[tuple[str, str, str], dict[str, Any]]
 
 
 def print_tables(lines: Sequence[dict[str, Any]], names: set[str]) -> None:
-    """The newest figures of each file, geometric means, and fp32 against fp32."""
-    newest = {(r["architecture"], r["format"], r["kind"]): r for r in lines}
-    kept = {k: r for k, r in newest.items() if not names or k[0] in names}
-    print_files(kept)
-    print_means(kept)
-    print_fp32(kept)
+    """For each processor: the newest figures of each file, geometric means, fp32 against fp32.
+
+    Args:
+        lines: Of one setting.
+        names: Of the architectures; all if empty.
+    """
+    asked = [line for line in lines if not names or line["architecture"] in names]
+    for cpu, group in groupby(sorted(asked, key=_cpu), key=_cpu):
+        newest = {(r["architecture"], r["format"], r["kind"]): r for r in group}
+        print(f"{cpu}; {', '.join(sorted({_runtime(line) for line in newest.values()}))}\n")
+        print_files(newest)
+        print_means(newest)
+        print_fp32(newest)
+
+
+def measured_on(line: Mapping[str, Any]) -> tuple[str, str | None]:
+    """The version of the runtime and the processor that a line is of."""
+    return line["runtime_version"], line["device"]["cpu"]
+
+
+def _cpu(line: Mapping[str, Any]) -> str:
+    return measured_on(line)[1] or "unknown processor"
+
+
+def _runtime(line: Mapping[str, Any]) -> str:
+    return f"{line['format']} {line['runtime_version']}"
 
 
 def print_files(kept: Lines) -> None:
@@ -74,8 +95,6 @@ def print_fp32(kept: Lines) -> None:
 
 def difference(onnx: Mapping[str, Any], tflite: Mapping[str, Any]) -> str:
     """What the TFLite file has that costs time, in words; from its graph, not from a profile."""
-    if "fp32" not in onnx or "fp32" not in tflite:
-        return "measured before graphs were noted"
     one, other = onnx["fp32"], tflite["fp32"]
     totals = [sum(graph["operators"].values()) for graph in (other, one)]
     outside = ", ".join(f"{name} {count}" for name, count in other["outside_xnnpack"].items())
