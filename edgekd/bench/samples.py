@@ -136,8 +136,9 @@ class EvaluationSamples:
             )
         split = self._split
         cameras = None if split.cameras is None else split.cameras[self._rows]
+        roles = None if split.roles is None else split.roles.at(self._rows)
         labels = split.labels[self._rows]
-        return metrics_of(self._task, logits, labels, cameras, split=split.name)[0]
+        return metrics_of(self._task, logits, labels, cameras, roles, split=split.name)[0]
 
     def _decode(self, spec: InputSpec) -> str:
         path = self._folder / f"samples-{len(list(self._folder.iterdir()))}.npy"

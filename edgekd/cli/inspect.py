@@ -145,6 +145,8 @@ def _lines(data: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for metric in data.get("metrics", ()):
         value = f"{percent(metric['value'])} ({metric['num_samples']} samples)"
         yield f"{metric['name']} on {metric['split']}", value
+    for note in data.get("notes", ()):
+        yield "note", note
     if data.get("provenance"):
         yield from _provenance(data["provenance"])
 

@@ -59,16 +59,15 @@ class CddRecipe(Section):
     indicator_momentum: Annotated[float, Field(ge=0, lt=1)] | None = None
     """Momentum of the indicators; the recipe's own if left out. They have no weight decay."""
     target_macs: Annotated[float, Field(gt=0, lt=1)] | None = None
-    """Share of the student's MACs that is to remain; edgekd's own, the paper has no target."""
+    """Share of the student's MACs that is to remain; edgekd's own, the paper has no target. With
+    ``target_params`` too, both are steered to."""
     target_params: Annotated[float, Field(gt=0, lt=1)] | None = None
-    """Share of the student's parameters that is to remain; give this or ``target_macs``."""
+    """Share of the student's parameters that is to remain."""
     shrink_while_training: bool = False
     """Remove dead channels after every epoch instead of after the last; edgekd's own."""
 
     @model_validator(mode="after")
-    def _one_target(self) -> Self:
-        if self.target_macs is not None and self.target_params is not None:
-            raise ValueError("target_macs and target_params are two targets; give one")
+    def _has_an_end(self) -> Self:
         if self.mask == "magnitude" and self.target_macs is None and self.target_params is None:
             raise ValueError("mask magnitude has no end of its own; give a target too")
         return self

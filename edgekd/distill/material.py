@@ -55,6 +55,7 @@ class Material:
             split="val",
             task=self.task,
             cameras=val.cameras,
+            roles=val.roles,
             console=self.console,
         )
 
@@ -68,7 +69,9 @@ class Material:
             console=self.console,
             description=f"Scoring {split}",
         )
-        return metrics_of(self.task, found, samples.labels, samples.cameras, split=split)
+        return metrics_of(
+            self.task, found, samples.labels, samples.cameras, samples.roles, split=split
+        )
 
 
 def open_material(recipe: TrainRecipe, console: Console) -> Material:

@@ -63,7 +63,7 @@ def distill(
         resume: Continue the interrupted run in ``output`` (or start it, if there is none).
         overwrite: Discard the run in ``output``.
         guest: A method that is in no table, for a benchmark of somebody else's; otherwise the
-            recipe's.
+            recipe's. Its student may be a network that edgekd cannot build.
 
     Returns:
         The bundle's record, with the metrics on ``val`` of the last epoch's weights, and on
@@ -110,7 +110,12 @@ def distill(
     del checkpoint  # the loop has taken it back; a table of soft labels is large
     trained, head = _without_head(loop.run())
     finished = method.finished_arch(arch)
-    cost = require_plain(trained, finished, material.input_shapes)
+    # A guest's network may be of no family: whether edgekd can build it anew, an export proves.
+    cost = (
+        require_plain(trained, finished, material.input_shapes)
+        if guest is None
+        else count_cost(trained, material.input_shapes)
+    )
 
     weights = safetensors.torch.save(_plain_tensors(trained.state_dict()))
     record = StudentBundle(
@@ -126,11 +131,15 @@ def distill(
         metrics=tuple(
             metric for split in _scored_splits(recipe) for metric in material.score(trained, split)
         ),
+        notes=method.notes(),
         provenance=_provenance(material, loop),
     )
     if fabric.is_global_zero:
         write_bundle(output, record, weights, training_head=head)
     fabric.barrier()
+    if fabric.is_global_zero:
+        for note in record.notes:
+            console.warn(f"{output}: {note}")
     return record
 
 
@@ -175,7 +184,7 @@ def _introduce(teacher: Teacher, material: Material, fabric: Fabric, console: Co
         console=console,
         description="Scoring the teacher",
     )
-    metric = metrics_of(material.task, found, val.labels, val.cameras, split="val")[0]
+    metric = metrics_of(material.task, found, val.labels, val.cameras, val.roles, split="val")[0]
     chance = 1 / len(np.unique(val.labels))
     say = console.info if metric.value > min(2 * chance, (1 + chance) / 2) else console.warn
     say(

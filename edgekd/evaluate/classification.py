@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edgekd.console import Console, SilentConsole
+from edgekd.data.roles import Roles
 from edgekd.evaluate.metrics import metrics_of
 from edgekd.records import InputSpec, Metric, SignalInput, SplitName, Task
 from edgekd.students.head import deployed_answer
@@ -132,6 +133,7 @@ def evaluate(
     split: SplitName,
     task: Task = "classification",
     cameras: NDArray[np.int64] | None = None,
+    roles: Roles | None = None,
     console: Console | None = None,
 ) -> Metric:
     """The metric that stands for the task, of ``module`` on a whole split.
@@ -144,7 +146,8 @@ def evaluate(
         split: Which split it is.
         task: Which metric.
         cameras: ``(N,)`` where they are known.
+        roles: Of the samples, where they have any.
         console: Shows a progress bar over the samples.
     """
     found = predict(module, source, specs, console=console, description=f"Scoring {split}")
-    return metrics_of(task, found, labels, cameras, split=split)[0]
+    return metrics_of(task, found, labels, cameras, roles, split=split)[0]

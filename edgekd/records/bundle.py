@@ -99,4 +99,6 @@ class StudentBundle(Record):
     macs: int
     uncounted_operators: tuple[str, ...] = ()
     metrics: tuple[Metric, ...]
+    notes: tuple[str, ...] = ()
+    """What training found that whoever uses the network must know, a sentence each."""
     provenance: Provenance

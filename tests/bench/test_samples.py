@@ -89,6 +89,21 @@ def test_the_training_identities_must_be_the_models(found, candidate):
         found.check_labels(replace(candidate, labels=found._dataset.class_names))
 
 
+def test_only_queries_count_where_a_manifest_says_who_asks(tmp_path, console, candidate):
+    data = write_identities(tmp_path / "identities", train=6, test=3, images=4, size=2)
+    lines = ["path,identity,split,role"]
+    for path in sorted(data.glob("*/*/*.png")):
+        split, identity = path.parts[-3:-1]
+        role = "both" if split == "train" else "query" if path.stem == "0" else "gallery"
+        lines.append(f"{path.relative_to(data)},{identity},{split},{role}")
+    (data / "m.csv").write_text("\n".join(lines))
+    (tmp_path / "decoded").mkdir()
+    recipe = BenchRecipe(data=str(data / "m.csv"))
+    found = EvaluationSamples(recipe, tmp_path / "decoded", console, task="retrieval")
+    metric = found.metric(candidate, np.eye(10, dtype=np.float32)[found._split.labels])
+    assert (metric.value, metric.num_samples) == (1.0, 3)
+
+
 def test_a_part_of_a_gallery_is_refused():
     with pytest.raises(UsageError, match="retrieval is measured on the whole split"):
         _rows(10, 5, "retrieval")

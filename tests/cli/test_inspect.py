@@ -57,6 +57,14 @@ def test_a_person_sees_what_matters_first(folder, capsys):
     ]
 
 
+def test_what_training_found_is_shown(tmp_path, bundle, weights, capsys):
+    noted = bundle.model_copy(update={"notes": ("missed its target",)})
+    write_bundle(tmp_path / "run", noted, weights)
+    assert main_inner(["inspect", str(tmp_path / "run")]) == 0
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert "note missed its target" in lines
+
+
 def test_a_bundle_is_described_without_torch(folder):
     program = (
         "import sys\n"

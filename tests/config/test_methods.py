@@ -11,14 +11,18 @@ from edgekd.errors import ConfigError
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"target_macs": 0.3, "target_params": 0.3}, "give one"),
         ({"mask": "magnitude"}, "give a target too"),
         ({"target_macs": 1.0}, "less than 1"),
     ],
 )
-def test_targets_that_contradict_each_other(fields, words):
+def test_targets_that_are_none(fields, words):
     with pytest.raises(ValidationError, match=words):
         CddRecipe(**fields)
+
+
+def test_both_targets_may_be_given():
+    recipe = CddRecipe(target_macs=0.3433, target_params=0.3287)
+    assert (recipe.target_macs, recipe.target_params) == (0.3433, 0.3287)
 
 
 def test_a_batch_is_identities_times_images():

@@ -13,6 +13,8 @@ from edgekd.data.cache import InputSource
 from edgekd.data.open import open_dataset
 from edgekd.distill.checkpoint import read_checkpoint, write_checkpoint
 from edgekd.distill.material import Material
+from edgekd.distill.methods.none import LabelsOnly
+from edgekd.distill.methods.protocol import Losses, Method
 from edgekd.distill.run import distill
 from edgekd.errors import BundleError, ModelError
 from edgekd.evaluate.classification import predict
@@ -72,6 +74,43 @@ def test_a_distilled_student_names_its_teacher(teacher, tmp_path):
     assert {"kd_loss", "label_loss", "train_loss", "val_top1"} <= rows[-1].keys()
     weighed = [0.9 * row["kd_loss"] + 0.1 * row["label_loss"] for row in rows]
     assert [row["train_loss"] for row in rows] == pytest.approx(weighed, rel=1e-5)
+
+
+class Foreign(Method):
+    """A guest that leaves a network of no family of edgekd, and something to know about it."""
+
+    def losses(self, module, batch):
+        total = torch.nn.functional.cross_entropy(module(*batch.inputs), batch.targets)
+        return Losses(total=total, terms={"label_loss": total.detach()})
+
+    def finish(self, module):
+        return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10, bias=False))
+
+    def finished_arch(self, arch):
+        return arch.model_copy(update={"family": "elsewhere"})
+
+    def notes(self):
+        return ("was made elsewhere",)
+
+
+def test_a_guest_may_leave_a_network_that_edgekd_cannot_build(tmp_path):
+    with pytest.warns(UserWarning, match=r"run: was made elsewhere"):
+        record = distill(recipe(epochs=1), tmp_path / "run", guest=Foreign())
+    assert record == read_bundle(tmp_path / "run")
+    assert (record.arch.family, record.notes) == ("elsewhere", ("was made elsewhere",))
+    assert (record.num_params, record.macs) == (640, 640)
+    assert record.metrics[0].num_samples > 0
+
+
+def test_what_edgekd_makes_itself_it_can_build(tmp_path, monkeypatch):
+    arch = LabelsOnly.finished_arch
+    monkeypatch.setattr(
+        LabelsOnly,
+        "finished_arch",
+        lambda self, given: arch(self, given).model_copy(update={"family": "elsewhere"}),
+    )
+    with pytest.raises(ModelError, match="elsewhere"):
+        distill(recipe(epochs=1), tmp_path / "run")
 
 
 def test_the_teacher_is_left_out_of_the_checkpoint(teacher, tmp_path):

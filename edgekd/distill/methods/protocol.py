@@ -141,6 +141,13 @@ class Method(Protocol):
         """``arch`` of the student as :meth:`finish` left it; asked after it."""
         return arch
 
+    def notes(self) -> tuple[str, ...]:
+        """What whoever uses the student must know of it, a sentence each; asked after it.
+
+        The bundle carries them, and the user is warned once it is written.
+        """
+        return ()
+
     def state(self) -> dict[str, Tensor]:
         """Tensors that a checkpoint must hold beyond the module's own.
 
