@@ -1,7 +1,7 @@
 """Which samples an export looks at: some of train set int8 ranges, some of val judge the result."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -14,6 +14,7 @@ from edgekd.console import Console
 from edgekd.data.calibration import calibration_indices
 from edgekd.data.dataset import Dataset, Samples
 from edgekd.data.open import open_dataset
+from edgekd.data.roles import find_something
 from edgekd.errors import UsageError
 from edgekd.export.belonging import belonging, unlikely
 from edgekd.export.parity import Logits, Reference
@@ -31,6 +32,8 @@ class ExportSamples:
 
     calibration: CalibrationSamples | None
     reference: Reference
+    notes: tuple[str, ...] = ()
+    """What a reader of a record must know about them."""
 
 
 def gather_samples(
@@ -58,11 +61,14 @@ def gather_samples(
     notes = notes or unlikely(reference, record)
     for note in notes:
         console.warn(note)
-    reference = replace(reference, notes=notes)
     calibration = (
         _calibration(dataset, specs, recipe, console) if recipe.needs_calibration else None
     )
-    return ExportSamples(calibration=calibration, reference=reference)
+    return ExportSamples(
+        calibration=calibration,
+        reference=reference,
+        notes=(*notes, *_doubts(dataset, record, console)),
+    )
 
 
 @torch.no_grad()
@@ -103,6 +109,7 @@ def _held_out(
         labels=val.labels[rows] if has_labels else None,
         split=val.name,
         cameras=None if val.cameras is None else val.cameras[rows],
+        roles=None if val.roles is None else val.roles.at(rows),
         task=record.task,
     )
 
@@ -125,17 +132,11 @@ def whole_identities(val: Samples, recipe: ExportRecipe) -> NDArray[np.int64]:
     """
     identities, counts = np.unique(val.labels, return_counts=True)
     shuffled = np.random.default_rng(recipe.seed).permutation(len(identities))
-    order = shuffled[np.argsort(~_can_be_found(val)[shuffled], kind="stable")]
+    asking = val.labels[find_something(val.labels, val.cameras, val.roles)]
+    is_found = np.isin(identities, asking)
+    order = shuffled[np.argsort(~is_found[shuffled], kind="stable")]
     enough = np.searchsorted(np.cumsum(counts[order]), recipe.num_parity) + 1
     return np.flatnonzero(np.isin(val.labels, identities[order[:enough]]))
-
-
-def _can_be_found(val: Samples) -> NDArray[np.bool_]:
-    """For every identity, rising: whether it has two samples, of two cameras where known."""
-    places = np.arange(len(val)) if val.cameras is None else val.cameras
-    pairs = np.unique(np.stack([val.labels, places]), axis=1)
-    _, counts = np.unique(pairs[0], return_counts=True)
-    return np.asarray(counts > 1)
 
 
 _PARITY_ROWS: Final[Mapping[Task, Callable[[Samples, ExportRecipe], NDArray[np.int64]]]] = {
@@ -161,6 +162,22 @@ def _load(
     samples: Samples, rows: NDArray[np.int64], specs: Sequence[InputSpec]
 ) -> list[NDArray[Any]]:
     return [samples.load(rows, spec) for spec in specs]
+
+
+def _doubts(dataset: Dataset, record: StudentBundle, console: Console) -> tuple[str, ...]:
+    """Say where the samples are not those of the training, or lie in other splits than there."""
+    made_from, data = record.provenance.data, dataset.ref()
+    if made_from.fingerprint in ("", data.fingerprint):
+        return ()
+    console.warn(
+        f"trained on {made_from.source}; --data {data.source} holds other samples or splits them "
+        "otherwise, so calibration may see what was kept for validation and test, and the "
+        "comparison what was trained on"
+    )
+    return (
+        "judged on other data than the student was trained on, or on another split of them "
+        f"(fingerprint {data.fingerprint[:12]}, of the training {made_from.fingerprint[:12]})",
+    )
 
 
 def _made_up(spec: InputSpec, seed: int) -> NDArray[Any]:

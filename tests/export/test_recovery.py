@@ -15,10 +15,10 @@ from edgekd.data.open import open_dataset
 from edgekd.errors import ConfigError
 from edgekd.export import recovery
 from edgekd.export.folded_weights import load_folded
-from edgekd.export.parity import sqnr_db
 from edgekd.export.prepare import prepare_for_export
 from edgekd.export.quantization.recipe import read_int8_recipe
 from edgekd.export.run import export, rows
+from edgekd.export.sqnr import sqnr_db
 from edgekd.students.quantized import FakeQuantized
 
 INT8 = ("student.int8.onnx", "student.int8.tflite")

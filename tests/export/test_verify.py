@@ -8,11 +8,13 @@ from edgekd.export.formats import Candidate
 from edgekd.export.quantization.recipe import Int8Recipe
 from edgekd.export.verify import (
     Verdict,
+    _beyond,
     _check_precision,
     _no_numbers,
     check_full,
     too_large,
 )
+from edgekd.students.count import Cost
 
 
 @pytest.mark.parametrize(
@@ -94,3 +96,17 @@ def test_an_int8_file_that_saves_too_little_is_a_problem(tmp_path):
     assert text.startswith("its size is 55.0% of fp32, allowed are 40%")
     fp32 = Candidate(path=tmp_path / "student.onnx", format="onnx", int8=False)
     assert too_large(fp32, 1_000_000) == []
+
+
+def test_a_file_that_computes_more_than_its_network_says_so(tmp_path):
+    path = write_onnx(tmp_path / "student.onnx")  # a product of 12 inputs and 3 classes
+    facts, candidate = audit_file(path), Candidate(path=path, format="onnx", int8=False)
+
+    def cost(macs, *uncounted):
+        return Cost(num_params=39, macs=macs, uncounted_operators=uncounted)
+
+    assert _beyond(candidate, facts, cost(36)) == ()
+    assert _beyond(candidate, facts, cost(30)) == ("the file computes 36 MACs, its network 30",)
+    assert _beyond(candidate, facts, cost(30, "aten::fft")) == ()  # nobody knows
+    int8 = Candidate(path=path, format="onnx", int8=True)
+    assert _beyond(int8, facts, cost(30)) == ()
