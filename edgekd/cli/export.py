@@ -39,6 +39,7 @@ _FLAGS: Final = (
         "Compare int8 TFLite files with the slow reference kernels of TensorFlow, where installed.",
     ),
     Flag("cache", ("--cache",), "Ask earlier int8 searches on this machine."),
+    Flag("adjustments", ("--adjustments",), "Try to equalize, smooth and correct before int8."),
     Flag(
         "input_size",
         ("--input-size",),

@@ -37,6 +37,9 @@ class ExportRecipe(DataRecipe):
     """Whether int8 TFLite files also run with TensorFlow's reference kernels, if installed."""
     cache: bool = True
     """Whether a search is asked for that was made before on this machine."""
+    adjustments: bool = True
+    """Whether changes of the float network are tried before int8: equalization, smoothing and bias
+    correction. Without them what is left is calibration."""
     input_size: Annotated[int, Field(ge=8, le=8192)] | None = None
     """Height and width that a ``timm:NAME@FILE`` was trained at, ``None`` for timm's own; or those
     of a program that leaves them open."""

@@ -112,7 +112,7 @@ def export(
             recipe=recipe,
             work=work,
             device=device,
-            adjuster=_adjuster(network, samples),
+            adjuster=_adjuster(network, samples, recipe),
         )
         verdicts = make_with_recovery(
             source, samples, make=_make_all, recover=recover, student=student, console=console
@@ -130,10 +130,10 @@ def export(
     return models
 
 
-def _adjuster(network: nn.Module, samples: ExportSamples) -> Adjuster | None:
-    """What proposes changes of the network, where there are samples to make them from."""
+def _adjuster(network: nn.Module, samples: ExportSamples, recipe: ExportRecipe) -> Adjuster | None:
+    """What proposes changes of the network, where it may and has samples to make them from."""
     calibration = samples.calibration
-    if calibration is None:
+    if calibration is None or not recipe.adjustments:
         return None
     rows = proposing_rows(len(calibration.decoded[0]))
     few = replace(calibration, decoded=[values[rows] for values in calibration.decoded])

@@ -15,7 +15,9 @@ from edgekd.config import DataRecipe, ExportRecipe
 from edgekd.console import SilentConsole
 from edgekd.data.open import open_dataset
 from edgekd.errors import ParityError
+from edgekd.export import run
 from edgekd.export.run import export, rows
+from edgekd.export.samples import gather_samples
 from edgekd.records import ExportedModel
 from edgekd.students.count import count_cost
 
@@ -192,6 +194,15 @@ def test_a_searched_file_is_made_again_from_its_recipe_byte_for_byte(
     with pytest.raises(ParityError, match="required is 150 dB"):
         judged = ExportRecipe(int8_recipe=recipes, data="builtin:digits", num_parity=40, **strict)
         export(student.folder, tmp_path / "c", judged)
+
+
+def test_the_network_stays_as_it_is_where_adjustments_are_switched_off(student):
+    recipe = ExportRecipe(data="builtin:digits", int8="full", num_calibration=16, num_parity=8)
+    record = read_bundle(student.folder)
+    samples = gather_samples(record, student.module, recipe, SilentConsole())
+    assert run._adjuster(student.module, samples, recipe) is not None
+    without = recipe.model_copy(update={"adjustments": False})
+    assert run._adjuster(student.module, samples, without) is None
 
 
 def test_raw_pixels_in_give_the_same_answers_out(student, pixels, tmp_path):

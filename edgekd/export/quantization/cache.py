@@ -55,7 +55,7 @@ class SearchKey:
             limits=recipe.model_dump(
                 include={
                     "min_sqnr_db", "min_agreement", "max_drop_points", "num_threads", "num_parity",
-                    "seed",
+                    "seed", "adjustments",
                 }
             ) | {"seconds": recipe.search_seconds / len(recipe.formats)},
         )  # fmt: skip

@@ -45,6 +45,7 @@ def test_other_limits_are_another_search(monkeypatch, tmp_path):
     assert recall(key(num_threads=2)) is None
     assert recall(key(search_seconds=5)) is None
     assert recall(key(max_drop_points=2.0)) is None
+    assert recall(key(adjustments=False)) is None
     assert recall(key(formats=("onnx",))) is None  # which then has all the time
 
 
