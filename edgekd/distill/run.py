@@ -125,6 +125,7 @@ def distill(
         labels=material.dataset.train_class_names,
         weights_sha256=hashlib.sha256(weights).hexdigest(),
         training_head_sha256=None if head is None else hashlib.sha256(head).hexdigest(),
+        learned_ranges=dict(method.learned_ranges()),
         num_params=cost.num_params,
         macs=cost.macs,
         uncounted_operators=cost.uncounted_operators,

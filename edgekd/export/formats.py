@@ -1,7 +1,7 @@
 """What can be written, in one table: how the files of each format are made."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
@@ -25,6 +25,7 @@ from edgekd.export.prepare import Deployed, sample_input
 from edgekd.export.program import fixed_batch
 from edgekd.export.quantization.candidates import Quantizer
 from edgekd.export.quantization.clock import SearchTime
+from edgekd.export.quantization.learned import LearnedRange
 from edgekd.export.quantization.onnx_quantizer import OnnxQuantizer
 from edgekd.export.quantization.recipe import Int8Recipe, Processor
 from edgekd.export.quantization.tflite_quantizer import TfliteQuantizer
@@ -47,6 +48,8 @@ class Source:
     """Scratch folder."""
     recovered: Recovered | None = None
     """Where ``network`` has other weights than the bundle's: where they come from."""
+    learned: Sequence[LearnedRange] = ()
+    """Ranges that training learned for ``network``, for files of it."""
     device: Device = THIS_MACHINE
     """Where int8 candidates are timed."""
     adjuster: Adjuster | None = None

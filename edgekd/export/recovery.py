@@ -1,9 +1,9 @@
 """Int8 files that lose too much, made again from a network that was trained to bear 8 bits.
 
 The files are made as ever first. Only where one of them would be refused is the student trained, as
-the strictest int8 form of it would compute; then all int8 files are made again from the one network
-that came out, each tensor with the range that was learned for it where it can be told. The fp32
-files stay those of the student.
+these files compute, or, where none was found, as the strictest int8 form would. Then all int8 files
+are made again from the one network that came out, each tensor with the range that was learned for
+it where it can be told. The fp32 files stay those of the student.
 """
 
 from collections.abc import Callable, Sequence
@@ -78,7 +78,8 @@ def make_with_recovery(
         return first
     epochs = source.recipe.recovery.epochs
     console.info(f"{reason}: recovering for {epochs} epoch{'s' * (epochs != 1)}")
-    recovered = train(source, samples, student, recover, reason, console)
+    files = [verdict.candidate for verdict in first]
+    recovered = train(source, samples, student, recover, reason, console, files)
     again = _remade(source, recovered, trained_network(source, recovered), samples, make, console)
     after = {verdict.file: verdict for verdict in again}
     chosen = [better(verdict, after.get(verdict.file)) for verdict in first]
@@ -103,10 +104,8 @@ def _remade(
     work.mkdir()
     reference = samples.reference
     exact = source_logits(network, reference.samples, source.record.preprocess.inputs)
-    # a remembered search knows nothing of learned ranges
-    recipe = source.recipe.model_copy(update={"cache": False})
     verdicts = make(
-        replace(source, network=network, recipe=recipe, recovered=recovered, work=work),
+        replace(source, network=network, recovered=recovered, work=work, learned=recovered.learned),
         replace(samples, reference=replace(reference, unquantized=exact)),
         console,
     )

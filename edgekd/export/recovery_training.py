@@ -7,26 +7,22 @@ import copy
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Protocol
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from edgekd.config import ExportRecipe
 from edgekd.console import Console
 from edgekd.export.folded_weights import folded_bytes, load_folded
-from edgekd.export.formats import Source
-from edgekd.export.quantization.learned import LearnedRange
+from edgekd.export.formats import Candidate, Source
+from edgekd.export.learned_points import in_batches, observed, paired
 from edgekd.export.quantization.onnx_types import TYPES
-from edgekd.export.quantization.ranges import RangeCollector
 from edgekd.export.quantization.target import Target
 from edgekd.export.recovered import RECOVERED_FILE, Recovered
+from edgekd.export.recovery_points import points_in_float
 from edgekd.export.samples import ExportSamples
 from edgekd.records import Recovery, StudentBundle
 from edgekd.students.quantized import FakeQuantized
-
-_BATCH: Final = 32
-_CALIBRATION_VALUES: Final = 20_000  # kept per tensor, over all samples
 
 
 class Recover(Protocol):
@@ -61,6 +57,7 @@ def train(
     recover: Recover,
     reason: str,
     console: Console,
+    first: Sequence[Candidate] = (),
 ) -> Recovered:
     """Train the network of a source to bear 8 bits.
 
@@ -71,20 +68,24 @@ def train(
         recover: Trains.
         reason: Why, for the record.
         console: Hears about progress.
+        first: The files that lose too much: where they round, the training does.
 
     Raises:
         ValueError: If there are no calibration samples.
         ModelError: If the student cannot be trained so.
     """
-    inputs, recipe = source.record.preprocess.inputs, source.recipe
+    recipe = source.recipe
     if samples.calibration is None:
         raise ValueError("a recovery needs calibration samples")
-    feeds = samples.calibration.feeds("float32", channel_last=False)
-    batches = _batches([torch.from_numpy(feeds[spec.name]) for spec in inputs])
+    batches = in_batches(samples.calibration)
     network = FakeQuantized(
         copy.deepcopy(source.network), [x[:2] for x in batches[0]], weight_bits=_weight_bits(source)
     )
-    network.calibrate(_observed(network, batches).best())
+    float_values = observed(network, batches)
+    network.calibrate(float_values.best())
+    network.leave_in_float(
+        points_in_float(float_values.extremes(), first, source, samples.calibration)
+    )
     work = source.work / "recovery"
     work.mkdir()
     loss = recover(
@@ -95,7 +96,7 @@ def train(
         work=work,
         console=console,
     )
-    seen, ranges = _observed(network, batches).extremes(), network.ranges()
+    learned = paired(network, batches, network.ranges())
     content = folded_bytes(network.network)
     weights = work / RECOVERED_FILE
     weights.write_bytes(content)
@@ -106,7 +107,6 @@ def train(
         teacher=recipe.recovery.teacher or "student",
         weights_sha256=hashlib.sha256(content).hexdigest(),
     )
-    learned = tuple(LearnedRange(seen=seen[name], learned=ranges[name]) for name in network.points)
     return Recovered(weights=weights, record=record, learned=learned)
 
 
@@ -123,15 +123,3 @@ def _weight_bits(source: Source) -> int:
         if "onnx" in source.recipe.formats
         else 8
     )
-
-
-def _batches(inputs: Sequence[Tensor]) -> list[tuple[Tensor, ...]]:
-    starts = range(0, len(inputs[0]), _BATCH)
-    return [tuple(x[start : start + _BATCH] for x in inputs) for start in starts]
-
-
-def _observed(network: FakeQuantized, batches: Sequence[tuple[Tensor, ...]]) -> RangeCollector:
-    collector = RangeCollector(seed=0, per_batch=max(64, _CALIBRATION_VALUES // len(batches)))
-    for batch in batches:
-        network.observe(batch, collector.add)
-    return collector

@@ -26,6 +26,7 @@ from edgekd.export.device import open_measuring_device
 from edgekd.export.formats import Source
 from edgekd.export.int8_checks import findings, not_checked
 from edgekd.export.int8_replay import given_recipe
+from edgekd.export.learned_points import learned_points
 from edgekd.export.network import load_plain_network
 from edgekd.export.prepare import input_shape, prepare_for_export
 from edgekd.export.publish import publish
@@ -112,6 +113,7 @@ def export(
             recipe=recipe,
             work=work,
             device=device,
+            learned=learned_points(student, record.learned_ranges, samples.calibration),
             adjuster=_adjuster(network, samples, recipe),
         )
         verdicts = make_with_recovery(

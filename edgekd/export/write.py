@@ -50,8 +50,7 @@ def _int8_file(
     name: FormatName, source: Source, samples: ExportSamples, fp32: Path, console: Console
 ) -> Candidate:
     path = fp32.with_name(f"student.int8.{name}")
-    learned = () if source.recovered is None else source.recovered.learned
-    quantizer = WithLearnedRanges(_quantizer(name, source, fp32), learned)
+    quantizer = WithLearnedRanges(_quantizer(name, source, fp32), source.learned)
     with (
         console.track(f"int8 for {name}", total=SEARCH_STEPS) as progress,
         source.search_time.part() as clock,
@@ -60,9 +59,10 @@ def _int8_file(
         found = write_int8(quantizer, job, path, progress)
     _tell(path.name, found, console)
     if source.recovered is not None:
+        found = found.model_copy(update={"recovery": source.recovered.record})
+    if source.learned:
         found = found.model_copy(
             update={
-                "recovery": source.recovered.record,
                 "ranges": quantizer.learned(found.ranges),
                 "saturated": quantizer.saturated(found.saturated, over=SATURATED),
                 "notes": (*found.notes, *quantizer.told),
@@ -92,13 +92,15 @@ def _is_made_again(name: FormatName, source: Source) -> bool:
 def _job(
     name: FormatName, source: Source, samples: ExportSamples, fp32: Path, clock: Clock
 ) -> Int8Job:
+    # a remembered search knows nothing of learned ranges
+    recipe = source.recipe.model_copy(update={"cache": False}) if source.learned else source.recipe
     feeds = None
     if samples.calibration is not None:
         feeds = samples.calibration.feeds(
             source.recipe.input_encoding, channel_last=FORMATS[name].channel_last(source.recipe)
         )
     return Int8Job(
-        recipe=source.recipe,
+        recipe=recipe,
         fp32=fp32,
         feeds=feeds,
         batch=batch_sizes(name, source)[-1],
@@ -121,9 +123,14 @@ def _metric_drop(name: FormatName, source: Source, samples: ExportSamples) -> Me
 
 
 def _adjuster(source: Source) -> Adjuster | None:
-    """What proposes for the very network of a source; one with other weights stays as it is."""
+    """What proposes for the very network of a source.
+
+    One with other weights stays as it is, and so does one whose ranges are learned already: those
+    of an adjusted network would be others.
+    """
     found = source.adjuster
-    return found if found is not None and found.network is source.network else None
+    fits = found is not None and found.network is source.network and not source.learned
+    return found if fits else None
 
 
 def _remade(name: FormatName, source: Source, adjustments: Adjustments) -> Basis:

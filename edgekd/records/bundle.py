@@ -95,6 +95,9 @@ class StudentBundle(Record):
     weights_sha256: str
     training_head_sha256: str | None = None
     """Of ``training_head.safetensors``, the classifier that only teaching needs; retrieval only."""
+    learned_ranges: dict[str, tuple[float, float]] = Field(default_factory=dict)
+    """Of the activations that quantization-aware training rounded, by the names that
+    :class:`edgekd.students.quantized.FakeQuantized` gives them; empty after any other training."""
     num_params: int
     macs: int
     uncounted_operators: tuple[str, ...] = ()

@@ -7,7 +7,7 @@ product in front of the activation, just as the writers fold an activation into 
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
 import torch
@@ -20,12 +20,14 @@ from edgekd.students.fake_quantization import fake_quantize, fake_quantize_weigh
 
 _PRODUCTS: Final = frozenset({"conv1d", "conv2d", "linear"})
 """Operators with an activation and weights, whose first axis is that of the output channels."""
+_STORED: Final = frozenset({"conv_transpose1d", "conv_transpose2d"})
+"""Operators that files compute in float, from 8-bit weights whose output channels are axis 1."""
 _OPERATORS: Final = frozenset(
     {
         "adaptive_avg_pool1d", "adaptive_avg_pool2d", "add", "avg_pool1d", "avg_pool2d", "bmm",
-        "cat", "gelu", "hardsigmoid", "hardswish", "iadd", "imul", "isub", "leaky_relu", "matmul",
-        "mean", "mul", "radd", "rmul", "rsub", "scaled_dot_product_attention", "sigmoid", "silu",
-        "softmax", "sub", "tanh",
+        "cat", "div", "gelu", "hardsigmoid", "hardswish", "iadd", "imul", "isub", "itruediv",
+        "layer_norm", "leaky_relu", "matmul", "mean", "mul", "radd", "rmul", "rsub", "rtruediv",
+        "scaled_dot_product_attention", "sigmoid", "silu", "softmax", "sub", "tanh", "truediv",
     }
 )  # fmt: skip
 """Further operators whose operands a strict file holds in 8 bits, as torch calls them."""
@@ -40,7 +42,8 @@ Visit = Callable[[int, str, Tensor], Tensor]
 class FakeQuantized(nn.Module):
     """The strictest int8 form of a network: 8-bit weights per channel, every range learned.
 
-    A file that computes some operators in float rounds at fewer places than this.
+    A file that computes some operators in float rounds at fewer places: see
+    :meth:`leave_in_float`.
 
     BatchNorm need not be folded: it scales whole output channels, and so the rounding of weights
     with one scale per channel is the same in front of it and behind it.
@@ -78,6 +81,7 @@ class FakeQuantized(nn.Module):
         self._as_deployed = as_deployed
         self._weight_bits, self._activation_bits = weight_bits, activation_bits
         self.points = self._find_points(inputs)
+        self._in_float: frozenset[int] = frozenset()
         self.network.requires_grad_(True)
         self.register_buffer("calibrated", torch.zeros(len(self.points), 2))
         self.register_buffer("rounding", torch.ones(()))
@@ -96,6 +100,8 @@ class FakeQuantized(nn.Module):
                 raise ModelError(
                     "the network takes another way for other samples; it cannot be trained for int8"
                 )
+            if number in self._in_float:
+                return x
             low, high = _calmed(limits[number], x.numel()).unbind()
             return fake_quantize(x, low, high, bits=self._activation_bits)
 
@@ -123,10 +129,18 @@ class FakeQuantized(nn.Module):
             self.calibrated.copy_(limits.view(-1, 2))
             self.stretch.fill_(1.0)
 
+    def leave_in_float(self, names: Collection[str]) -> None:
+        """Round these points no more: the file that is trained for reads them in float."""
+        self._in_float = frozenset(self.points.index(name) for name in names)
+
     def ranges(self) -> dict[str, tuple[float, float]]:
-        """Every point's range as learned so far."""
+        """Every rounded point's range as learned so far."""
         limits = (self.calibrated * self.stretch.detach()).tolist()
-        return {name: (low, high) for name, (low, high) in zip(self.points, limits, strict=True)}
+        return {
+            name: (low, high)
+            for number, (name, (low, high)) in enumerate(zip(self.points, limits, strict=True))
+            if number not in self._in_float
+        }
 
     def limit_ranges(self) -> None:
         """Keep every range from collapsing or changing its sign; after every step."""
@@ -208,6 +222,9 @@ class _Reading(TorchFunctionMode):
         name = getattr(func, "__name__", "").strip("_")  # add_ and __add__ are additions
         if name in _PRODUCTS:
             args = self._product(name, args)
+        elif name in _STORED:
+            x, weights, *others = args
+            args = x, self._rounded(weights, axis=1), *others
         elif name in _OPERATORS:
             args = tuple(self._operand(value, name) for value in args)
         return func(*args, **kwargs)
@@ -231,7 +248,7 @@ class _Reading(TorchFunctionMode):
             return value
         return value if id(value) in self._constants else self.read(value, name)
 
-    def _rounded(self, weights: Tensor) -> Tensor:
+    def _rounded(self, weights: Tensor, *, axis: int = 0) -> Tensor:
         if self._weight_bits is None:
             return weights
-        return fake_quantize_weights(weights, axis=0, bits=self._weight_bits)
+        return fake_quantize_weights(weights, axis=axis, bits=self._weight_bits)

@@ -146,3 +146,49 @@ def test_another_way_for_other_samples_is_refused(images):
     fake.calibrate(dict.fromkeys(fake.points, (-1.0, 1.0)))
     with pytest.raises(ModelError, match="another way"):
         fake(images[:1])
+
+
+def test_a_point_that_is_left_in_float_is_not_rounded(network, images):
+    fake = FakeQuantized(network.eval(), (images,), weight_bits=24, activation_bits=2)
+    found = extremes(fake, images)
+    fake.calibrate(found)
+    exact = network(images)
+    assert (fake(images) - exact).abs().max() > 0.01  # four levels for every activation
+    others = [name for name in fake.points if name != "4: linear"]
+    fake.leave_in_float(others)
+    assert fake.ranges() == {"4: linear": pytest.approx(found["4: linear"])}
+    with torch.no_grad():
+        pooled = network.act(network.second(x := network.act(network.first(images))) + x)
+        low, high = (torch.tensor(limit) for limit in found["4: linear"])
+        rounded = fake_quantize(pooled.mean((2, 3)), low, high, bits=2)
+        expected = F.linear(rounded, network.head.weight, network.head.bias)
+    torch.testing.assert_close(fake(images), expected, rtol=1e-4, atol=1e-5)
+    fake.leave_in_float(fake.points)
+    torch.testing.assert_close(fake(images), exact, rtol=1e-4, atol=1e-5)
+
+
+class Upsampling(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.norm, self.up = nn.LayerNorm(5), nn.ConvTranspose2d(2, 3, 2, stride=2)
+
+    def forward(self, x):
+        return self.up(self.norm(x)).mean((2, 3)) / 3.0
+
+
+def test_norms_and_quotients_are_rounded_and_transposed_convolutions_have_8_bit_weights(images):
+    torch.manual_seed(0)
+    network = Upsampling().eval()
+    fake = FakeQuantized(network, (images,))
+    assert fake.points == ("0: layer_norm", "1: mean", "2: truediv", "3: answer") or (
+        fake.points == ("0: layer_norm", "1: mean", "2: div", "3: answer")
+    )
+    fake.leave_in_float(fake.points)
+    with torch.no_grad():
+        expected = F.conv_transpose2d(
+            network.norm(images),
+            fake_quantize_weights(network.up.weight, axis=1),
+            network.up.bias,
+            stride=2,
+        )
+        torch.testing.assert_close(fake(images), expected.mean((2, 3)) / 3.0)

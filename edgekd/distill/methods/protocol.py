@@ -141,6 +141,10 @@ class Method(Protocol):
         """``arch`` of the student as :meth:`finish` left it; asked after it."""
         return arch
 
+    def learned_ranges(self) -> Mapping[str, tuple[float, float]]:
+        """Ranges of the student's activations, by name, where the method learned any; after it."""
+        return {}
+
     def notes(self) -> tuple[str, ...]:
         """What whoever uses the student must know of it, a sentence each; asked after it.
 

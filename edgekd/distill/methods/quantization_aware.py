@@ -1,13 +1,14 @@
 """Quantization-aware training: another method's guest, with the rounding of 8 bits around it.
 
 The first epochs train in float, and every range follows what they see. Then the network rounds as
-an int8 file does, and learns weights and ranges that bear it. What is left is the plain student; an
-export sets the ranges of its files as for every other one.
+an int8 file does, and learns weights and ranges that bear it. What is left is the plain student and
+its ranges, which an export puts into its files.
 
 Source:
     Jacob et al. (2018), arXiv:1712.05877, section 3: rounding begins when training has settled.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -69,6 +70,10 @@ class QuantizationAware(Method):
     def finish(self, module: nn.Module) -> nn.Module:
         """The student alone."""
         return self._attached.network
+
+    def learned_ranges(self) -> Mapping[str, tuple[float, float]]:
+        """Of the activations that were rounded; none where rounding never began."""
+        return self._attached.ranges() if self._attached.rounding else {}
 
     @property
     def _attached(self) -> FakeQuantized:

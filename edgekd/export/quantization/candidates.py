@@ -42,6 +42,9 @@ class Quantizer(Protocol):
     def calibrate(self, feeds: Arrays, collector: RangeCollector) -> None:
         """Show every activation of every sample to a collector."""
 
+    def rounded(self, choices: Choices) -> frozenset[str]:
+        """Activations that the int8 file of these choices holds in 8 bits."""
+
     def write(self, choices: Choices, ranges: Mapping[str, Range], path: Path) -> None:
         """Write the int8 file that computes as ``choices`` say."""
 

@@ -52,10 +52,15 @@ def matched(extremes: Mapping[str, Range], learned: Sequence[LearnedRange]) -> d
     """
     found = {}
     for name, own in extremes.items():
-        ranges = [point.learned for point in learned if _near(point.seen, own, _SAME)]
+        ranges = [point.learned for point in learned if same_values(point.seen, own)]
         if ranges and all(_near(other, ranges[0], _STEP) for other in ranges):
             found[name] = ranges[0]
     return found
+
+
+def same_values(one: Range, other: Range) -> bool:
+    """Whether two tensors are taken for one, by their extremes over the same samples."""
+    return _near(one, other, _SAME)
 
 
 class WithLearnedRanges:
@@ -107,6 +112,10 @@ class WithLearnedRanges:
         extremes = collector.extremes()
         self._matched, self._seen = matched(extremes, self._learned), len(extremes)
         self._clipped = collector.clipped(self._matched)
+
+    def rounded(self, choices: Choices) -> frozenset[str]:
+        """Of the inner quantizer."""
+        return self._inner.rounded(choices)
 
     def write(self, choices: Choices, ranges: Mapping[str, Range], path: Path) -> None:
         """Write the int8 file, with learned ranges in the place of given ones."""

@@ -60,6 +60,18 @@ class OnnxQuantizer:
             for name, values in batch.items():
                 collector.add(name, values)
 
+    def rounded(self, choices: Choices) -> frozenset[str]:
+        """Activations that the int8 file of these choices holds in 8 bits."""
+        found: set[str] = set()
+        for node in self._graph.model.graph.node:
+            if choices.get(node.name) != "static":
+                continue
+            found.update(self._graph.activations(node))
+            if node.op_type not in ("MatMul", "Gemm"):  # whose kernels can answer in float
+                tail = self._graph.tail(node)
+                found.update(node.output if tail is None else tail.output)
+        return frozenset(found)
+
     def write(self, choices: Choices, ranges: Mapping[str, Range], path: Path) -> None:
         """Write the int8 file that computes as ``choices`` say."""
         model = write_mixed(self._graph, choices, ranges, self._types)

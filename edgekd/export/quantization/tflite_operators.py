@@ -42,6 +42,8 @@ class TfliteOperator:
 
     scope: str
     """Names of what it makes: what the quantizer calls it."""
+    activations: tuple[str, ...]
+    """Names of what it reads and makes."""
     name: str
     """Its type."""
     source: int
@@ -86,6 +88,7 @@ def _operator(
         kind = None
     return TfliteOperator(
         scope=scope,
+        activations=tuple(tensors[i].name.decode() for i in (*activations, *op.outputs)),
         name=name,
         source=producers.get(activations[0], -1) if activations else -1,
         kind=kind,

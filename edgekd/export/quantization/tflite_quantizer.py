@@ -80,6 +80,15 @@ class TfliteQuantizer:
             for name, index in self._floats.items():
                 collector.add(name, interpreter.get_tensor(index))
 
+    def rounded(self, choices: Choices) -> frozenset[str]:
+        """Activations that the int8 file of these choices holds in 8 bits."""
+        return frozenset(
+            name
+            for op in self._operators
+            if choices.get(op.scope) == "static"
+            for name in op.activations
+        )
+
     def write(self, choices: Choices, ranges: Mapping[str, Range], path: Path) -> None:
         """Write the int8 file that computes as ``choices`` say.
 

@@ -105,9 +105,16 @@ def test_a_norm_is_trained_and_rounded_weights_are_those_of_the_folded_network()
     torch.testing.assert_close(module(x), other(x), atol=0.02, rtol=0.02)
 
 
-def test_what_is_left_is_the_student():
+def test_what_is_left_is_the_student_and_its_ranges():
     method, student, module = entered()
+    module.train()(batch().inputs[0])
     assert method.finish(module) is student
+    assert method.learned_ranges() == {}  # rounding has not begun
+    method.after_epoch(100)
+    assert method.learned_ranges() == module.ranges()
+    low, high = module.ranges()[module.points[0]]
+    seen = batch().inputs[0]
+    assert (low, high) == pytest.approx((float(seen.min()), float(seen.max())))
 
 
 @pytest.mark.parametrize(
@@ -142,3 +149,5 @@ def test_a_run_leaves_a_plain_bundle_and_is_the_same_every_time(tmp_path):
     _, module = load_student(tmp_path / "a")
     assert not any(isinstance(part, FakeQuantized) for part in module.modules())
     assert one.metrics[0].value > 0.3
+    assert read_bundle(tmp_path / "a").learned_ranges == one.learned_ranges
+    assert all(low <= 0 < high for low, high in one.learned_ranges.values())

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from small_tflite import BIAS, CHANNELS, DEAD, SHAPE, write_small_tflite
+from tflite_builder import TfliteBuilder
 
 from edgekd.export.audit import audit_file
 from edgekd.export.audit.health import check_health
@@ -105,3 +106,26 @@ def test_padding_stays_in_float_before_a_reader_in_float(small, tmp_path):
     choices = {**prefer(quantizer.units, "static"), quantizer.units[0].name: "weights"}
     quantizer.write(choices, ranges, tmp_path / "int8.tflite")
     assert audit_file(tmp_path / "int8.tflite").audit.float_operators["PAD"] == 1
+
+
+def test_what_a_file_holds_in_8_bits_is_what_its_static_operators_read_and_make(small):
+    quantizer = small[1]
+    first = next(unit for unit in quantizer.units if "static" in unit.choices)
+    held = quantizer.rounded({**prefer(quantizer.units), first.name: "static"})
+    assert set(first.name.strip(";").split(";")) <= held
+    assert held < quantizer.rounded(prefer(quantizer.units, "static"))
+    assert quantizer.rounded(prefer(quantizer.units)) == frozenset()
+
+
+def test_weights_of_a_transposed_convolution_can_be_stored(tmp_path):
+    rng = np.random.default_rng(0)
+    builder = TfliteBuilder((1, 4, 4, 8))
+    inputs = [
+        builder.constant("shape", np.array([1, 8, 8, 16], np.int32)),
+        builder.constant("up", rng.standard_normal((16, 2, 2, 8), np.float32)),
+        0,
+    ]
+    builder.operator("TRANSPOSE_CONV", inputs, builder.tensor("y", (1, 8, 8, 16)))
+    (tmp_path / "fp32.tflite").write_bytes(builder.content(3))
+    (unit,) = TfliteQuantizer(tmp_path / "fp32.tflite").units
+    assert (unit.kind, unit.choices) == ("TRANSPOSE_CONV", ("weights",))
