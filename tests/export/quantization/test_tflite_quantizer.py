@@ -109,7 +109,7 @@ def test_padding_stays_in_float_before_a_reader_in_float(small, tmp_path):
 
 
 def test_what_a_file_holds_in_8_bits_is_what_its_static_operators_read_and_make(small):
-    quantizer = small[1]
+    quantizer = TfliteQuantizer(small[0])
     first = next(unit for unit in quantizer.units if "static" in unit.choices)
     held = quantizer.rounded({**prefer(quantizer.units), first.name: "static"})
     assert set(first.name.strip(";").split(";")) <= held
