@@ -4,6 +4,7 @@ import json
 import statistics
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,25 @@ def is_finished(folder: Path) -> bool:
     return (folder / "bundle.json").is_file()
 
 
+def of_test(record: dict, name: str) -> dict:
+    """The one metric of a bundle on ``test`` that has this name."""
+    for metric in record["metrics"]:
+        if (metric["split"], metric["name"]) == ("test", name):
+            return metric
+    raise SystemExit(
+        f"a run has no {name} on the test split: it was made with --no-score-test, for tuning; "
+        "make it again without"
+    )
+
+
+def test_metric(record: dict, name: str) -> float:
+    """Its value."""
+    return float(of_test(record, name)["value"])
+
+
 def test_top1(record: dict) -> float:
-    """The one test figure of a bundle."""
-    return next(m["value"] for m in record["metrics"] if m["split"] == "test")
+    """Top-1 of a bundle on ``test``."""
+    return test_metric(record, "top1")
 
 
 def append(results: Path, key: dict, record: dict) -> None:
@@ -44,13 +61,13 @@ def append(results: Path, key: dict, record: dict) -> None:
         file.write(json.dumps({**key, **record}) + "\n")
 
 
-def summary(values: list[float]) -> str:
+def summary(values: Sequence[float]) -> str:
     """Mean and sample standard deviation of fractions, in per cent; one value has no spread."""
     mean = f"{100 * statistics.mean(values):.2f}"
     return f"{mean} ± {100 * statistics.stdev(values):.2f}" if len(values) > 1 else mean
 
 
-def minutes(records: list[dict]) -> float:
+def minutes(records: Sequence[dict]) -> float:
     """Mean training time."""
     return statistics.mean(r["provenance"]["train_seconds"] for r in records) / 60
 

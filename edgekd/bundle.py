@@ -8,18 +8,15 @@ the training identities. Only a teacher needs it; nothing that is exported holds
 without it a bundle still runs, exports and measures.
 """
 
-import fcntl
 import hashlib
 import json
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from pydantic import ValidationError
 
-from edgekd.errors import BundleError, OutputError
+from edgekd.atomic import locked_folder, reporting_write_errors, write_atomically
+from edgekd.errors import BundleError
 from edgekd.records import SCHEMA, Record, StudentBundle
 
 BUNDLE_FILE: Final = "bundle.json"
@@ -35,43 +32,6 @@ def sha256_of(path: Path) -> str:
     """Hex sha256 of a file, read in blocks."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write, fsync, rename: ``path`` is always either the old file or the whole new one.
-
-    Raises:
-        OutputError: If the disk is full or the folder cannot be written; the old file stays.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with reporting_write_errors(path):
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with temporary.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-            _sync_folder(path.parent)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-
-
-@contextmanager
-def reporting_write_errors(path: Path) -> Iterator[None]:
-    """Turn an ``OSError`` while writing ``path`` into one line for the user.
-
-    Raises:
-        OutputError: For any ``OSError`` inside the block.
-    """
-    try:
-        yield
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise OutputError(
-            f"{path}: cannot be written ({reason}); free space or choose another folder with -o"
-        ) from error
 
 
 def to_json(record: Record) -> bytes:
@@ -139,7 +99,7 @@ def append_record(path: Path, record: Record) -> None:
     """
     fields = record.model_dump(mode="json", by_alias=True)
     line = json.dumps({**fields, "digest": _digest(fields)}, separators=(",", ":")).encode() + b"\n"
-    with reporting_write_errors(path), _locked_folder(path.parent):
+    with reporting_write_errors(path), locked_folder(path.parent):
         before = path.read_bytes() if path.exists() else b""
         if before and not before.endswith(b"\n"):  # an editor may drop the last newline
             before += b"\n"
@@ -236,22 +196,3 @@ def _parse_object(content: bytes, source: str) -> dict[str, Any]:
 def _digest(fields: dict[str, Any]) -> str:
     canonical = json.dumps(fields, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
-
-
-@contextmanager
-def _locked_folder(folder: Path) -> Iterator[None]:
-    folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)  # closing releases the lock
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,6 +1,5 @@
 import hashlib
 import json
-import os
 import threading
 
 import pytest
@@ -15,10 +14,9 @@ from edgekd.bundle import (
     read_training_head,
     sha256_of,
     to_json,
-    write_atomically,
     write_bundle,
 )
-from edgekd.errors import BundleError, OutputError
+from edgekd.errors import BundleError
 from edgekd.records import ImageInput, Metric, Preprocess, StudentBundle
 
 METRIC = Metric(name="top1", value=0.25, split="test", num_samples=4)
@@ -114,26 +112,6 @@ def test_the_training_head_is_verified(tmp_path):
     path.write_bytes(content[:-1])
     with pytest.raises(BundleError, match="its sha256 differs"):
         read_training_head(tmp_path, record)
-
-
-def test_a_failed_write_leaves_the_old_file_and_no_scrap(tmp_path, monkeypatch):
-    path = tmp_path / "state"
-    write_atomically(path, b"old")
-
-    def full(_descriptor):
-        raise OSError(28, os.strerror(28))
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OutputError, match="No space left on device"):
-        write_atomically(path, b"new")
-    assert path.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_a_folder_that_is_a_file_is_one_line(tmp_path):
-    (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(OutputError, match="choose another folder with -o"):
-        write_atomically(tmp_path / "file" / "state", b"new")
 
 
 def test_lines_appended_at_once_all_arrive(tmp_path):

@@ -8,10 +8,12 @@ import shutil
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from program_file import BatchNormed, saved
+from sensor_file import write_sensors
 
 from edgekd.bundle import from_json
 from edgekd.bundle import to_json as signed
@@ -89,6 +91,13 @@ def originals(tmp_path_factory):
     small = ("--model", "resnet8", "--set", "student_options.width=4", "--epochs", "1")
     code, stderr = edgekd("teach", *data, *small, "--threads", "1", "-o", folder / "student")
     assert code == 0, stderr
+    pixels = np.random.default_rng(0).integers(0, 256, (180, 8, 8), np.uint8)
+    sensors = ("--data", write_sensors(folder / "body.npz", x=pixels), "--method", "none")
+    small = ("--set", "student_options={width=2, image_width=2}", "--epochs", "1")
+    code, stderr = edgekd(
+        "distill", *sensors, *small, "--precision", "fp32", "--threads", "1", "-o", folder / "body"
+    )
+    assert code == 0, stderr
     bundle, exported = folder / "student", folder / "exported"
     loose = (
         "--set",
@@ -112,26 +121,44 @@ def working(tmp_path, originals, monkeypatch):
     assert not list(Path(tmp_path).rglob("pwned*"))
 
 
+@pytest.mark.parametrize("bundle", ["student", "body"])
 @pytest.mark.parametrize("name", ["bundle.json", "weights.safetensors"])
 @given(changes=mutations)
 @quietly
-def test_a_mutated_bundle_is_refused_or_unchanged(working, originals, name, changes):
-    content = (originals / "student" / name).read_bytes()
-    (working / "student" / name).write_bytes(mutated(content, changes))
-    assert_clean(*edgekd("inspect", working / "student"))
+def test_a_mutated_bundle_is_refused_or_unchanged(working, originals, name, bundle, changes):
+    content = (originals / bundle / name).read_bytes()
+    (working / bundle / name).write_bytes(mutated(content, changes))
+    assert_clean(*edgekd("inspect", working / bundle))
     with contextlib.suppress(BundleError):
-        load_student(working / "student")
+        load_student(working / bundle)
 
 
-@given(path=st.lists(st.integers(0, 30), min_size=1, max_size=5), value=json_values)
+paths = st.lists(st.integers(0, 30), min_size=1, max_size=5)
+
+
+@given(path=paths, value=json_values)
 @quietly
 def test_a_forged_record_with_a_right_digest_is_refused_or_harmless(working, path, value):
     """Whoever alters a bundle may also sign it anew; then every field has to be checked."""
-    file = working / "student" / "bundle.json"
+    check_forged(working / "student", [], path, value)
+
+
+@given(path=paths, value=json_values)
+@settings(quietly, max_examples=150)
+def test_a_forged_student_of_sensors_is_refused_or_harmless(working, path, value):
+    """What it is built from is nested deeper than anything else in a record."""
+    check_forged(working / "body", ["arch", "arguments", "inputs"], path, value)
+
+
+def check_forged(bundle, start, path, value):
+    """Put ``value`` where ``path`` leads from ``start`` and look at the bundle in both ways."""
+    file = bundle / "bundle.json"
     original = file.read_bytes()
     fields = json.loads(original)
     del fields["digest"]
     holder, key = fields, None
+    for name in start:
+        holder = holder[name]
     for index in path:
         keys = list(holder) if isinstance(holder, dict) else list(range(len(holder)))
         if not keys:
@@ -145,9 +172,9 @@ def test_a_forged_record_with_a_right_digest_is_refused_or_harmless(working, pat
     holder[key] = value
     try:
         file.write_bytes(_sign(fields))
-        assert_clean(*edgekd("inspect", working / "student"))
+        assert_clean(*edgekd("inspect", bundle))
         with contextlib.suppress(BundleError):
-            load_student(working / "student")
+            load_student(bundle)
     finally:
         file.write_bytes(original)
 

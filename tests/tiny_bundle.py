@@ -5,9 +5,10 @@ from pathlib import Path
 
 import safetensors.torch
 import torch
+from torch import nn
 
 from edgekd.bundle import write_bundle
-from edgekd.records import DataRef, Preprocess, Provenance, StudentBundle
+from edgekd.records import ArchSpec, DataRef, Preprocess, Provenance, StudentBundle
 from edgekd.students.build import build_student, parse_student
 from edgekd.students.count import count_cost
 from edgekd.students.head import IdentityNetwork, head_tensors
@@ -40,8 +41,22 @@ def write_tiny_bundle(
     if embedding_dim is not None:
         whole = IdentityNetwork(module, len(labels)).eval()
         head = safetensors.torch.save(head_tensors(whole))
+    write_bundle_of(folder, arch, module, preprocess, labels, head=head)
+    return whole
+
+
+def write_bundle_of(
+    folder: Path,
+    arch: ArchSpec,
+    module: nn.Module,
+    preprocess: Preprocess,
+    labels: tuple[str, ...],
+    *,
+    head: bytes | None = None,
+) -> None:
+    """Write a network as it is, with a record that says nothing about its training."""
     weights = safetensors.torch.save(module.state_dict())
-    cost = count_cost(module, [image.shape])
+    cost = count_cost(module, [spec.shape for spec in preprocess.inputs])
     record = StudentBundle(
         task="classification" if head is None else "retrieval",
         training_head_sha256=None if head is None else hashlib.sha256(head).hexdigest(),
@@ -53,7 +68,7 @@ def write_tiny_bundle(
         macs=cost.macs,
         metrics=(),
         provenance=Provenance(
-            data=DataRef(source="x", fingerprint="x", num_samples={}),
+            data=DataRef(source="x", fingerprint="", num_samples={}),
             teacher=None,
             recipe={},
             seed=0,
@@ -67,4 +82,3 @@ def write_tiny_bundle(
         ),
     )
     write_bundle(folder, record, weights, training_head=head)
-    return whole

@@ -45,6 +45,38 @@ def write_onnx(path: Path, precision: str = "fp32", *, dtype: str = "float32", b
     return path
 
 
+def write_two_inputs(path: Path) -> Path:
+    """An ONNX file of two sensors: ``logits[k] = sum(A[k] * acc) + sum(E[k] * env)``.
+
+    ``acc`` is ``(B, 3, 4)``, ``env`` ``(B, 2, 1)``; A is ``WEIGHTS``, E its first two columns.
+    """
+    real = TensorProto.FLOAT
+    node = helper.make_node
+    graph = helper.make_graph(
+        [
+            node("Flatten", ["acc"], ["a"]),
+            node("Flatten", ["env"], ["e"]),
+            node("MatMul", ["a", "A"], ["from_acc"]),
+            node("MatMul", ["e", "E"], ["from_env"]),
+            node("Add", ["from_acc", "from_env"], ["logits"]),
+        ],
+        "two",
+        [
+            helper.make_tensor_value_info("acc", real, ["batch", 3, 4]),
+            helper.make_tensor_value_info("env", real, ["batch", 2, 1]),
+        ],
+        [helper.make_tensor_value_info("logits", real, ["batch", NUM_CLASSES])],
+        [
+            numpy_helper.from_array(np.ascontiguousarray(values.T), name)
+            for name, values in (("A", WEIGHTS), ("E", WEIGHTS[:, :2]))
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)], ir_version=9)
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
+    return path
+
+
 def _fp32():
     return [helper.make_node("MatMul", ["flat", "weights"], ["product"])], {"weights": WEIGHTS.T}
 

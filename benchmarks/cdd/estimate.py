@@ -4,7 +4,8 @@
 
 Every row's method runs on random images with a random teacher; loading and augmenting images,
 validation and checkpoints come on top, some five to ten per cent. torch-pruning's row is taken to
-cost what ``kd`` on the narrow student costs, and CDD that shrinks no more than CDD.
+cost what ``kd`` on the narrow student costs, and CDD that shrinks no less than CDD. The recipes'
+epochs are such that an experiment takes about eight hours of one core.
 """
 
 import argparse
@@ -17,7 +18,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from benchmarks.cdd.experiments import EXPERIMENTS, PEER, Experiment
+from benchmarks.cdd.experiments import DENSE, EXPERIMENTS, OURS, PEER, TEACHER, Experiment
 from edgekd.config import SettledRecipe, TrainRecipe, build_recipe
 from edgekd.distill.methods.protocol import Batch, Run
 from edgekd.distill.methods.table import make_method
@@ -35,6 +36,7 @@ def network(recipe: SettledRecipe) -> nn.Module:
     """What is trained."""
     channels, size = SIZE[recipe.task]
     is_retrieval = recipe.task == "retrieval"
+    assert recipe.student is not None
     arch = parse_student(
         recipe.student,
         recipe.student_options,
@@ -76,7 +78,7 @@ def step_seconds(
                 logits = found if isinstance(found, torch.Tensor) else found.logits
                 answer = TeacherOutput(logits=logits.float(), pooled=tuple(pooled))
             batch = Batch(
-                inputs=inputs, targets=targets, indices=torch.arange(len(inputs)), teacher=answer
+                inputs=(inputs,), targets=targets, indices=torch.arange(len(inputs)), teacher=answer
             )
             total = method.losses(module, batch).total
         optimizer.zero_grad(set_to_none=True)
@@ -89,14 +91,17 @@ def step_seconds(
 
 
 def recipes(experiment: Experiment) -> dict[str, SettledRecipe]:
-    """Row -> recipe, of the teacher and every kind of row that has costs of its own."""
-    narrow = {"student_options": {"width": experiment.narrow}, "teacher": "none"}
-    in_second_phase = {"cdd": {"mask_from": 0.0}, "method": "cdd", "teacher": "none"}
+    """Row -> recipe, of the networks to start from and every kind of row with its own costs."""
+    narrow = {"student_options": {"width": experiment.narrow}}
+    by_kd = {"method": "kd", "teacher": "random"}
+    in_second_phase = {"cdd": {"mask_from": 0.0}, "method": "cdd", "teacher": "random"}
     plans: dict[str, tuple[Path, dict[str, Any]]] = {
-        "teacher": (experiment.teacher, {}),
-        "CDD": (experiment.student, in_second_phase),
+        TEACHER: (experiment.teacher, {}),
+        experiment.narrow_start: (experiment.teacher, narrow),
+        OURS: (experiment.student, in_second_phase),
+        DENSE: (experiment.student, by_kd),
         f"narrow {experiment.narrow}, labels": (experiment.student, {**narrow, "method": "none"}),
-        f"narrow {experiment.narrow}, kd": (experiment.student, {**narrow, "method": "kd"}),
+        f"narrow {experiment.narrow}, kd": (experiment.student, {**narrow, **by_kd}),
     }
     return {
         row: build_recipe(TrainRecipe, recipe=file, flags={"data": "none", **flags}).settled(
@@ -104,6 +109,19 @@ def recipes(experiment: Experiment) -> dict[str, SettledRecipe]:
         )
         for row, (file, flags) in plans.items()
     }
+
+
+def total_hours(experiment: Experiment, hours: dict[str, float]) -> float:
+    """Of the networks to start from, and of every row as often as there are seeds.
+
+    Args:
+        experiment: Whose rows.
+        hours: Of one run of everything in :func:`recipes`.
+    """
+    kd = f"narrow {experiment.narrow}, kd"
+    like = {PEER: kd, "CDD, magnitude mask": OURS, "CDD, shrinking while training": OURS}
+    rows = sum(hours[like.get(row, row)] for row in experiment.rows)
+    return hours[TEACHER] + hours[experiment.narrow_start] + len(experiment.seeds) * rows
 
 
 def main() -> None:
@@ -122,17 +140,14 @@ def main() -> None:
     measured = recipes(experiment)
     precision = given.precision or experiment.precision
     for row, recipe in measured.items():
-        seconds = step_seconds(recipe, measured["teacher"], given.steps, precision)
+        seconds = step_seconds(recipe, measured[TEACHER], given.steps, precision)
         steps = recipe.epochs * (experiment.train_samples // recipe.batch_size)
         hours[row] = seconds * steps / 3600
         print(f"{row}: {seconds:.2f} s a step, {steps:,} steps, {hours[row]:.2f} CPU hours")
-    kd = f"narrow {experiment.narrow}, kd"
-    like = {PEER: kd, "CDD, magnitude mask": "CDD", "CDD, shrinking while training": "CDD"}
-    runs = {row: hours[like.get(row, row)] for row in experiment.rows}
-    total = hours["teacher"] + len(experiment.seeds) * sum(runs.values())
     print(
-        f"{given.experiment}: {total:.1f} CPU hours for {len(runs)} rows x "
-        f"{len(experiment.seeds)} seeds and the teacher"
+        f"{given.experiment}: {total_hours(experiment, hours):.1f} CPU hours for "
+        f"{len(experiment.rows)} rows x {len(experiment.seeds)} seeds, the teacher and the "
+        "narrow network to start from"
     )
 
 

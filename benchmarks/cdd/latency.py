@@ -5,11 +5,11 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from benchmarks.cdd.experiments import Plan
-from benchmarks.cdd.table import bundle_of
-from benchmarks.commands import edgekd
+from benchmarks.cdd.experiments import OURS, TEACHER, Plan
+from benchmarks.commands import bundle, edgekd, is_finished
 
 ROUNDS = 3  # dense and pruned in turns, so that a machine that warms up favours neither
+FILES = ("student.onnx", "student.int8.onnx", "student.tflite", "student.int8.tflite")
 
 Row = dict[str, Any]
 
@@ -20,13 +20,15 @@ def latency_table(plan: Plan, results: Path) -> str:
     Args:
         plan: Whose teacher and finished CDD students.
         results: Raw rows are appended here.
+
+    Returns:
+        Markdown; empty, and nothing is timed, where no CDD student is finished.
     """
-    students = [
-        plan.folder("CDD", seed).name
-        for seed in plan.experiment.seeds
-        if (plan.folder("CDD", seed) / "bundle.json").is_file()
-    ]
-    names = ["teacher", *students]
+    folders = [plan.folder(OURS, seed) for seed in plan.experiment.seeds]
+    students = [folder.name for folder in folders if is_finished(folder)]
+    if not students:
+        return ""
+    names = [TEACHER, *students]
     for name in names:
         _export(plan, name)
     rounds = 1 if plan.is_quick else ROUNDS
@@ -38,10 +40,10 @@ def latency_table(plan: Plan, results: Path) -> str:
 
 
 def _export(plan: Plan, name: str) -> None:
-    output = plan.runs / f"exported-{name}"
-    if not any(output.glob("*.int8.tflite.json")):
+    source, output = plan.runs / name, plan.runs / f"exported-{name}"
+    if not _is_exported(source, output):
         edgekd(
-            *("export", plan.runs / name, "--int8", "-o", output, *_data(plan)),
+            *("export", source, "--int8", "-o", output, *_data(plan)),
             # The test reads the files' own accuracy; a gate here would hide it.
             *(
                 "--set",
@@ -54,6 +56,16 @@ def _export(plan: Plan, name: str) -> None:
         )
 
 
+def _is_exported(source: Path, output: Path) -> bool:
+    """Whether every file is there and was made from the weights that the bundle has now."""
+    records = [output / f"{file}.json" for file in FILES]
+    weights = bundle(source)["weights_sha256"]
+    return all(
+        record.is_file() and json.loads(record.read_text())["source_sha256"] == weights
+        for record in records
+    )
+
+
 def _bench(plan: Plan, name: str, number: int) -> list[Row]:
     data = _data(plan) if number == 0 else ()  # the metric once
     command = ("bench", plan.runs / f"exported-{name}", "--threads", 1, *data)
@@ -62,7 +74,7 @@ def _bench(plan: Plan, name: str, number: int) -> list[Row]:
 
 def _data(plan: Plan) -> tuple[object, ...]:
     """Options that open the data as the training did."""
-    recipe = bundle_of(plan, "teacher")["provenance"]["recipe"]
+    recipe = bundle(plan.teacher.folder)["provenance"]["recipe"]
     folders = [
         part
         for key in ("train_folder", "test_folder")
@@ -73,9 +85,9 @@ def _data(plan: Plan) -> tuple[object, ...]:
 
 
 def _table(plan: Plan, rows: list[Row], students: list[str]) -> str:
-    macs = {name: bundle_of(plan, name)["macs"] for name in ("teacher", *students)}
+    macs = {name: bundle(plan.runs / name)["macs"] for name in (TEACHER, *students)}
     rounds = 1 + max(row["round"] for row in rows)
-    promised = statistics.mean(macs["teacher"] / macs[name] for name in students)
+    promised = statistics.mean(macs[TEACHER] / macs[name] for name in students)
     lines = [
         f"Batch 1, 1 thread, median of the medians of {rounds} round(s); the MACs promise "
         f"{promised:.2f} times the speed. {len(students)} CDD student(s).",
@@ -86,9 +98,9 @@ def _table(plan: Plan, rows: list[Row], students: list[str]) -> str:
     ]
     for file in sorted({row["file"] for row in rows}):
         group = [row for row in rows if row["file"] == file]
-        dense = _median_ms(group, "teacher")
+        dense = _median_ms(group, TEACHER)
         pruned = statistics.mean(_median_ms(group, name) for name in students)
-        metrics = [_metric(group, names) for names in (["teacher"], students)]
+        metrics = [_metric(group, names) for names in ([TEACHER], students)]
         lines.append(
             f"| {file} | {dense:.3f} | {pruned:.3f} | {dense / pruned:.2f} | "
             f"{100 * dense / pruned / promised:.0f} | {metrics[0]} | {metrics[1]} |"

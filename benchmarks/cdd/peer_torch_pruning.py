@@ -4,15 +4,19 @@
         --recipe RECIPE.toml --data DATA --teacher runs/teacher \
         --weights runs/teacher/weights.safetensors --share 0.35 --seed 0 -o runs/torch-pruning-seed0
 
-The dense student starts from the weights it is given, is pruned to the share of its MACs by
-torch-pruning's ``BasePruner`` with group magnitude importance (the high-level interface that its
-documentation begins with; global ranking, all layers but the last, in small steps until the MACs
-are there, no layer below a tenth of its channels), and is then trained by edgekd's ``kd`` of the
-recipe's task. The folder holds history and metrics of a normal run; edgekd cannot build the network
-anew, whose layers have any width.
+The dense student starts from the weights it is given and is pruned by torch-pruning's
+``BasePruner`` as the quickstart of its README does: group magnitude importance, the same share of
+channels off every layer but the last, in one step. The README's other way, one ranking of all
+layers, comes there with the warning that it may prune single layers too far (``isomorphic=True``
+is to help); it is not taken. The share is found by bisection: the largest that leaves the MACs
+asked for, so that the peer never has fewer than the others. Channels are not rounded to multiples
+of eight, which is for speed on accelerators and would miss the target. Then edgekd's ``kd`` of the
+recipe's task trains it. The folder holds history and metrics of a normal run; edgekd cannot build
+the network anew, whose layers have any width.
 """
 
 import argparse
+import copy
 import json
 from pathlib import Path
 
@@ -34,15 +38,14 @@ from edgekd.records import ArchSpec
 from edgekd.students.count import count_cost
 from edgekd.students.head import IdentityNetwork
 
-STEPS = 200  # small steps end near the wanted share
-MAX_RATIO = 0.9  # of one layer: without it, global ranking leaves single channels in many
+BISECTIONS = 10  # to a thousandth of the channels; the widest layer has 512
 
 
 class PrunedFirst(Method):
     """``kd`` on a student that torch-pruning made smaller."""
 
     def __init__(self, recipe: TrainRecipe, share: float) -> None:
-        self.inner = make_method(recipe)
+        self.inner = make_method(recipe.settled(1))  # reads neither batch size nor learning rate
         self.teacher_needs = self.inner.teacher_needs
         self.share = share
 
@@ -69,25 +72,32 @@ class PrunedFirst(Method):
         return arch.model_copy(update={"family": "torch-pruning"})
 
 
-def prune(network: nn.Module, shape: tuple[int, int, int], share: float) -> None:
-    """Prune in place until no more than ``share`` of the MACs is left."""
-    network.eval()
+def prune(network: nn.Module, shape: tuple[int, ...], share: float) -> None:
+    """Prune in place, as much as leaves no less than ``share`` of the MACs."""
     goal = share * count_cost(network, [shape]).macs
+    enough, too_few = 0.0, 1.0
+    for _ in range(BISECTIONS):
+        middle = (enough + too_few) / 2
+        trial = copy.deepcopy(network)
+        remove(trial, shape, middle)
+        if count_cost(trial, [shape]).macs >= goal:
+            enough = middle
+        else:
+            too_few = middle
+    remove(network, shape, enough)
+
+
+def remove(network: nn.Module, shape: tuple[int, ...], ratio: float) -> None:
+    """Take this share of channels off every layer but the last, in place."""
+    network.eval()
     last = [part for part in network.modules() if isinstance(part, nn.Linear)][-1]
-    pruner = torch_pruning.pruner.BasePruner(
+    torch_pruning.pruner.BasePruner(
         network,
         torch.zeros(1, *shape),
         importance=torch_pruning.importance.GroupMagnitudeImportance(p=2),
-        global_pruning=True,
-        pruning_ratio=0.95,
-        max_pruning_ratio=MAX_RATIO,
-        iterative_steps=STEPS,
+        pruning_ratio=ratio,
         ignored_layers=[last],
-    )
-    for _ in range(STEPS):
-        pruner.step()
-        if count_cost(network, [shape]).macs <= goal:
-            break
+    ).step()
     network.train()
 
 

@@ -7,9 +7,11 @@
 
 A finished teacher of the experiment's recipe can be copied to ``<runs>/teacher`` beforehand.
 
-Rows: CDD; CDD with the mask replaced by magnitude (ResRep); a uniformly narrow student from labels,
-and by ``kd``; torch-pruning's pruner followed by ``kd``; CDD that shrinks while it trains. All are
-taught by, and compared with, one dense teacher.
+Rows: CDD; the dense student by ``kd``; CDD with the mask replaced by magnitude (ResRep); a
+uniformly narrow student from labels, and by ``kd``; torch-pruning's pruner followed by ``kd``; CDD
+that shrinks while it trains. All are taught by one dense teacher and continue from a trained
+network: the narrow students from a narrow one that the teacher's recipe trained, all others from
+the teacher. What CDD loses is told against the teacher and against the dense student.
 
 Every training is one command that resumes, so this can be killed and started again; what is
 finished is not started again. All rows of a seed come before the next seed. As soon as a run is
@@ -21,7 +23,6 @@ CDD students are exported and timed (``--phase latency`` repeats that on a quiet
 
 import argparse
 import importlib.util
-import json
 import os
 import signal
 import subprocess
@@ -35,6 +36,7 @@ from types import FrameType
 from benchmarks.cdd.experiments import EXPERIMENTS, HERE, PEER, Plan, Training
 from benchmarks.cdd.latency import latency_table
 from benchmarks.cdd.table import main_table
+from benchmarks.commands import append, bundle, is_finished
 
 
 class Crew:
@@ -63,7 +65,7 @@ class Crew:
         return failed
 
     def _run(self, training: Training) -> bool:
-        if training.is_finished:
+        if is_finished(training.folder):
             return True
         if self._is_stopping:
             return False
@@ -91,13 +93,14 @@ class Crew:
 
 def record(plan: Plan, training: Training, results: Path) -> None:
     """Append a finished run's record, once, and write the table anew."""
-    bundle = json.loads((training.folder / "bundle.json").read_text())
-    row = {"experiment": plan.experiment.name, "row": training.row, "seed": training.seed}
-    known = results.read_text().splitlines() if results.is_file() else []
-    digests = {json.loads(line).get("weights_sha256") for line in known}
-    if bundle["weights_sha256"] not in digests:
-        with results.open("a") as file:
-            file.write(json.dumps(row | bundle) + "\n")
+    found = bundle(training.folder)
+    key = {
+        "experiment": plan.experiment.name,
+        "row": training.row,
+        "seed": training.seed,
+        "weights_sha256": found["weights_sha256"],
+    }
+    append(results, key, found)
     write_table(plan, results.parent)
 
 
@@ -110,13 +113,23 @@ def write_table(plan: Plan, folder: Path) -> None:
     (folder / f"table-{plan.experiment.name}.md").write_text(text)
 
 
+def write_latencies(plan: Plan, folder: Path) -> None:
+    """Time what is finished and write both tables anew; without a CDD student only say so."""
+    text = latency_table(plan, folder / "results.jsonl")
+    if not text:
+        print("no CDD student is finished: no latencies to compare")
+        return
+    (folder / f"latency-{plan.experiment.name}.md").write_text(text)
+    write_table(plan, folder)
+
+
 def train(plan: Plan, crew: Crew, results: Path) -> list[Training]:
-    """The teacher, then everything that learns from it; what failed is returned."""
+    """What the students continue from, then the students; what failed is returned."""
 
     def done(training: Training) -> None:
         record(plan, training, results)
 
-    return crew.work([plan.teacher], done) or crew.work(plan.trainings(), done)
+    return crew.work(plan.starts, done) or crew.work(plan.trainings(), done)
 
 
 def require_peer(plan: Plan) -> None:
@@ -171,9 +184,7 @@ def main() -> None:
         require_peer(plan)
         failed = train(plan, Crew(given.jobs, given.threads), folder / "results.jsonl")
     if given.phase != "train" and not failed:
-        text = latency_table(plan, folder / "results.jsonl")
-        (folder / f"latency-{plan.experiment.name}.md").write_text(text)
-        write_table(plan, folder)
+        write_latencies(plan, folder)
     table = folder / f"table-{plan.experiment.name}.md"
     if table.is_file():
         print(table.read_text())

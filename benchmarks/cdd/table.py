@@ -1,88 +1,117 @@
 """The Markdown table of what is finished."""
 
-import json
 import statistics
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 
-from benchmarks.cdd.experiments import Plan
+from benchmarks.cdd.experiments import DENSE, OURS, TEACHER, Plan
+from benchmarks.commands import (
+    bundle,
+    conditions,
+    is_finished,
+    minutes,
+    of_test,
+    summary,
+    test_metric,
+)
 
-Bundle = dict[str, Any]
+COLUMNS = (
+    "network",
+    "continues from",
+    "seeds",
+    "{metric} %",
+    "below the teacher, points",
+    f"below {DENSE}, points",
+    f"{OURS} ahead, points",
+    "MACs left %",
+    "parameters left %",
+    "training minutes",
+)
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line: a network, and its finished runs."""
+
+    name: str
+    start: str
+    records: Sequence[dict]
+    metric: str
+
+    @property
+    def values(self) -> list[float]:
+        """What the runs reached on ``test``."""
+        return [test_metric(record, self.metric) for record in self.records]
+
+    @property
+    def mean(self) -> float:
+        """Over the seeds."""
+        return statistics.mean(self.values)
+
+    def below(self, other: "Line | None") -> str:
+        """How far it stays behind the mean of another line, with the spread of its own seeds."""
+        return "" if other is None else summary([other.mean - value for value in self.values])
 
 
 def main_table(plan: Plan) -> str:
     """One line per row with at least one finished seed; metric, what is left, time."""
-    if not plan.teacher.is_finished:
+    if not is_finished(plan.teacher.folder):
         return ""
+    lines = {line.name: line for line in _lines(plan)}
+    columns = [column.format(metric=plan.experiment.metric) for column in COLUMNS]
+    table = [_caption(plan, lines[TEACHER]), "", _row(columns), "|---" * len(columns) + "|"]
+    table += [_row(_cells(line, lines, plan.experiment.rows)) for line in lines.values()]
+    return "\n".join(table) + "\n"
+
+
+def _lines(plan: Plan) -> Iterator[Line]:
     experiment = plan.experiment
-    teacher = bundle_of(plan, "teacher")
-    best = score(teacher, experiment.metric)
-    finished = {row: found for row in experiment.rows if (found := _finished(plan, row))}
-    ours = [score(bundle, experiment.metric) for bundle in finished.get("CDD", ())]
-    lines = [
-        _caption(plan, teacher),
-        "",
-        f"| network | seeds | {experiment.metric} % | below the teacher, points | "
-        "CDD ahead, points | MACs left % | parameters left % | training minutes |",
-        "|---|---|---|---|---|---|---|---|",
-        f"| teacher | 1 | {100 * best:.2f} | 0 | | 100 | 100 | {_minutes([teacher])} |",
-    ]
-    for row, bundles in finished.items():
-        values = [score(bundle, experiment.metric) for bundle in bundles]
-        ahead = statistics.mean(ours) - statistics.mean(values) if ours and row != "CDD" else None
-        cells = (
-            row,
-            str(len(bundles)),
-            spread(values),
-            spread([best - value for value in values]),
-            "" if ahead is None else f"{100 * ahead:.2f}",
-            _left("macs", bundles, teacher),
-            _left("num_params", bundles, teacher),
-            _minutes(bundles),
-        )
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+    for name in (TEACHER, experiment.narrow_start):
+        folder = plan.start(name).folder
+        if is_finished(folder):
+            yield Line(name, "random weights", [bundle(folder)], experiment.metric)
+    for row in experiment.rows:
+        folders = [plan.folder(row, seed) for seed in experiment.seeds]
+        records = [bundle(folder) for folder in folders if is_finished(folder)]
+        if records:
+            yield Line(row, experiment.start(row), records, experiment.metric)
 
 
-def bundle_of(plan: Plan, folder: str) -> Bundle:
-    """A finished run's record."""
-    record: Bundle = json.loads((plan.runs / folder / "bundle.json").read_text())
-    return record
+def _cells(line: Line, lines: dict[str, Line], students: Collection[str]) -> tuple[str, ...]:
+    teacher, ours = lines[TEACHER], lines.get(OURS)
+    is_rival = line.name in students and line.name not in (OURS, DENSE)
+    ahead = f"{100 * (ours.mean - line.mean):.2f}" if is_rival and ours is not None else ""
+    return (
+        line.name,
+        line.start,
+        str(len(line.records)),
+        summary(line.values),
+        line.below(teacher),
+        line.below(lines.get(DENSE)),
+        ahead,
+        _left("macs", line, teacher),
+        _left("num_params", line, teacher),
+        f"{minutes(line.records):.1f}",
+    )
 
 
-def score(bundle: Bundle, metric: str) -> float:
-    """The one test figure of a bundle."""
-    found = (m["value"] for m in bundle["metrics"] if m["split"] == "test" and m["name"] == metric)
-    return float(next(found))
-
-
-def spread(values: Sequence[float]) -> str:
-    """Mean and, of several, sample standard deviation of fractions, in per cent."""
-    mean = f"{100 * statistics.mean(values):.2f}"
-    return f"{mean} ± {100 * statistics.stdev(values):.2f}" if len(values) > 1 else mean
-
-
-def _finished(plan: Plan, row: str) -> list[Bundle]:
-    folders = [plan.folder(row, seed) for seed in plan.experiment.seeds]
-    return [bundle_of(plan, f.name) for f in folders if (f / "bundle.json").is_file()]
-
-
-def _caption(plan: Plan, teacher: Bundle) -> str:
-    origin = teacher["provenance"]
-    test = next(m["num_samples"] for m in teacher["metrics"] if m["split"] == "test")
+def _caption(plan: Plan, teacher: Line) -> str:
+    record = teacher.records[0]
+    test = of_test(record, teacher.metric)["num_samples"]
     trial = (
         "A TRIAL on very little data, nothing but a proof that it runs. " if plan.is_quick else ""
     )
     return (
         f"{trial}{plan.experiment.name}: test split ({test:,} samples), last epoch, mean ± "
-        f"standard deviation over seeds, {origin['num_threads']} training thread(s), "
-        f"{origin['precision']}, {origin['machine']}."
+        f"standard deviation over seeds, {conditions(record)}. Every student trains for as many "
+        f"epochs, from the trained network named. {plan.experiment.features}"
     )
 
 
-def _left(key: str, bundles: Sequence[Bundle], teacher: Bundle) -> str:
-    return f"{100 * statistics.mean(b[key] for b in bundles) / teacher[key]:.1f}"
+def _left(key: str, line: Line, teacher: Line) -> str:
+    left = statistics.mean(record[key] for record in line.records)
+    return f"{100 * left / teacher.records[0][key]:.1f}"
 
 
-def _minutes(bundles: Sequence[Bundle]) -> str:
-    return f"{statistics.mean(b['provenance']['train_seconds'] for b in bundles) / 60:.1f}"
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"

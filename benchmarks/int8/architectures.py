@@ -20,7 +20,8 @@ from edgekd.students.count import count_cost
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 NUM_CLASSES = 10
-NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
+BatchNorm = nn.modules.batchnorm._BatchNorm
+NORMS = (BatchNorm, nn.LayerNorm, nn.GroupNorm)
 LABELS = tuple(f"class{k}" for k in range(NUM_CLASSES))
 
 
@@ -102,12 +103,12 @@ def settle(network: nn.Module, size: int, *, seed: int) -> None:
             gamma = getattr(module, "gamma", None)  # LayerScale, which starts near zero
             if isinstance(gamma, nn.Parameter):
                 gamma.copy_(0.3 + 0.4 * torch.rand(gamma.shape, generator=generator))
-        norms = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+        norms = [module for module in network.modules() if isinstance(module, BatchNorm)]
         gather_statistics(network.train(), norms, size)
     network.eval()
 
 
-def gather_statistics(network: nn.Module, norms: list[nn.Module], size: int) -> None:
+def gather_statistics(network: nn.Module, norms: list[BatchNorm], size: int) -> None:
     """Let every BatchNorm see three batches of images."""
     for norm in norms:
         norm.momentum = None  # a plain mean over the passes
@@ -117,5 +118,6 @@ def gather_statistics(network: nn.Module, norms: list[nn.Module], size: int) -> 
         mean, std = (torch.tensor(x).view(-1, 1, 1) for x in (MEAN, STD))
         network((pixels / 255 - mean) / std)
     for norm in norms:
+        assert norm.running_var is not None
         # a channel that happened to be silent must not shout on the next image
         norm.running_var.clamp_(min=0.05 * float(norm.running_var.mean()))

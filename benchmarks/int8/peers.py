@@ -36,7 +36,7 @@ def run_peer(
         RuntimeError: With what the peer said last, if it fails or writes nothing.
     """
     data = target.with_suffix(".calibration.npz")
-    np.savez(data, **images)
+    np.savez(data, **images)  # type: ignore[arg-type]  # no input is called allow_pickle
     command = [str(python), str(HERE / f"peer_{name}.py"), str(fp32), str(data), str(target)]
     done = subprocess.run(
         command,

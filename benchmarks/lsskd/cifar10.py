@@ -9,139 +9,73 @@ finished run. Three tables: equal epochs; equal training time (every row trains 
 whole method took, at its own pace); and shares of the labels at equal epochs.
 
 The recipe's own sixty epochs at 32 x 32 positions and with whole copies as branches would take
-weeks of a CPU. ``REDUCED`` makes network, branches and epochs smaller for all rows alike;
+weeks of a CPU. ``REDUCED`` makes network, branches and epochs smaller for all rows alike, and one
+more row has the recipe's copies as branches, so that nothing is refuted by light ones alone;
 ``--full`` leaves the recipe as it is.
 
+A teacher that was trained on all labels knows more than the rows with a share of them, and the
+table says so. ``--teacher 'runs/teacher-{fraction}-{seed}'`` names one for each share and seed
+(``runs/teacher-0.25-0``, ``runs/teacher-1-0``): labels are drawn with the seed.
+
 Every training is one ``edgekd`` command that resumes, so the driver can be killed and started
-again. Rows are appended to ``results-cifar10.jsonl`` as they finish; tables are written beside it.
-``--quick`` runs everything for an epoch on few labels and writes into the folder of the runs.
+again; a finished run of another recipe is refused. Rows are appended to ``results-cifar10.jsonl``
+as they finish; tables are written beside it. ``--full`` has files and folders of its own. So has
+``--quick``, which runs everything for an epoch on few labels; its results stay with its runs.
 """
 
 import argparse
 import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.commands import (
-    ROOT,
     append,
     bundle,
     conditions,
-    edgekd,
     is_finished,
     minutes,
     summary,
     test_top1,
 )
+from benchmarks.lsskd.ablation import (
+    EQUAL_EPOCHS,
+    EQUAL_TIME,
+    REDUCED,
+    ROWS,
+    WHOLE,
+    Kind,
+    Plan,
+    Row,
+    Run,
+)
+from benchmarks.training import described
 
 HERE = Path(__file__).parent
-
-RECIPE = ROOT / "models" / "lsskd-resnet20-cifar10" / "recipe.toml"
-WHOLE = "+ features"
-OFF = {"soft_labels.weight": 0, "lsskd.kl_weight": 0, "lsskd.feature_weight": 0}
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of a table."""
-
-    name: str
-    method: str
-    changes: dict[str, object]
-    """Recipe keys that differ."""
-    taught: bool = False
-
-
-ROWS = (
-    Row("labels only", "none", {}),
-    Row("label smoothing 0.1", "none", {"label_smoothing": 0.1}),
-    Row("PS-KD", "ps-kd", {}),
-    Row("branches and transformations", "lsskd", OFF),
-    Row("+ softening", "lsskd", {"lsskd.kl_weight": 0, "lsskd.feature_weight": 0}),
-    Row("+ KL", "lsskd", {"lsskd.feature_weight": 0}),
-    Row(WHOLE, "lsskd", {}),
-    Row("+ external teacher", "lsskd", {}, taught=True),
-)
-REDUCED = {
-    "student_options.stem_stride": 2,
-    "lsskd.branch": "light",
-    "lsskd.kl_ramp_epochs": 3,
-    "epochs": 8,
-}
-"""What makes the comparison affordable on two cores."""
-
-
-@dataclass(frozen=True)
-class Run:
-    """One training, and the table it belongs to."""
-
-    kind: str
-    row: Row
-    seed: int
-    extra: tuple[object, ...] = ()
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What the command line said."""
-
-    data: Path
-    teacher: Path | None
-    runs: Path
-    results: Path
-    seeds: tuple[int, ...]
-    fractions: tuple[float, ...]
-    jobs: int
-    common: tuple[object, ...]
-    changes: dict[str, object]
-    """Recipe keys that differ from the file, for all rows alike."""
-
-    @property
-    def rows(self) -> tuple[Row, ...]:
-        """Without the taught one where there is no teacher."""
-        return tuple(row for row in ROWS if self.teacher is not None or not row.taught)
-
-    def folder(self, kind: str, row: Row, seed: int) -> Path:
-        """Where one run lies."""
-        name = row.name.replace("+ ", "plus-").replace(" ", "-")
-        return self.runs / kind / f"{name}-seed{seed}"
 
 
 def train(plan: Plan, run: Run) -> None:
     """One run to its end; a finished one is only noted."""
-    folder, row = plan.folder(run.kind, run.row, run.seed), run.row
-    if not is_finished(folder):
-        changes = [
-            part
-            for name, value in (plan.changes | row.changes).items()
-            if row.method == "lsskd" or not name.startswith("lsskd.")  # what is not read is refused
-            for part in ("--set", f"{name}={value}")
-        ]
-        teacher = ("--teacher", plan.teacher) if row.taught else ()
-        what = ("--recipe", RECIPE, "--method", row.method, "--data", plan.data)
-        how = (*plan.common, *changes, *teacher, *run.extra)
-        edgekd("distill", *what, "--seed", run.seed, *how, "--resume", "-o", folder)
-    append(
-        plan.results,
-        {"table": run.kind, "row": row.name, "seed": run.seed},
-        bundle(folder),
-    )
+    record = plan.training(run).run()
+    key = {"table": run.kind.name, "row": run.row.name, "seed": run.seed}
+    append(plan.results, key | {"weights_sha256": record["weights_sha256"]}, record)
 
 
 def train_all(plan: Plan, runs: Iterable[Run]) -> None:
-    """Side by side, as many as the plan says."""
+    """Side by side, as many as the plan says; nothing starts where a finished run is another."""
+    runs = list(runs)
+    for run in runs:
+        plan.training(run).check()
     with ThreadPoolExecutor(plan.jobs) as pool:
         for started in [pool.submit(train, plan, run) for run in runs]:
             started.result()
 
 
-def group(plan: Plan, kind: str, row: Row) -> list[dict]:
+def group(plan: Plan, kind: Kind, row: Row) -> list[dict]:
     """The finished runs of a row; those of equal time with as many epochs are not run twice."""
     folders = [plan.folder(kind, row, seed) for seed in plan.seeds]
-    if kind == "equal-time" and not all(map(is_finished, folders)):
-        return group(plan, "equal-epochs", row)
+    if kind == EQUAL_TIME and not all(map(is_finished, folders)):
+        return group(plan, EQUAL_EPOCHS, row)
     return [bundle(folder) for folder in folders]
 
 
@@ -152,62 +86,90 @@ def epochs_of(record: dict) -> int:
 
 def equal_epochs(plan: Plan) -> list[Run]:
     """The first table, seed by seed."""
-    return [Run("equal-epochs", row, seed) for seed in plan.seeds for row in plan.rows]
+    return [Run(EQUAL_EPOCHS, row, seed) for seed in plan.seeds for row in plan.rows(EQUAL_EPOCHS)]
 
 
 def equal_time(plan: Plan) -> list[Run]:
     """As many epochs as the whole method's time has room for, at the pace of the first table."""
     whole = next(row for row in ROWS if row.name == WHOLE)
-    budget = minutes(group(plan, "equal-epochs", whole))
+    budget = minutes(group(plan, EQUAL_EPOCHS, whole))
     runs = []
-    for row in plan.rows:
-        records = group(plan, "equal-epochs", row)
+    for row in plan.rows(EQUAL_TIME):
+        records = group(plan, EQUAL_EPOCHS, row)
         before = epochs_of(records[0])
         epochs = max(1, round(budget * before / minutes(records)))
         if epochs != before:
-            more = ("--epochs", epochs)
-            runs += [Run("equal-time", row, seed, more) for seed in plan.seeds]
+            runs += [Run(EQUAL_TIME, row, seed, epochs) for seed in plan.seeds]
     return runs
 
 
 def few_labels(plan: Plan) -> list[Run]:
-    """Shares of the labels; the whole of them is in the first table."""
+    """Shares of the labels."""
     return [
-        Run(f"labels-{fraction:g}", row, seed, ("--label-fraction", fraction))
-        for fraction in plan.fractions
+        Run(kind, row, seed)
+        for kind in plan.kinds
+        if kind not in (EQUAL_EPOCHS, EQUAL_TIME)
         for seed in plan.seeds
-        for row in plan.rows
+        for row in plan.rows(kind)
     ]
 
 
-def table(plan: Plan, kind: str) -> str:
-    """One Markdown table."""
-    first = group(plan, kind, plan.rows[0])[0]
+def caption(plan: Plan, kind: Kind) -> str:
+    """What was measured, and what was not."""
+    first = group(plan, kind, plan.rows(kind)[0])[0]
+    recipe = f"the recipe with {described(plan.changes)}" if plan.changes else "the recipe as it is"
     lines = [
-        f"{kind}: test top-1, {len(plan.seeds)} seeds (mean ± standard deviation), "
+        f"{kind.name}: test top-1, {len(plan.seeds)} seeds (mean ± standard deviation), "
         f"{first['provenance']['data']['num_samples']['train']:,} training samples, "
-        f"{conditions(first)}.",
+        f"{recipe}, {conditions(first)}."
+    ]
+    if kind.fraction < 1:
+        lines.append("Equal epochs; with few labels equal training time was not measured.")
+    return " ".join(lines)
+
+
+def name_of(plan: Plan, kind: Kind, row: Row) -> str:
+    """A row as the table calls it: with a teacher, also which labels that one was trained on."""
+    if not row.taught:
+        return row.name
+    shares = set()
+    for seed in plan.seeds:
+        recipe = bundle(plan.teacher_of(kind, seed))["provenance"]["recipe"]
+        share, drawn_with = recipe.get("label_fraction", 1), recipe["seed"]
+        is_same = share == kind.fraction and (share == 1 or drawn_with == seed)
+        shares.add("all" if share == 1 else "the same" if is_same else "other")
+    return f"{row.name} (teacher trained on {' or '.join(sorted(shares))} labels)"
+
+
+def table(plan: Plan, kind: Kind) -> str:
+    """One Markdown table."""
+    lines = [
+        caption(plan, kind),
         "",
         "| | top-1 % | against labels only, points | epochs | training minutes |",
         "|---|---|---|---|---|",
     ]
-    base = [test_top1(record) for record in group(plan, kind, plan.rows[0])]
-    for row in plan.rows:
+    rows = plan.rows(kind)
+    base = [test_top1(record) for record in group(plan, kind, rows[0])]
+    for row in rows:
         records = group(plan, kind, row)
         values = [test_top1(record) for record in records]
         gains = [value - low for value, low in zip(values, base, strict=True)]
         took = f"{minutes(records):.1f}"
-        cells = (row.name, summary(values), summary(gains), epochs_of(records[0]), took)
+        name = name_of(plan, kind, row)
+        cells = (name, summary(values), summary(gains), epochs_of(records[0]), took)
         lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines) + "\n"
 
 
-def main() -> None:
-    """Parse, train, write."""
+def parse() -> tuple[Plan, Path]:
+    """What to do, and the file of the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--teacher", type=Path, help="bundle folder for the last row")
-    parser.add_argument("--runs", type=Path, default=Path("runs/lsskd-cifar10"))
+    parser.add_argument(
+        "--teacher", help="bundle folder for one row; {fraction} and {seed} are the student's"
+    )
+    parser.add_argument("--runs", type=Path, help="runs/lsskd-cifar10 and the setting if left out")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--fractions", type=float, nargs="+", default=[0.25, 0.5])
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="bf16", help="of all rows")
@@ -215,29 +177,43 @@ def main() -> None:
     parser.add_argument("--full", action="store_true", help="the recipe as it is")
     parser.add_argument("--quick", action="store_true", help="a smoke run without figures")
     given = parser.parse_args()
+    name = "cifar10" + "-full" * given.full + "-quick" * given.quick
     changes: dict[str, object] = {} if given.full else dict(REDUCED)
     if given.quick:
         changes |= {"epochs": 1, "student_options.width": 4, "label_fraction": 0.01}
         given.seeds, given.fractions = [0], [0.02]
     threads = max(1, (os.cpu_count() or 1) // given.jobs)
-    out = given.runs if given.quick else HERE
+    runs = given.runs or Path(f"runs/lsskd-{name}")
+    out = runs if given.quick else HERE  # a trial leaves no trace among the results
     plan = Plan(
         data=given.data,
         teacher=given.teacher,
-        runs=given.runs,
-        results=out / "results-cifar10.jsonl",
+        runs=runs,
+        results=out / f"results-{name}.jsonl",
         seeds=tuple(given.seeds),
         fractions=tuple(given.fractions),
         jobs=given.jobs,
-        common=("--threads", threads, "--precision", given.precision),
+        common={"num_threads": threads, "precision": given.precision},
         changes=changes,
     )
+    if given.teacher is not None:
+        teachers = {plan.teacher_of(kind, seed) for kind in plan.kinds for seed in plan.seeds}
+        absent = sorted(str(folder) for folder in teachers if not is_finished(folder))
+        if absent:
+            parser.error(f"no finished teacher in {', '.join(absent)}")
+    return plan, out / f"table-{name}.md"
+
+
+def main() -> None:
+    """Parse, train, write."""
+    plan, file = parse()
+    for run in few_labels(plan):  # before hours are spent on the first table
+        plan.training(run).check()
     train_all(plan, equal_epochs(plan))
     train_all(plan, equal_time(plan))
     train_all(plan, few_labels(plan))
-    kinds = ("equal-epochs", "equal-time", *(f"labels-{share:g}" for share in plan.fractions))
-    text = "\n".join(table(plan, kind) for kind in kinds)
-    (out / "table-cifar10.md").write_text(text)
+    text = "\n".join(table(plan, kind) for kind in plan.kinds)
+    file.write_text(text)
     print(text)
 
 

@@ -5,19 +5,23 @@
 For every test subject (validation is the one before it) the rows are: each modality alone and late
 fusion, both from labels; late fusion by ``lsskd``; and for the last two, every modality missing at
 test time, fed as its mean. The ``lsskd`` student is exported to both formats in fp32 and int8, and
-every file is measured on one thread. Last epoch's weights; ``test`` is read by the finished run.
+every file is measured on one thread, the int8 files also with every modality missing. Last epoch's
+weights; ``test`` is read by the finished run.
 
-Every command resumes or is quick, so the driver can be killed and started again. Rows are appended
-to ``results-daily-sports.jsonl`` as they finish, the table is written beside it. Subjects train
-side by side with ``--jobs``; the files come afterwards, one after another, because latency needs a
-quiet machine (``--phase train`` stops before them). ``--quick`` runs everything for an epoch and
-writes into the folder of the runs.
+Every command resumes or is quick, so the driver can be killed and started again; a finished run of
+another recipe is refused. What is measured of a network is kept beside its folder, and measured
+again when the network is another. The table is made from these folders; rows are also appended to
+``results-daily-sports.jsonl`` as they finish. Subjects train side by side with ``--jobs``; the
+files come afterwards, one after another, because latency needs a quiet machine (``--phase train``
+stops before them). ``--quick`` runs everything for an epoch in folders of its own and leaves its
+results there.
 """
 
 import argparse
 import json
 import os
 import statistics
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,11 +34,11 @@ from benchmarks.commands import (
     bundle,
     conditions,
     edgekd,
-    is_finished,
     minutes,
     summary,
     test_top1,
 )
+from benchmarks.training import Training, described
 from edgekd.config import DataRecipe
 from edgekd.console import SilentConsole
 from edgekd.data.cache import InputSource
@@ -45,7 +49,7 @@ from edgekd.students.build import load_student
 
 HERE = Path(__file__).parent
 RECIPE = ROOT / "models" / "lsskd-sensor-daily-sports" / "recipe.toml"
-MODALITIES = ("acc", "gyro", "mag")
+ALONE = {f"{name} alone, labels": name for name in ("acc", "gyro", "mag")}
 FUSED = {"late fusion, labels": "none", "late fusion, lsskd": "lsskd"}
 EXPORTED = "late fusion, lsskd"
 
@@ -58,26 +62,52 @@ class Plan:
     runs: Path
     results: Path
     subjects: tuple[int, ...]
-    common: tuple[object, ...]
+    common: dict[str, object]
+    """Recipe keys that say how, not what."""
+    changes: dict[str, object]
+    """Recipe keys that differ from the file, for all rows alike."""
 
     def folder(self, row: str, subject: int) -> Path:
         """Where one run lies."""
         return self.runs / f"{row.replace(', ', '-').replace(' ', '-')}-subject{subject}"
 
+    def training(self, row: str, subject: int) -> Training:
+        """The command of one row; validation is the subject before."""
+        split = {"group": "subject", "test_groups": [subject], "val_groups": [before(subject)]}
+        what: dict[str, object] = {"method": FUSED.get(row, "none")}
+        if row in ALONE:
+            what["modalities"] = [ALONE[row]]
+        settings = {"data": self.data} | split | self.common | self.changes | what
+        return Training(RECIPE, settings, self.folder(row, subject))
 
-def groups(subject: int) -> tuple[object, ...]:
-    """Who is left out: this subject for test, the one before for validation."""
-    before = subject - 1 or 8
-    return ("--group", "subject", "--test-groups", subject, "--val-groups", before)
+
+def before(subject: int) -> int:
+    """Who validates."""
+    return subject - 1 or 8
 
 
-def train(plan: Plan, row: str, subject: int, *what: object) -> None:
+def note(plan: Plan, rows: list[dict]) -> list[dict]:
+    """Append rows to the results, once for each network."""
+    for row in rows:
+        key = {name: row[name] for name in ("row", "subject", "weights_sha256")}
+        append(plan.results, key, row)
+    return rows
+
+
+def trained(plan: Plan, row: str, subject: int) -> list[dict]:
     """One run to its end; a finished one returns at once."""
-    folder = plan.folder(row, subject)
-    data = ("--recipe", RECIPE, "--data", plan.data, *groups(subject))
-    if not is_finished(folder):
-        edgekd("distill", *data, *plan.common, *what, "--resume", "-o", folder)
-    append(plan.results, {"row": row, "subject": subject}, bundle(folder))
+    record = plan.training(row, subject).run()
+    return note(plan, [{"row": row, "subject": subject, **record}])
+
+
+def kept(plan: Plan, file: Path, network: Path, measure: Callable[[], list[dict]]) -> list[dict]:
+    """What a file holds of a network, measured now if it holds nothing, or that of another."""
+    weights = bundle(network)["weights_sha256"]
+    rows = json.loads(file.read_text()) if file.is_file() else []
+    if not rows or rows[0]["weights_sha256"] != weights:
+        rows = [{"weights_sha256": weights, **row} for row in measure()]
+        file.write_text(json.dumps(rows))
+    return note(plan, rows)
 
 
 class Missing:
@@ -95,38 +125,79 @@ class Missing:
         return tuple(parts)
 
 
-def leave_modalities_out(plan: Plan, row: str, subject: int) -> None:
-    """Test top-1 of a fused student with one sensor missing."""
-    record, module = load_student(plan.folder(row, subject))
-    specs = record.preprocess.inputs
-    recipe = record.provenance.recipe
-    kept = {name: recipe[name] for name in DataRecipe.model_fields if recipe.get(name) is not None}
-    test = open_dataset(DataRecipe(**kept), SilentConsole()).splits["test"]
-    source = InputSource(test, specs)
-    for place, spec in enumerate(specs):
-        logits = predict(module, Missing(source, specs, place), specs)
-        value = float(np.mean(logits.argmax(axis=1) == test.labels))
-        key = {"row": f"{row}, without {spec.name}", "subject": subject}
-        append(plan.results, key, {"test_top1": value, "num_samples": len(test)})
+def without_one(plan: Plan, row: str, subject: int) -> list[dict]:
+    """Test top-1 of a fused student with each sensor missing."""
+    folder = plan.folder(row, subject)
+
+    def measure() -> list[dict]:
+        record, module = load_student(folder)
+        specs = record.preprocess.inputs
+        recipe = record.provenance.recipe
+        known = {n: recipe[n] for n in DataRecipe.model_fields if recipe.get(n) is not None}
+        test = open_dataset(DataRecipe(**known), SilentConsole()).splits["test"]
+        source, rows = InputSource(test, specs), []
+        for place, spec in enumerate(specs):
+            logits = predict(module, Missing(source, specs, place), specs)
+            value = float(np.mean(logits.argmax(axis=1) == test.labels))
+            name = f"{row}, without {spec.name}"
+            figures = {"test_top1": value, "num_samples": len(test)}
+            rows.append({"row": name, "subject": subject, **figures})
+        return rows
+
+    return kept(plan, folder.with_name(f"{folder.name}-missing.json"), folder, measure)
 
 
-def export_and_bench(plan: Plan, subject: int) -> None:
+def exported(plan: Plan, subject: int) -> tuple[Path, tuple[object, ...]]:
+    """The folder of a network's files, made now if need be, and the flags that name the data."""
+    network = plan.folder(EXPORTED, subject)
+    folder = plan.runs / f"files-subject{subject}-{bundle(network)['weights_sha256'][:8]}"
+    split = ("--test-groups", subject, "--val-groups", before(subject))
+    data = ("--data", plan.data, "--group", "subject", *split)
+    if not (folder / "student.int8.tflite").exists():
+        edgekd("export", network, "--int8", *data, "-o", folder)
+    return folder, data
+
+
+def files(plan: Plan, subject: int) -> list[dict]:
     """Files of both formats and precisions, their metric and their latency."""
-    files = plan.folder("files", subject)
-    data = ("--data", plan.data, *groups(subject))
-    if not (files / "student.int8.tflite").exists():
-        edgekd("export", plan.folder(EXPORTED, subject), "--int8", *data, "-o", files)
-    for row in edgekd("bench", files, *data, "--threads", 1):
-        append(plan.results, {"row": f"file {row['file']}", "subject": subject}, row)
+
+    def measure() -> list[dict]:
+        folder, data = exported(plan, subject)
+        rows = edgekd("bench", folder, *data, "--threads", 1)
+        return [{"row": f"file {row['file']}", "subject": subject, **row} for row in rows]
+
+    network = plan.folder(EXPORTED, subject)
+    return kept(plan, plan.runs / f"files-subject{subject}.json", network, measure)
 
 
-def train_subject(plan: Plan, subject: int) -> None:
-    """Every network of one subject left out."""
-    for name in MODALITIES:
-        train(plan, f"{name} alone, labels", subject, "--method", "none", "--modalities", name)
-    for row, method in FUSED.items():
-        train(plan, row, subject, "--method", method)
-        leave_modalities_out(plan, row, subject)
+def files_without_one(plan: Plan, subject: int) -> list[dict]:
+    """The metric of the int8 files with each sensor missing; their latency is the same."""
+
+    def measure() -> list[dict]:
+        folder, data = exported(plan, subject)
+        int8 = [folder / f"student.int8.{suffix}" for suffix in ("onnx", "tflite")]
+        quick = ("--calls", 1, "--min-seconds", 0, "--set", "energy_seconds=0")
+        return [
+            {
+                "row": f"file {row['file']}, without {name}",
+                "subject": subject,
+                "metric": row["metric"],
+            }
+            for name in ALONE.values()
+            for row in edgekd("bench", *int8, *data, *quick, "--missing", name)
+        ]
+
+    network = plan.folder(EXPORTED, subject)
+    return kept(plan, plan.runs / f"files-subject{subject}-missing.json", network, measure)
+
+
+def networks(plan: Plan, subject: int) -> list[dict]:
+    """Every row of one subject left out that needs no file."""
+    rows = [row for name in ALONE for row in trained(plan, name, subject)]
+    for name in FUSED:
+        rows += trained(plan, name, subject)
+        rows += without_one(plan, name, subject)
+    return rows
 
 
 def value_of(row: dict) -> float:
@@ -136,34 +207,33 @@ def value_of(row: dict) -> float:
     return test_top1(row) if "metrics" in row else row["metric"]["value"]
 
 
-def table(plan: Plan) -> str:
-    """The Markdown table."""
-    rows = [json.loads(line) for line in plan.results.read_text().splitlines()]
-    rows = [row for row in rows if row["subject"] in plan.subjects]
-    fused = [row for row in rows if row["row"] == EXPORTED]
+def table(plan: Plan, rows: list[dict]) -> str:
+    """The Markdown table of the rows of all subjects."""
+    fused = next(row for row in rows if row["row"] == EXPORTED)
+    recipe = f"the recipe with {described(plan.changes)}" if plan.changes else "the recipe as it is"
     lines = [
         f"Test top-1 on {len(plan.subjects)} subjects left out one at a time (mean ± standard "
-        f"deviation over subjects), last epoch; {conditions(fused[0])}; the fused student has "
-        f"{fused[0]['num_params']:,} parameters and {fused[0]['macs']:,} MACs.",
+        f"deviation over subjects), {recipe}, last epoch; {conditions(fused)}; the fused student "
+        f"has {fused['num_params']:,} parameters and {fused['macs']:,} MACs.",
         "",
         "| | top-1 % | training minutes | latency p50 ms, 1 thread |",
         "|---|---|---|---|",
     ]
     for name in dict.fromkeys(row["row"] for row in rows):
         group = [row for row in rows if row["row"] == name]
-        trained = [row for row in group if "provenance" in row]
-        took = f"{minutes(trained):.1f}" if trained else ""
+        of_networks = [row for row in group if "provenance" in row]
+        took = f"{minutes(of_networks):.1f}" if of_networks else ""
         medians = [row["p50_ms"] for row in group if "p50_ms" in row]
         latency = f"{statistics.median(medians):.3f}" if medians else ""
         lines.append(f"| {name} | {summary([value_of(r) for r in group])} | {took} | {latency} |")
     return "\n".join(lines) + "\n"
 
 
-def main() -> None:
-    """Parse, train, write."""
+def parse() -> tuple[Plan, argparse.Namespace]:
+    """What to do."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--runs", type=Path, default=Path("runs/lsskd-daily-sports"))
+    parser.add_argument("--runs", type=Path, help="runs/lsskd-daily-sports if left out")
     parser.add_argument("--subjects", type=int, nargs="+", default=[1, 4, 8])
     parser.add_argument("--epochs", type=int, help="of the recipe if left out")
     parser.add_argument("--jobs", type=int, default=1, help="subjects side by side")
@@ -171,30 +241,37 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a smoke run without figures")
     given = parser.parse_args()
     threads = max(1, (os.cpu_count() or 1) // given.jobs)
-    common: list[object] = ["--threads", threads, "--precision", "fp32"]
-    if given.epochs is not None:
-        common += ["--epochs", given.epochs]
+    changes: dict[str, object] = {} if given.epochs is None else {"epochs": given.epochs}
     if given.quick:
-        common += ["--epochs", 1, "--label-fraction", 0.1]
+        changes |= {"epochs": 1, "label_fraction": 0.1}
         given.subjects = [8]
-    out = given.runs if given.quick else HERE
-    out.mkdir(parents=True, exist_ok=True)
+    runs = given.runs or Path("runs/lsskd-daily-sports" + "-quick" * given.quick)
+    out = runs if given.quick else HERE  # a trial leaves no trace among the results
     plan = Plan(
         data=given.data,
-        runs=given.runs,
+        runs=runs,
         results=out / "results-daily-sports.jsonl",
         subjects=tuple(given.subjects),
-        common=tuple(common),
+        common={"num_threads": threads, "precision": "fp32"},
+        changes=changes,
     )
+    return plan, given
+
+
+def main() -> None:
+    """Train, export, measure, write."""
+    plan, given = parse()
+    for subject in plan.subjects:
+        for row in (*ALONE, *FUSED):
+            plan.training(row, subject).check()
     with ThreadPoolExecutor(given.jobs) as pool:
-        for started in [pool.submit(train_subject, plan, subject) for subject in plan.subjects]:
-            started.result()
+        found = list(pool.map(lambda subject: networks(plan, subject), plan.subjects))
     if given.phase == "train":
         return
-    for subject in plan.subjects:
-        export_and_bench(plan, subject)
-    text = table(plan)
-    (out / "table-daily-sports.md").write_text(text)
+    for measure in (files, files_without_one):
+        found += [measure(plan, subject) for subject in plan.subjects]
+    text = table(plan, [row for rows in found for row in rows])
+    (plan.results.parent / "table-daily-sports.md").write_text(text)
     print(text)
 
 

@@ -18,7 +18,6 @@ from edgekd.console import Console, Tracker
 from edgekd.devices.job import Job, Outcome
 from edgekd.devices.table import Device, open_device
 from edgekd.records import (
-    DataRef,
     DeviceInfo,
     Energy,
     MachineState,
@@ -94,8 +93,7 @@ def measure_on(
             outcome = _run(device, job, plan.samples, console, stop)
             metric = _metric(candidate, job, plan.samples)
             info = _device_info(device, outcome)
-            data = None if plan.samples is None or metric is None else plan.samples.data
-            measurement = _measurement(candidate, job, outcome, metric, data, info)
+            measurement = _measurement(candidate, job, outcome, metric, plan, info)
             append_record(candidate.folder / MEASUREMENTS_FILE, measurement)
             plan.unfinished.add(measurement)
             warn_about(measurement, outcome, console)
@@ -151,7 +149,7 @@ def _measurement(
     job: Job,
     outcome: Outcome,
     metric: Metric | None,
-    data: DataRef | None,
+    plan: Plan,
     info: DeviceInfo,
 ) -> Measurement:
     return Measurement(
@@ -175,7 +173,8 @@ def _measurement(
         peak_rss_bytes=outcome.peak_rss_bytes,
         size_bytes=candidate.size_bytes,
         metric=metric,
-        data=data,
+        data=None if plan.samples is None or metric is None else plan.samples.data,
+        missing=() if metric is None else plan.recipe.missing,
         before=MachineState(**outcome.before),
         after=MachineState(**outcome.after),
         other_load=outcome.other_load,

@@ -14,6 +14,7 @@ from edgekd.bench.side_by_side import measure_side_by_side
 from edgekd.bench.unfinished import Unfinished
 from edgekd.config import BenchRecipe
 from edgekd.console import Console
+from edgekd.data.as_trained import split_as_trained
 from edgekd.devices.table import require_known
 from edgekd.errors import EdgekdError, InterruptedRun, UsageError
 from edgekd.records import Measurement, Task
@@ -29,7 +30,8 @@ def bench(paths: Sequence[Path], recipe: BenchRecipe, console: Console) -> tuple
 
     Args:
         paths: Exported files, folders of them and, with ``recipe.baseline``, bundle folders.
-        recipe: What to do; without ``data`` there is no metric.
+        recipe: What to do; without ``data`` there is no metric. Where it does not say how they are
+            split, they are as the models' training split them.
         console: Told the thread counts, the progress, and whatever makes a number doubtful.
 
     Returns:
@@ -37,7 +39,8 @@ def bench(paths: Sequence[Path], recipe: BenchRecipe, console: Console) -> tuple
         and of ``paths``.
 
     Raises:
-        UsageError: If there is nothing to measure, or data for models of several tasks.
+        UsageError: If there is nothing to measure, data for models of several tasks, or a missing
+            input that a model does not take.
         BundleError: If a file is damaged or is not the one its record describes.
         ConfigError: If a devices file is damaged.
         DataError: If the data cannot be opened or has other classes than a model.
@@ -131,6 +134,7 @@ def rows(measurements: Sequence[Measurement]) -> list[dict[str, Any]]:
             "size_bytes": m.size_bytes,
             "runtime": m.runtime,
             "metric": None if m.metric is None else m.metric.model_dump(mode="json"),
+            "missing": list(m.missing),
             "energy": None if m.energy is None else m.energy.model_dump(mode="json"),
             "energy_unknown": m.energy_unknown,
             "doubts": list(m.doubts),
@@ -164,6 +168,7 @@ def _samples(
 ) -> EvaluationSamples | None:
     if recipe.data is None:
         return None
+    recipe = split_as_trained(recipe, (c.training for c in candidates), console)
     samples = EvaluationSamples(recipe, folder, console, task=_task(candidates))
     for candidate in candidates:
         if candidate.preprocess is None:
@@ -173,6 +178,7 @@ def _samples(
             )
         else:
             samples.check_labels(candidate)
+            samples.check_missing(candidate)
     warn_about_data(candidates, samples.data, console)
     return samples
 

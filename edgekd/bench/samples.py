@@ -11,6 +11,7 @@ from edgekd.config import BenchRecipe
 from edgekd.console import Console
 from edgekd.data.dataset import Samples
 from edgekd.data.open import open_dataset
+from edgekd.data.preprocess import absent_samples
 from edgekd.errors import BundleError, DataError, OutputError, UsageError
 from edgekd.evaluate.metrics import metrics_of
 from edgekd.records import DataRef, InputSpec, Metric, Preprocess, Task
@@ -44,6 +45,7 @@ class EvaluationSamples:
         self._dataset = open_dataset(recipe, console, task=task)
         self._split: Samples = self._dataset.splits[recipe.metric_split]
         self._rows = _rows(len(self._split), recipe.num_samples, task)
+        self._missing = recipe.missing
         self._folder = folder
         self._console = console
         self._files: dict[Preprocess, tuple[str, ...]] = {}
@@ -78,8 +80,28 @@ class EvaluationSamples:
             f"({found}); give --data the data set of its training"
         )
 
+    def check_missing(self, candidate: Candidate) -> None:
+        """Make sure that what is to be missing are inputs of the model, and not all of them.
+
+        Raises:
+            UsageError: If not.
+        """
+        inputs = () if candidate.preprocess is None else candidate.preprocess.inputs
+        names = [spec.name for spec in inputs]
+        unknown = [name for name in self._missing if name not in names]
+        if unknown:
+            raise UsageError(
+                f"--missing {unknown[0]}: {candidate.file} takes {', '.join(names)}; "
+                "name one of these"
+            )
+        if len(self._missing) == len(names):
+            raise UsageError(
+                f"--missing: nothing is left of what {candidate.file} takes ({', '.join(names)}); "
+                "leave one there"
+            )
+
     def files(self, preprocess: Preprocess) -> tuple[str, ...]:
-        """One ``.npy`` of decoded samples per input.
+        """One ``.npy`` of decoded samples per input; of its mean where the input is missing.
 
         Raises:
             DataError: If a sample cannot be decoded.
@@ -114,8 +136,9 @@ class EvaluationSamples:
             )
         split = self._split
         cameras = None if split.cameras is None else split.cameras[self._rows]
+        roles = None if split.roles is None else split.roles.at(self._rows)
         labels = split.labels[self._rows]
-        return metrics_of(self._task, logits, labels, cameras, split=split.name)[0]
+        return metrics_of(self._task, logits, labels, cameras, roles, split=split.name)[0]
 
     def _decode(self, spec: InputSpec) -> str:
         path = self._folder / f"samples-{len(list(self._folder.iterdir()))}.npy"
@@ -127,7 +150,7 @@ class EvaluationSamples:
             ):
                 for start in range(0, total, _CHUNK):
                     rows = self._rows[start : start + _CHUNK]
-                    values = self._split.load(rows, spec)
+                    values = self._load(rows, spec)
                     if start == 0:
                         _write_header(file, values, total)
                     # A plain write fails cleanly on a full disk; a memory map would crash.
@@ -139,6 +162,11 @@ class EvaluationSamples:
                 "free space or set TMPDIR to a larger disk"
             ) from error
         return str(path)
+
+    def _load(self, rows: NDArray[np.int64], spec: InputSpec) -> NDArray[Any]:
+        if spec.name in self._missing:
+            return absent_samples(spec, len(rows))
+        return self._split.load(rows, spec)
 
 
 def _rows(total: int, wanted: int | None, task: Task) -> NDArray[np.int64]:

@@ -1,9 +1,9 @@
 """From the paths of a command line to the models that are measured."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from edgekd.bundle import WEIGHTS_FILE, is_bundle, read_bundle, read_record, sha256_of
 from edgekd.errors import BundleError, UsageError
@@ -46,6 +46,8 @@ class Candidate:
     task: Task = "classification"
     data: DataRef | None = None
     """What it was trained on, where its record says so."""
+    training: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """The recipe of that training; empty where it is unknown."""
     encodings: tuple[InputEncoding, ...] = ()
 
 
@@ -153,6 +155,7 @@ def _described(bare: Candidate, record_path: Path) -> Candidate:
         labels=record.labels,
         task=record.task,
         data=record.provenance.data if record.provenance is not None else None,
+        training=record.provenance.recipe if record.provenance is not None else {},
         encodings=tuple(
             _encoding(spec, tensor, raw=record.input_encoding == "uint8")
             for spec, tensor in _paired(record)
@@ -184,6 +187,7 @@ def _bundle(folder: Path) -> Candidate:
         labels=record.labels,
         task=record.task,
         data=record.provenance.data,
+        training=record.provenance.recipe,
         encodings=tuple(_torch_encoding(spec) for spec in record.preprocess.inputs),
     )
 

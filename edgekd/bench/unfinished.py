@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
-from edgekd.bundle import append_record, from_json, reporting_write_errors, write_atomically
+from edgekd.atomic import reporting_write_errors, write_atomically
+from edgekd.bundle import append_record, from_json
 from edgekd.config import BenchRecipe
 from edgekd.errors import BundleError
 from edgekd.records import Measurement

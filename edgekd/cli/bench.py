@@ -20,6 +20,7 @@ _FLAGS: Final = (
     Flag("num_warmup", ("--warmup",), "Calls before the clock counts."),
     Flag("min_seconds", ("--min-seconds",), "Least time over which calls are timed."),
     Flag("metric_split", ("--metric-split",), "Split on which the metric is measured."),
+    Flag("missing", ("--missing",), "Input that is not there: fed its mean; repeatable."),
     Flag("num_samples", ("--samples",), "Samples of the metric, drawn with a fixed seed; or all."),
     Flag("sustain_seconds", ("--sustain",), "Seconds without a pause per file, to see heat."),
     Flag("wheels", ("--wheels",), "Folder of wheels for boards, where there is no network."),
@@ -35,7 +36,8 @@ _FLAGS: Final = (
 def command(*, recipe: BenchRecipe, terminal: Terminal, paths: tuple[Path, ...]) -> None:
     """Measure the exported files at PATHS; a folder means every file in it.
 
-    Each file runs in a fresh process. Without --data everything but the metric is measured.
+    Each file runs in a fresh process. Without --data everything but the metric is measured; data
+    are split as in training unless a flag says how.
     """
     from edgekd.bench.run import bench, rows
 
@@ -60,7 +62,7 @@ def _sheet(rows: list[dict[str, Any]]) -> Sheet:
                 *(_time(row, key) for key in ("p50_ms", "p90_ms", "p99_ms", "cold_start_ms")),
                 size(row["peak_rss_bytes"]),
                 size(row["size_bytes"]),
-                _metric(row["metric"]),
+                _metric(row["metric"], row["missing"]),
             )
             for row in rows
         ),
@@ -97,7 +99,9 @@ def _time(row: dict[str, Any], key: str) -> str:
     return _DASH if row["emulated"] else milliseconds(row[key])
 
 
-def _metric(metric: dict[str, Any] | None) -> str:
+def _metric(metric: dict[str, Any] | None, missing: list[str]) -> str:
     if metric is None:
         return ""
-    return f"{percent(metric['value'])} {metric['name']}, {metric['num_samples']} {metric['split']}"
+    of = f"{metric['num_samples']} {metric['split']}"
+    without = f", without {' and '.join(missing)}" if missing else ""
+    return f"{percent(metric['value'])} {metric['name']}, {of}{without}"

@@ -89,7 +89,7 @@ def command(*, recipe: ExportRecipe, terminal: Terminal, bundle: Path, output: P
     gets ImageNet's.
 
     Every file is compared with the network it was made from; one that answers differently is
-    refused (exit code 6).
+    refused (exit code 6). Data are split as in training unless a flag says how.
     """
     with needs_extra("export", purpose="write model files"):
         from edgekd.export.run import export, rows

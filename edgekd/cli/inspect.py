@@ -145,6 +145,8 @@ def _lines(data: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for metric in data.get("metrics", ()):
         value = f"{percent(metric['value'])} ({metric['num_samples']} samples)"
         yield f"{metric['name']} on {metric['split']}", value
+    for note in data.get("notes", ()):
+        yield "note", note
     if data.get("provenance"):
         yield from _provenance(data["provenance"])
 
@@ -158,6 +160,8 @@ def _network(data: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for key, text in (("num_params", count), ("macs", count), ("size_bytes", size)):
         if data.get(key) is not None:
             yield key, text(data[key])
+    if data.get("uncounted_operators"):
+        yield "", f"macs leave out {', '.join(data['uncounted_operators'])}, without a formula"
     if data.get("input_encoding") == "uint8" and "parity" not in data:  # it has no record
         yield "", "num_params counts the normalisation of raw pixels, which is inside the file"
 
@@ -170,6 +174,9 @@ def _quantization(data: dict[str, Any]) -> Iterator[tuple[str, str]]:
             operators = ", ".join(f"{n} {name}" for name, n in audit[kind].items())
             yield kind.replace("_", " "), operators or "none"
         yield "operators", _graph(audit)
+        if audit.get("uncounted_operators"):
+            names = ", ".join(audit["uncounted_operators"])
+            yield "", f"the int8 share leaves out {names}, without a formula"
     if data.get("parity"):
         yield "against its source", _parity(data["parity"], data.get("task"))
 

@@ -8,18 +8,18 @@ flags where it came from flags.
 
 import functools
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal, TypeVar, Union, cast, get_args, get_origin
+from typing import Any, Final, Literal, TypeVar, Union, get_args, get_origin
 
 import click
-from click.shell_completion import CompletionItem
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from edgekd.cli.terminal import Terminal
+from edgekd.cli.words import BareOption, Words
 from edgekd.config import Section, build_recipe, to_toml
 from edgekd.errors import UsageError
 
@@ -132,47 +132,6 @@ def nest(given: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
-class _Words(click.ParamType[str]):
-    """Any text; the words the recipe knows are shown in help and offered by shell completion."""
-
-    name = "text"
-
-    def __init__(self, words: tuple[str, ...]) -> None:
-        self.words = words
-
-    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str | None:
-        return f"[{'|'.join(self.words)}]"
-
-    def shell_complete(
-        self, ctx: click.Context, param: click.Parameter, incomplete: str
-    ) -> list[CompletionItem]:
-        return [CompletionItem(word) for word in self.words if word.startswith(incomplete)]
-
-
-class _BareOption(click.Option):
-    """An option whose value may be left out, so that what follows it may be the argument.
-
-    The parser hands it the next text in any case. Where that is none of its words and the command's
-    argument is missing, the text was meant to be that argument: ``export --int8 runs/student``.
-    """
-
-    def handle_parse_result(
-        self, ctx: click.Context, opts: Mapping[str, Any], args: list[str]
-    ) -> tuple[Any, list[str]]:
-        """As click does, after giving the argument back what is its own."""
-        text = opts.get(self.name)
-        argument = next((p for p in ctx.command.params if isinstance(p, click.Argument)), None)
-        stray = isinstance(text, str) and text not in self._words
-        if stray and argument is not None and not isinstance(opts.get(argument.name), str):
-            opts = cast(dict[str, Any], opts)  # the parser's own, which the argument reads next
-            opts[argument.name], opts[self.name] = text, self.flag_value
-        return super().handle_parse_result(ctx, opts, args)
-
-    @property
-    def _words(self) -> tuple[str, ...]:
-        return self.type.words if isinstance(self.type, _Words) else ()
-
-
 def _recipe_options() -> list[Decorator]:
     return [
         click.option(
@@ -202,13 +161,13 @@ def _option(kind: type[Section], flag: Flag) -> Decorator:
     words = tuple(str(word) for word in scalars if isinstance(word, str))
     metavar = next((_METAVARS[scalar] for scalar in scalars if scalar in _METAVARS), "TEXT")
     optional: dict[str, Any] = (
-        {} if flag.bare is None else {"is_flag": False, "flag_value": flag.bare, "cls": _BareOption}
+        {} if flag.bare is None else {"is_flag": False, "flag_value": flag.bare, "cls": BareOption}
     )
     return click.option(
         *flag.names,
         _parameter(flag.key),
         **optional,
-        type=_Words(words) if words and len(words) == len(scalars) else click.STRING,
+        type=Words(words) if words and len(words) == len(scalars) else click.STRING,
         metavar=None if words and len(words) == len(scalars) else metavar,
         multiple=get_origin(field.annotation) is tuple,
         help=text,

@@ -193,8 +193,11 @@ def print_sheet(sheet: Sheet) -> None:
 
 
 def _rank() -> int:
-    """This process's number among those that torchrun, SLURM or Fabric started together."""
-    for variable in ("RANK", "SLURM_PROCID", "LOCAL_RANK"):
+    """This process's number among those that torchrun, SLURM or Fabric started together.
+
+    Fabric's come before SLURM's: what a task of SLURM starts inherits the task's own number.
+    """
+    for variable in ("RANK", "LOCAL_RANK", "SLURM_PROCID"):
         if variable in os.environ:
             return int(os.environ[variable])
     return 0

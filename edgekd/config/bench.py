@@ -19,6 +19,8 @@ class BenchRecipe(DataRecipe):
     min_seconds: Annotated[float, Field(ge=0)] = 1.0
     """Calls go on until both ``num_calls`` and this much time have passed."""
     metric_split: Literal["train", "val", "test"] = "test"
+    missing: tuple[str, ...] = ()
+    """Inputs that are not there: each is fed its training mean, and the metric says so."""
     num_samples: Annotated[int, Field(ge=1)] | None = None
     """How many samples of the split, drawn with a fixed seed; ``None`` is all of them."""
     sustain_seconds: Annotated[float, Field(ge=0, le=86_400)] = 0.0
@@ -28,6 +30,12 @@ class BenchRecipe(DataRecipe):
     wheels: str | None = None
     """Folder of wheels for boards, in place of the package index."""
     baseline: bool = False
+
+    def unread(self) -> dict[str, str]:
+        """What only a metric can show."""
+        if self.data is not None:
+            return {}
+        return {"missing": "without data no sample is fed and no metric tells; give --data"}
 
     @field_validator("device", mode="before")
     @classmethod
@@ -40,6 +48,11 @@ class BenchRecipe(DataRecipe):
         if not value or len(set(value)) != len(value):
             raise ValueError("expected one or more devices, each once")
         return value
+
+    @field_validator("missing")
+    @classmethod
+    def _each_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(sorted(set(value)))  # in whatever order they were typed
 
     @field_validator("sustain_seconds", mode="before")
     @classmethod

@@ -11,6 +11,7 @@ MethodName = Literal["none", "kd", "cdd", "ps-kd", "lsskd"]
 TransformationName = Literal["rotate", "colour", "patches", "reverse", "negate", "permute", "scale"]
 
 READERS: Final[Mapping[str, tuple[MethodName, ...]]] = {
+    "kd.kd_weight": ("kd", "cdd"),  # lsskd has a weight of its own
     "kd": ("kd", "cdd", "lsskd"),
     "cdd": ("cdd",),
     "retrieval.temperature": ("kd", "cdd"),
@@ -19,7 +20,8 @@ READERS: Final[Mapping[str, tuple[MethodName, ...]]] = {
     "soft_labels": ("ps-kd", "lsskd"),
     "lsskd": ("lsskd",),
 }
-"""Tables and fields that not every method reads, and the methods that do."""
+"""Tables and fields that not every method reads, and the methods that do; a field comes before its
+table, whose reason would hide its own."""
 
 
 class KdRecipe(Section):
@@ -57,16 +59,15 @@ class CddRecipe(Section):
     indicator_momentum: Annotated[float, Field(ge=0, lt=1)] | None = None
     """Momentum of the indicators; the recipe's own if left out. They have no weight decay."""
     target_macs: Annotated[float, Field(gt=0, lt=1)] | None = None
-    """Share of the student's MACs that is to remain; edgekd's own, the paper has no target."""
+    """Share of the student's MACs that is to remain; edgekd's own, the paper has no target. With
+    ``target_params`` too, both are steered to."""
     target_params: Annotated[float, Field(gt=0, lt=1)] | None = None
-    """Share of the student's parameters that is to remain; give this or ``target_macs``."""
+    """Share of the student's parameters that is to remain."""
     shrink_while_training: bool = False
     """Remove dead channels after every epoch instead of after the last; edgekd's own."""
 
     @model_validator(mode="after")
-    def _one_target(self) -> Self:
-        if self.target_macs is not None and self.target_params is not None:
-            raise ValueError("target_macs and target_params are two targets; give one")
+    def _has_an_end(self) -> Self:
         if self.mask == "magnitude" and self.target_macs is None and self.target_params is None:
             raise ValueError("mask magnitude has no end of its own; give a target too")
         return self
@@ -102,7 +103,8 @@ class LsskdRecipe(Section):
     """How many stages have one, counted from the last; all of them if left out."""
     transformations: tuple[TransformationName, ...] | Literal["auto"] = "auto"
     """What is to be told apart besides the class. ``auto``: rotations for square colour images,
-    patches for others; for sensors reversal, negation, permuted segments and scaling."""
+    patches for others; for sensors reversal, negation, permuted segments and scaling, without
+    those that a window is too short for. Where there are images and sensors, as many for each."""
     head_weight: Annotated[float, Field(gt=0, le=100)] = 1.0
     """Weight of each branch's cross-entropy over classes and transformations."""
     kl_weight: Annotated[float, Field(ge=0, le=100)] = 1.0

@@ -19,7 +19,7 @@ class RecoveryRecipe(Section):
     batch_size: Annotated[int, Field(ge=1, le=65_536)] | Literal["auto"] = "auto"
     """Samples per step; auto is 128, or less where an epoch would have few steps."""
     teacher: str | None = None
-    """Who teaches instead of the student in fp32; for one image."""
+    """Who teaches instead of the student in fp32; for one image, or a bundle for its own inputs."""
     temperature: Annotated[float, Field(gt=0, le=100)] = 4.0
     """Softmax temperature of what is taught."""
     kd_weight: Annotated[float, Field(ge=0, le=1)] = 0.9

@@ -99,6 +99,9 @@ class TrainRecipe(DataRecipe):
     ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
     precision: PrecisionChoice = "auto"
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    score_test: bool = True
+    """Whether the trained network is measured on the test split; not while tuning, which must not
+    look at it."""
     num_threads: Annotated[int, Field(ge=1)] | None = None
     accelerator: Literal["auto", "cpu", "cuda"] = "auto"
     num_processes: Annotated[int, Field(ge=1)] = 1
@@ -127,6 +130,16 @@ class TrainRecipe(DataRecipe):
                     f"{' or '.join(readers)}"
                 )
         return found
+
+    @model_validator(mode="after")
+    def _has_a_use_for_its_teacher(self) -> Self:
+        named = "method" in self.model_fields_set  # without a name, commands ask for one
+        if named and self.method == "none" and self.teacher is not None:
+            raise ValueError(
+                f"method none learns from labels alone, not from teacher {self.teacher}; take the "
+                "teacher out, or use method kd, cdd or lsskd"
+            )
+        return self
 
     @model_validator(mode="before")
     @classmethod

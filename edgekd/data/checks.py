@@ -15,6 +15,7 @@ import numpy as np
 from edgekd.console import Console
 from edgekd.data.dataset import Contents
 from edgekd.data.files import printable
+from edgekd.data.roles import find_something
 from edgekd.errors import DataError
 from edgekd.records import SplitName
 
@@ -50,7 +51,8 @@ def check_identities(contents: Contents, splits: Sequence[SplitName], console: C
     """Check that identities can be told apart in train and found in val and test.
 
     Val and test may have identities that train has not. A sample is a query only where another
-    one of its identity can be found: of another camera, where cameras are known.
+    one of its identity can be found: of another camera, where cameras are known, and in the
+    gallery, where samples have roles.
 
     Raises:
         DataError: If a split is empty, train has one single identity, or val or test has no query.
@@ -62,31 +64,40 @@ def check_identities(contents: Contents, splits: Sequence[SplitName], console: C
     _tell_single_images(contents, splits, console)
     for split in _SPLITS[1:]:
         _present(contents, splits, split)
-        queries = count_queries(contents, splits, split)
-        total = sum(its_split == split for its_split in splits)
-        other = "another image" if contents.cameras is None else "an image of another camera"
-        if queries == 0:
-            raise DataError(
-                f"no sample of {split} has {other} of its identity, so nothing can be found "
-                "there; add images, or give the data another split"
-            )
-        if queries < total:
-            console.info(
-                f"{split}: {total - queries} of {total} samples have no image of their identity "
-                "that they could find; they are searched through but ask nothing"
-            )
+        _tell_queries(contents, splits, split, console)
+
+
+def _tell_queries(
+    contents: Contents, splits: Sequence[SplitName], split: SplitName, console: Console
+) -> None:
+    queries = count_queries(contents, splits, split)
+    rows = np.array([its_split == split for its_split in splits])
+    other = "another image" if contents.cameras is None else "an image of another camera"
+    if contents.roles is None:
+        total, one, many = int(rows.sum()), f"sample of {split} has {other}", "samples"
+        remedy, fate = "", "are searched through but ask nothing"
+    else:
+        total = int(contents.roles.is_query[rows].sum())
+        one, many = f"query of {split} has {other} in the gallery that is", "queries"
+        remedy, fate = ", or its samples the role both", "count in no metric"
+    if queries == 0:
+        raise DataError(
+            f"no {one} of its identity, so nothing can be found there; add images, or give the "
+            f"data another split{remedy}"
+        )
+    if queries < total:
+        console.info(
+            f"{split}: {total - queries} of {total} {many} have no image of their identity that "
+            f"they could find; they {fate}"
+        )
 
 
 def count_queries(contents: Contents, splits: Sequence[SplitName], split: SplitName) -> int:
     """How many samples of a split have something to find in it."""
     rows = np.array([its_split == split for its_split in splits])
-    labels = contents.labels[rows]
-    of_identity = Counter(labels.tolist())
-    if contents.cameras is None:
-        return sum(of_identity[label] > 1 for label in labels.tolist())
-    pairs = list(zip(labels.tolist(), contents.cameras[rows].tolist(), strict=True))
-    of_pair = Counter(pairs)
-    return sum(of_identity[pair[0]] > of_pair[pair] for pair in pairs)
+    cameras = None if contents.cameras is None else contents.cameras[rows]
+    roles = None if contents.roles is None else contents.roles.at(rows)
+    return int(find_something(contents.labels[rows], cameras, roles).sum())
 
 
 def _tell_single_images(contents: Contents, splits: Sequence[SplitName], console: Console) -> None:

@@ -7,6 +7,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from edgekd.data.roles import Roles
 from edgekd.records import DataRef, InputSpec, SplitName
 
 DataKind = Literal["image", "signal", "mixed"]
@@ -33,6 +34,7 @@ class Samples:
             ``None`` for signals.
         identities: ``(N,)``, codes of a manifest's ``identity`` column where it has one.
         cameras: ``(N,)``, codes of a manifest's ``camera`` column where it has one.
+        roles: Who asks and who is searched through, where a manifest has the column ``role``.
     """
 
     name: SplitName
@@ -43,6 +45,7 @@ class Samples:
     cameras: Indices | None
     reader: Reader = field(repr=False)
     rows: Indices = field(repr=False)
+    roles: Roles | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -78,8 +81,8 @@ class Dataset:
             retrieval they are identities, and ``val`` and ``test`` may hold others.
         splits: Always ``train``, ``val`` and ``test``.
         modalities: Name to ``(C, T)`` for every signal in use; empty where there are images alone.
-        fingerprint: Hex sha256 over content, label and split of every sample; the same for a
-            folder and a zip of it, and unchanged when files are renamed.
+        fingerprint: Hex sha256 over content, label, split and (where there are any) role of every
+            sample; the same for a folder and a zip of it, and unchanged when files are renamed.
         skipped_files: Files that could not be read.
     """
 
@@ -133,5 +136,6 @@ class Contents:
     identities: Indices | None = None
     identity_names: tuple[str, ...] = ()
     cameras: Indices | None = None
+    roles: Roles | None = None
     modalities: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     skipped: tuple[str, ...] = ()

@@ -66,4 +66,5 @@ def _subset(samples: Samples, rows: Indices) -> Samples:
         identities=chosen(samples.identities),
         cameras=chosen(samples.cameras),
         rows=samples.rows[rows],
+        roles=None if samples.roles is None else samples.roles.at(rows),
     )

@@ -1,8 +1,10 @@
 """CSV manifests: a table of image files with labels and, optionally, splits and identities.
 
 The header names the columns: ``path`` and ``label`` (or ``identity`` in its place) are needed;
-``split``, ``identity``, ``camera`` and any column that ``recipe.group`` names are optional. Paths
-are relative to the manifest and stay inside its folder.
+``split``, ``identity``, ``camera``, ``role`` and any column that ``recipe.group`` names are
+optional. A ``role`` is ``query``, ``gallery`` or ``both``: who asks in retrieval, and who is
+searched through; training looks at no role. Paths are relative to the manifest and stay inside its
+folder.
 """
 
 import csv
@@ -16,6 +18,7 @@ from edgekd.config import DataRecipe
 from edgekd.console import Console
 from edgekd.data.dataset import Contents, Indices
 from edgekd.data.files import FileImages, check_files, printable
+from edgekd.data.roles import ROLES, Roles
 from edgekd.data.splits import SPLIT_SPELLINGS
 from edgekd.data.store import FolderStore
 from edgekd.errors import DataError
@@ -57,6 +60,7 @@ def open_manifest(path: Path, recipe: DataRecipe, console: Console) -> Contents:
         identities=_optional(rows, "identity", files.positions),
         identity_names=_codes(rows, "identity")[0] if "identity" in rows[0] else (),
         cameras=_optional(rows, "camera", files.positions),
+        roles=Roles.of([row["role"].lower() for row in kept]) if "role" in rows[0] else None,
         skipped=files.skipped,
     )
 
@@ -112,7 +116,7 @@ def _header(cells: Sequence[str], path: Path, group: str | None) -> tuple[str, .
         problem = f"no column {', '.join(missing)}" if missing else "a column is named twice"
         raise DataError(
             f"{path}: line 1: {problem}; found {printable(', '.join(header))}, "
-            "expected path,label and optionally split,identity,camera"
+            "expected path,label and optionally split,identity,camera,role"
         )
     return header
 
@@ -136,6 +140,9 @@ class _RowChecker:
         split = row.get("split")
         if split and split.lower() not in SPLIT_SPELLINGS:
             problems.append(f"split {split!r}; expected train, val or test")
+        role = row.get("role")
+        if role and role.lower() not in ROLES:
+            problems.append(f"role {role!r}; expected query, gallery or both")
         return row, problems
 
     def _check_path(self, name: str, line: int) -> list[str]:

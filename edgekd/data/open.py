@@ -18,6 +18,7 @@ from edgekd.data.digits import open_digits
 from edgekd.data.folder import open_folder, open_zip
 from edgekd.data.manifest import open_manifest
 from edgekd.data.npz import open_npz
+from edgekd.data.roles import Roles
 from edgekd.data.splits import assign_splits
 from edgekd.errors import DataError
 from edgekd.records import SplitName, Task
@@ -71,11 +72,15 @@ def open_dataset(recipe: DataRecipe, console: Console, *, task: Task = "classifi
 
 
 def fingerprint(
-    digests: Sequence[bytes], labels: Sequence[str], splits: Sequence[SplitName]
+    digests: Sequence[bytes],
+    labels: Sequence[str],
+    splits: Sequence[SplitName],
+    roles: Roles | None = None,
 ) -> str:
     """Hex sha256 over what is in a data set, whatever the files are called and where they lie."""
-    rows = zip(splits, digests, labels, strict=True)
-    lines = sorted(f"{split} {digest.hex()} {label}\n" for split, digest, label in rows)
+    ends = [""] * len(labels) if roles is None else [f" {word}" for word in roles.words()]
+    rows = zip(splits, digests, labels, ends, strict=True)
+    lines = sorted(f"{split} {digest.hex()} {label}{end}\n" for split, digest, label, end in rows)
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
@@ -161,7 +166,7 @@ def _assemble(contents: Contents, splits: Sequence[SplitName], source: str) -> D
             for name in _SPLITS
         },
         modalities=contents.modalities,
-        fingerprint=fingerprint(contents.digests, labels, splits),
+        fingerprint=fingerprint(contents.digests, labels, splits, contents.roles),
         skipped_files=contents.skipped,
     )
 
@@ -175,6 +180,7 @@ def _samples(contents: Contents, name: SplitName, chosen: Sequence[int]) -> Samp
         sizes=None if contents.sizes is None else contents.sizes[rows],
         identities=None if contents.identities is None else contents.identities[rows],
         cameras=None if contents.cameras is None else contents.cameras[rows],
+        roles=None if contents.roles is None else contents.roles.at(rows),
         reader=contents.reader,
         rows=rows,
     )

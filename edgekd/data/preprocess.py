@@ -1,4 +1,4 @@
-"""What a model's input should look like for a data set, and the arithmetic half of making it."""
+"""What a model's input should look like for a data set."""
 
 from collections import Counter
 from typing import Any, Final, Literal
@@ -7,7 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekd.data.dataset import Dataset, Indices, Samples
-from edgekd.data.images import Pixels
 from edgekd.records import ImageInput, InputSpec, Preprocess, SignalInput
 
 Fit = Literal["crop", "squash", "pad"]
@@ -73,53 +72,6 @@ def _image_input(train: Samples, rows: Indices, *, input_size: int | None, fit: 
     mean, std = _mean_and_std(pixels / 255, axis=(0, 1, 2))
     channels: Literal[1, 3] = 1 if pixels.shape[-1] == 1 else 3
     return ImageInput(channels=channels, height=height, width=width, fit=fit, mean=mean, std=std)
-
-
-def encode_images(
-    pixels: Pixels, spec: ImageInput, *, layout: Literal["NCHW", "NHWC"]
-) -> NDArray[np.float32]:
-    """``(pixel / 255 - mean) / std``: from decoded pixels to what a model takes.
-
-    >>> spec = ImageInput(channels=1, height=1, width=2, mean=(0.5,), std=(0.25,))
-    >>> encode_images(np.array([[[[0], [255]]]], np.uint8), spec, layout="NCHW").tolist()
-    [[[[-2.0, 2.0]]]]
-
-    Args:
-        pixels: ``(n, H, W, C)``.
-        spec: Must have the same size and channels.
-        layout: Order of the result's axes.
-
-    Returns:
-        Contiguous, ``(n, C, H, W)`` or ``(n, H, W, C)``.
-
-    Raises:
-        ValueError: If the pixels are not uint8 of the spec's shape.
-    """
-    shape = (spec.height, spec.width, spec.channels)
-    if pixels.dtype != np.uint8 or pixels.shape[1:] != shape:
-        raise ValueError(f"expected uint8 (n, {shape}), found {pixels.dtype} {pixels.shape}")
-    encoded = pixels.astype(np.float32)
-    encoded /= np.float32(255)
-    encoded -= np.array(spec.mean, np.float32)
-    encoded /= np.array(spec.std, np.float32)
-    return np.ascontiguousarray(encoded.transpose(0, 3, 1, 2)) if layout == "NCHW" else encoded
-
-
-def encode_signals(windows: NDArray[np.float32], spec: SignalInput) -> NDArray[np.float32]:
-    """``(value - mean) / std`` per channel, limited where the spec says so.
-
-    Args:
-        windows: ``(n, C, T)``.
-        spec: Must have the same channels and length.
-
-    Raises:
-        ValueError: If the windows are not of the spec's shape.
-    """
-    if windows.shape[1:] != (spec.channels, spec.length):
-        raise ValueError(f"expected (n, {spec.channels}, {spec.length}), found {windows.shape}")
-    mean, std = (np.array(v, np.float32)[:, None] for v in (spec.mean, spec.std))
-    encoded = ((windows - mean) / std).astype(np.float32)
-    return encoded if spec.clip is None else np.clip(encoded, -spec.clip, spec.clip)
 
 
 def _common_size(train: Samples) -> tuple[int, int]:

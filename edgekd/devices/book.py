@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from edgekd.bundle import write_atomically
+from edgekd.atomic import write_atomically
 from edgekd.config import build_recipe, read_recipe, to_toml
 from edgekd.config.devices import DeviceEntry, DevicesFile, device_name
 from edgekd.devices.folders import config_folder

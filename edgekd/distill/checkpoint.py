@@ -1,7 +1,7 @@
 """Checkpoints: one safetensors file, written atomically, never pickle.
 
-Tensors lie under ``<part>/<name>``; everything that is not a tensor is JSON in the header, and beside
-it a sha256 of both. A reader refuses a file that is truncated, altered or of another schema.
+Tensors lie under ``<part>/<name>``; everything that is not a tensor is JSON in the header, with a
+sha256 of both. A reader refuses a file that is truncated, altered or of another schema.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from edgekd.bundle import write_atomically
+from edgekd.atomic import write_atomically
 from edgekd.errors import BundleError
 
 CHECKPOINT_FILE: Final = "checkpoint.safetensors"

@@ -14,7 +14,7 @@ from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-from edgekd.bundle import write_atomically
+from edgekd.atomic import write_atomically
 
 HISTORY_FILE: Final = "history.jsonl"
 EVENTS_FILE: Final = "events.out.tfevents.edgekd"
@@ -32,6 +32,18 @@ def write_history(folder: Path, rows: Sequence[Row]) -> None:
     lines = "".join(json.dumps(row) + "\n" for row in rows)
     write_atomically(folder / HISTORY_FILE, lines.encode())
     write_atomically(folder / EVENTS_FILE, events(rows))
+
+
+def epoch_line(row: Row, epochs: int) -> str:
+    """A finished epoch in one line: training loss, validation metrics, seconds of training.
+
+    >>> row = {"epoch": 0, "train_loss": 2.5, "val_top1": 0.25, "seconds": 3.21}
+    >>> epoch_line(row, epochs=5)
+    'epoch 1/5: loss 2.5000, val_top1 0.2500, 3.2 s'
+    """
+    scores = [f"{name} {value:.4f}" for name, value in row.items() if name.startswith("val_")]
+    parts = [f"loss {row['train_loss']:.4f}", *scores, f"{row['seconds']:.1f} s"]
+    return f"epoch {row['epoch'] + 1}/{epochs}: {', '.join(parts)}"
 
 
 def events(rows: Sequence[Row]) -> bytes:

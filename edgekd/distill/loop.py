@@ -20,12 +20,18 @@ from edgekd.distill.checkpoint import (
     refusing_another_run,
     write_checkpoint,
 )
-from edgekd.distill.history import write_history
+from edgekd.distill.history import epoch_line, write_history
 from edgekd.distill.interrupt import StopRequest, catching_stop_signals
 from edgekd.distill.job import Job, Progress
+from edgekd.distill.launch import synchronise_norms
 from edgekd.distill.methods.protocol import Batch, Run
-from edgekd.distill.optimization import learning_rate, make_average, make_optimizer
-from edgekd.distill.precision import ChosenPrecision, autocast, faster_precision
+from edgekd.distill.optimization import (
+    learning_rate,
+    make_average,
+    make_optimizer,
+    restore_optimizer,
+)
+from edgekd.distill.precision import ChosenPrecision, autocast, choose_precision
 from edgekd.errors import DivergenceError, InterruptedRun
 from edgekd.evaluate.classification import normalise_all
 
@@ -49,7 +55,8 @@ class Loop:
         if checkpoint is not None:
             with refusing_another_run(job.folder / CHECKPOINT_FILE):
                 job.method.load_state(checkpoint.parts.get("method", {}))
-        self.module = fabric.to_device(job.method.attach(student))
+        # only now: what a method attaches may have norms of its own
+        self.module = fabric.to_device(synchronise_norms(job.method.attach(student), fabric))
         self.module = self.module.to(memory_format=torch.channels_last)
         optimizer = make_optimizer(self.module, recipe, job.method.parameter_groups(self.module))
         self.average = make_average(self.module, recipe.ema_decay) if recipe.ema_decay else None
@@ -134,7 +141,7 @@ class Loop:
             inputs=normalise_all(view.inputs, self.job.specs),
             targets=view.targets,
             indices=view.indices,
-            teacher=teacher(view.inputs[0]) if teacher is not None else None,
+            teacher=teacher(*view.inputs) if teacher is not None else None,
         )
 
     def _close_epoch(self, clock: float) -> None:
@@ -157,7 +164,7 @@ class Loop:
         self._save()
         if job.fabric.is_global_zero:
             write_history(job.folder, progress.rows)
-            job.console.info(_summary(row, job.recipe.epochs))
+            job.console.info(epoch_line(row, job.recipe.epochs))
         job.fabric.barrier()
 
     def _reshape(self) -> None:
@@ -209,37 +216,29 @@ class Loop:
     def _restore(self, checkpoint: Checkpoint, optimizer: torch.optim.Optimizer) -> None:
         self.precision = checkpoint.facts["precision"]
         self.module.load_state_dict(checkpoint.parts["student"])
-        optimizer.load_state_dict(dict(checkpoint.optimizer))
-        for parameter, state in optimizer.state.items():
-            for name, value in state.items():
-                # A fused step walks memory: state must lie in its parameter's layout.
-                if isinstance(value, Tensor) and value.shape == parameter.shape:
-                    state[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+        restore_optimizer(optimizer, checkpoint.optimizer)
         if self.average is not None:
             self.average.load_state_dict(checkpoint.parts["average"])
         self.progress = Progress.of(checkpoint)
 
     def _choose_precision(self) -> ChosenPrecision:
-        choice = self.job.recipe.precision
-        if choice != "auto":
-            return choice
-        view = next(self.job.batches.epoch(0))
+        job = self.job
+        if job.recipe.precision != "auto":
+            return job.recipe.precision
+        view = next(job.batches.epoch(0))
 
         def step_loss(trial: nn.Module) -> Tensor:
-            return self.job.method.losses(trial.train(), self._batch(view)).total
+            return job.method.losses(trial.train(), self._batch(view)).total
 
-        self.job.console.info("timing a few steps in fp32 and in bf16")
-        torch.manual_seed(self.job.recipe.seed)
-        steps = self.job.recipe.epochs * self.job.batches.steps_per_epoch
-        chosen, seconds = faster_precision(self.module, step_loss, self.job.fabric.device)
-        whole = steps * seconds[chosen]
-        about = f"{whole / 60:.0f} minutes" if whole >= 90 else f"{whole:.0f} seconds"
-        self.job.console.info(
-            f"precision {chosen}: {1e3 * seconds['fp32']:.1f} ms a step in fp32, "
-            f"{1e3 * seconds['bf16']:.1f} ms in bf16; "
-            f"about {about} for {steps:,} steps"
+        torch.manual_seed(job.recipe.seed)
+        chosen = choose_precision(
+            self.module,
+            step_loss,
+            job.fabric.device,
+            steps=job.recipe.epochs * job.batches.steps_per_epoch,
+            console=job.console,
         )
-        agreed: ChosenPrecision = self.job.fabric.broadcast(chosen)
+        agreed: ChosenPrecision = job.fabric.broadcast(chosen)
         return agreed
 
     def _deployed(self) -> nn.Module:
@@ -251,9 +250,3 @@ class Loop:
             f"{self.progress.epoch + 1} (lr {rate:.3g}, {self.precision}); lower --lr, lengthen "
             "the warm-up, set clip_norm=1, or try --precision fp32"
         )
-
-
-def _summary(row: dict[str, Any], epochs: int) -> str:
-    scores = [f"{name} {value:.4f}" for name, value in row.items() if name.startswith("val_")]
-    parts = [f"loss {row['train_loss']:.4f}", *scores, f"{row['seconds']:.1f} s"]
-    return f"epoch {row['epoch'] + 1}/{epochs}: {', '.join(parts)}"

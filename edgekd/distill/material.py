@@ -1,13 +1,15 @@
 """What a run trains on: the opened data, its pixels, and how they come in batches."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import nn
 
-from edgekd.config import SettledRecipe, TrainRecipe
+from edgekd.config import AugmentRecipe, SettledRecipe, TrainRecipe
 from edgekd.console import Console
 from edgekd.data.cache import InputSource
 from edgekd.data.dataset import Dataset
@@ -20,8 +22,10 @@ from edgekd.distill.sampling import IdentityBalanced
 from edgekd.errors import DataError
 from edgekd.evaluate.classification import evaluate, predict
 from edgekd.evaluate.metrics import metrics_of
-from edgekd.records import Metric, Preprocess, SplitName, Task
+from edgekd.records import InputSpec, Metric, Preprocess, SplitName, Task
 from edgekd.students.pretrained import pretrained_preprocess
+
+_OFF: Final = {"flip": (False,), "crop_padding": (0,)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +36,8 @@ class Material:
     dataset: Dataset
     preprocess: Preprocess
     sources: dict[SplitName, InputSource]
+    console: Console
+    """Shows how far scoring is."""
 
     @property
     def input_shapes(self) -> list[tuple[int, ...]]:
@@ -49,13 +55,23 @@ class Material:
             split="val",
             task=self.task,
             cameras=val.cameras,
+            roles=val.roles,
+            console=self.console,
         )
 
     def score(self, module: nn.Module, split: SplitName) -> tuple[Metric, ...]:
         """The task's metrics of a network on a split, the one that stands for it first."""
         samples = self.dataset.splits[split]
-        found = predict(module, self.sources[split], self.preprocess.inputs)
-        return metrics_of(self.task, found, samples.labels, samples.cameras, split=split)
+        found = predict(
+            module,
+            self.sources[split],
+            self.preprocess.inputs,
+            console=self.console,
+            description=f"Scoring {split}",
+        )
+        return metrics_of(
+            self.task, found, samples.labels, samples.cameras, samples.roles, split=split
+        )
 
 
 def open_material(recipe: TrainRecipe, console: Console) -> Material:
@@ -69,16 +85,54 @@ def open_material(recipe: TrainRecipe, console: Console) -> Material:
         dataset = keep_labels(dataset, recipe.label_fraction, seed=recipe.seed, console=console)
     if dataset.kind != "image" and recipe.task == "retrieval":
         raise DataError(f"{recipe.data}: holds sensor windows; retrieval is for images")
-    table = recipe.augment
-    if dataset.kind != "image" and (table.mixup or table.cutmix or table.erasing):
-        raise DataError(
-            f"{recipe.data}: holds sensor windows; mixup, cutmix and erasing are of images"
-        )
+    _check_image_settings(recipe, dataset)
     preprocess = suggest_preprocess(dataset, input_size=recipe.input_size, fit=recipe.fit)
     preprocess = pretrained_preprocess(recipe, preprocess)
     specs = preprocess.inputs
-    sources = {name: InputSource(samples, specs) for name, samples in dataset.splits.items()}
-    return Material(task=recipe.task, dataset=dataset, preprocess=preprocess, sources=sources)
+    return Material(
+        task=recipe.task,
+        dataset=dataset,
+        preprocess=preprocess,
+        sources=open_sources(dataset, specs, console),
+        console=console,
+    )
+
+
+def open_sources(
+    dataset: Dataset, specs: Sequence[InputSpec], console: Console
+) -> dict[SplitName, InputSource]:
+    """The samples of every split; what fits into memory is decoded now.
+
+    Raises:
+        DataError: If a file cannot be read any more, or the data lack an input.
+    """
+    return {
+        name: InputSource(samples, specs, console=console)
+        for name, samples in dataset.splits.items()
+    }
+
+
+def _check_image_settings(recipe: TrainRecipe, dataset: Dataset) -> None:
+    """Refuse what would be done to images where there are none, or not images alone."""
+    table, found = recipe.augment, f"{recipe.data}: holds sensor windows"
+    if dataset.kind == "mixed" and (table.mixup or table.cutmix or table.erasing):
+        raise DataError(f"{found} too; mixup, cutmix and erasing are for images alone")
+    asked = _asked_of_images(recipe) if dataset.kind == "signal" else []
+    if asked:
+        raise DataError(f"{found} alone; take out what is for images: {', '.join(asked)}")
+
+
+def _asked_of_images(recipe: TrainRecipe) -> list[str]:
+    """Keys of settings that sensor windows do not have; what is said to be off may stay."""
+    asked = [
+        key
+        for key in ("input_size", "fit")
+        if getattr(recipe, key) != TrainRecipe.model_fields[key].default
+    ]
+    for key, field in AugmentRecipe.model_fields.items():
+        if getattr(recipe.augment, key) not in (field.default, *_OFF.get(key, ())):
+            asked.append(f"augment.{key}")
+    return asked
 
 
 def make_batches(

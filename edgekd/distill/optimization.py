@@ -1,11 +1,11 @@
 """Optimizer, learning-rate schedule and weight averaging."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from edgekd.config import SettledRecipe
@@ -34,6 +34,18 @@ def make_optimizer(
             fused=True,
         )
     return torch.optim.AdamW(groups, lr=recipe.lr, fused=True)
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, saved: Mapping[str, Any]) -> None:
+    """Load a saved ``state_dict()``, laid out in memory as the parameters it belongs to.
+
+    A fused step walks memory, and a checkpoint keeps values, not strides.
+    """
+    optimizer.load_state_dict(dict(saved))
+    for parameter, state in optimizer.state.items():
+        for name, value in state.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
+                state[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def decay_groups(

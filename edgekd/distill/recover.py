@@ -8,14 +8,14 @@ from torch import nn
 
 from edgekd.config import DataRecipe, ExportRecipe, TrainRecipe
 from edgekd.console import Console
-from edgekd.data.cache import InputSource
+from edgekd.data.few_labels import keep_labels
 from edgekd.data.open import open_dataset
 from edgekd.distill.job import Job
 from edgekd.distill.launch import launch
 from edgekd.distill.loop import Loop
-from edgekd.distill.material import Material, make_batches
+from edgekd.distill.material import Material, make_batches, open_sources
 from edgekd.distill.methods.recovery import QuantizationRecovery
-from edgekd.errors import DivergenceError, InterruptedRun
+from edgekd.errors import BundleError, DivergenceError, InterruptedRun
 from edgekd.records import StudentBundle
 from edgekd.students.quantized import FakeQuantized
 from edgekd.teachers.open import open_teacher
@@ -47,6 +47,7 @@ def recover(
         Mean training loss of the last epoch.
 
     Raises:
+        BundleError: If the record's share of labels is none.
         DataError: If the data cannot be opened.
         ModelError: If the teacher that is named cannot teach this student.
         DivergenceError: If the loss becomes NaN or infinite.
@@ -103,13 +104,34 @@ def train_recipe(recipe: ExportRecipe) -> TrainRecipe:
 
 
 def _material(record: StudentBundle, recipe: ExportRecipe, console: Console) -> Material:
-    """The data as the student was trained to take them."""
+    """The data as the student was trained to take them, with the labels that it was trained on."""
     dataset = open_dataset(recipe, console, task=record.task)
-    specs = record.preprocess.inputs
-    sources = {name: InputSource(samples, specs) for name, samples in dataset.splits.items()}
+    share = _labelled_share(record)
+    if share < 1:
+        seed = record.provenance.seed
+        dataset = keep_labels(dataset, share, seed=seed, console=console)
     return Material(
-        task=record.task, dataset=dataset, preprocess=record.preprocess, sources=sources
+        task=record.task,
+        dataset=dataset,
+        preprocess=record.preprocess,
+        sources=open_sources(dataset, record.preprocess.inputs, console),
+        console=console,
     )
+
+
+def _labelled_share(record: StudentBundle) -> float:
+    """Of the training samples; a record may come from anybody, and one of another tool says none.
+
+    Raises:
+        BundleError: If it is no share.
+    """
+    share = record.provenance.recipe.get("label_fraction", 1.0)
+    if not isinstance(share, int | float) or not 0 < share <= 1:
+        raise BundleError(
+            f"the bundle says that it was trained with label_fraction {share!r}; expected more "
+            "than 0 and at most 1: make the bundle again"
+        )
+    return share
 
 
 def _teacher(

@@ -19,17 +19,22 @@ from edgekd.config import TrainRecipe
 from edgekd.console import Console, SilentConsole
 from edgekd.distill.checkpoint import Checkpoint
 from edgekd.distill.job import Job
-from edgekd.distill.launch import launch, synchronise_norms
+from edgekd.distill.launch import launch
 from edgekd.distill.loop import Loop
 from edgekd.distill.material import Material, make_batches, open_material
 from edgekd.distill.methods.protocol import Method
 from edgekd.distill.methods.table import make_method
 from edgekd.distill.provenance import machine, now, source_commit, versions
-from edgekd.distill.workspace import claim_workspace, comparable, open_workspace
+from edgekd.distill.workspace import (
+    claim_workspace,
+    comparable,
+    open_workspace,
+    thread_counts,
+)
 from edgekd.errors import DataError
 from edgekd.evaluate.classification import answers
 from edgekd.evaluate.metrics import metrics_of
-from edgekd.records import ArchSpec, InputSpec, Provenance, StudentBundle
+from edgekd.records import ArchSpec, InputSpec, Provenance, SplitName, StudentBundle
 from edgekd.students.build import build_student, parse_student_for
 from edgekd.students.count import count_cost
 from edgekd.students.head import EmbeddingNetwork, IdentityNetwork, head_tensors
@@ -58,10 +63,11 @@ def distill(
         resume: Continue the interrupted run in ``output`` (or start it, if there is none).
         overwrite: Discard the run in ``output``.
         guest: A method that is in no table, for a benchmark of somebody else's; otherwise the
-            recipe's.
+            recipe's. Its student may be a network that edgekd cannot build.
 
     Returns:
-        The bundle's record, with the metrics on ``val`` and ``test`` of the last epoch's weights.
+        The bundle's record, with the metrics on ``val`` of the last epoch's weights, and on
+        ``test`` unless the recipe leaves that unread.
 
     Raises:
         EdgekdError: The subclasses say what: recipe, data, teacher, divergence, output folder.
@@ -80,7 +86,7 @@ def distill(
     method = guest or make_method(settled)
     teacher = _open_teacher(settled, material, method, fabric, console)
     torch.manual_seed(settled.seed)
-    student, arch = _build(settled, material, fabric, console)
+    student, arch = _build(settled, material, console)
 
     job = Job(
         recipe=settled,
@@ -91,15 +97,25 @@ def distill(
         specs=material.preprocess.inputs,
         validate=material.validate,
         folder=output,
-        facts={"recipe": comparable(recipe), "data": material.dataset.fingerprint},
+        facts={
+            "recipe": comparable(recipe),
+            "data": material.dataset.fingerprint,
+            "thread_counts": thread_counts(checkpoint, console),
+        },
         console=console,
     )
     loop = Loop(job, student, checkpoint)
     if checkpoint is None and fabric.is_global_zero:
         claim_workspace(output, recipe)
+    del checkpoint  # the loop has taken it back; a table of soft labels is large
     trained, head = _without_head(loop.run())
     finished = method.finished_arch(arch)
-    cost = require_plain(trained, finished, material.input_shapes)
+    # A guest's network may be of no family: whether edgekd can build it anew, an export proves.
+    cost = (
+        require_plain(trained, finished, material.input_shapes)
+        if guest is None
+        else count_cost(trained, material.input_shapes)
+    )
 
     weights = safetensors.torch.save(_plain_tensors(trained.state_dict()))
     record = StudentBundle(
@@ -112,12 +128,18 @@ def distill(
         num_params=cost.num_params,
         macs=cost.macs,
         uncounted_operators=cost.uncounted_operators,
-        metrics=(*material.score(trained, "val"), *material.score(trained, "test")),
-        provenance=_provenance(settled, material, teacher, loop),
+        metrics=tuple(
+            metric for split in _scored_splits(recipe) for metric in material.score(trained, split)
+        ),
+        notes=method.notes(),
+        provenance=_provenance(material, loop),
     )
     if fabric.is_global_zero:
         write_bundle(output, record, weights, training_head=head)
     fabric.barrier()
+    if fabric.is_global_zero:
+        for note in record.notes:
+            console.warn(f"{output}: {note}")
     return record
 
 
@@ -156,9 +178,13 @@ def _introduce(teacher: Teacher, material: Material, fabric: Fabric, console: Co
     """Say how good the teacher is here: a wrong normalisation shows before hours are spent."""
     val = material.dataset.splits["val"]
     found = answers(
-        lambda view: _deployed(teacher(view)), material.sources["val"], device=fabric.device
+        lambda *views: _deployed(teacher(*views)),
+        material.sources["val"],
+        device=fabric.device,
+        console=console,
+        description="Scoring the teacher",
     )
-    metric = metrics_of(material.task, found, val.labels, val.cameras, split="val")[0]
+    metric = metrics_of(material.task, found, val.labels, val.cameras, val.roles, split="val")[0]
     chance = 1 / len(np.unique(val.labels))
     say = console.info if metric.value > min(2 * chance, (1 + chance) / 2) else console.warn
     say(
@@ -171,9 +197,7 @@ def _deployed(output: TeacherOutput) -> Tensor:
     return output.logits if output.embedding is None else output.embedding
 
 
-def _build(
-    recipe: TrainRecipe, material: Material, fabric: Fabric, console: Console
-) -> tuple[nn.Module, ArchSpec]:
+def _build(recipe: TrainRecipe, material: Material, console: Console) -> tuple[nn.Module, ArchSpec]:
     """The network to train, with the head that only training needs, and what is deployed of it."""
     arch = parse_student_for(
         recipe.student,
@@ -186,12 +210,12 @@ def _build(
     load_initial_weights(student, arch, recipe, console)
     cost = count_cost(student, material.input_shapes)
     console.info(
-        f"{recipe.student or arch.family}: {cost.num_params:,} parameters, {cost.macs:,} MACs for "
+        f"{recipe.student or arch.family}: {cost.text} for "
         f"{', '.join(_described(spec) for spec in material.preprocess.inputs)}"
     )
     if isinstance(student, EmbeddingNetwork):
         student = IdentityNetwork(student, arch.num_classes)
-    return synchronise_norms(student, fabric), arch
+    return student, arch
 
 
 def _described(spec: InputSpec) -> str:
@@ -205,18 +229,23 @@ def _without_head(trained: nn.Module) -> tuple[nn.Module, bytes | None]:
     return trained.network, safetensors.torch.save(_plain_tensors(head_tensors(trained)))
 
 
-def _provenance(
-    recipe: TrainRecipe, material: Material, teacher: Teacher | None, loop: Loop
-) -> Provenance:
+def _scored_splits(recipe: TrainRecipe) -> tuple[SplitName, ...]:
+    return ("val", "test") if recipe.score_test else ("val",)
+
+
+def _provenance(material: Material, loop: Loop) -> Provenance:
+    job = loop.job
+    *earlier, threads = job.facts["thread_counts"]
     return Provenance(
         data=material.dataset.ref(),
-        teacher=teacher.ref if teacher is not None else None,
-        recipe=recipe.model_dump(mode="json"),
-        seed=recipe.seed,
+        teacher=job.teacher.ref if job.teacher is not None else None,
+        recipe=job.recipe.model_dump(mode="json"),
+        seed=job.recipe.seed,
         versions=versions(),
         commit=source_commit(),
         machine=machine(),
-        num_threads=torch.get_num_threads(),
+        num_threads=threads,
+        earlier_num_threads=tuple(earlier),
         precision=loop.precision,
         train_seconds=loop.progress.seconds,
         created=now(),

@@ -5,16 +5,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+import torch
 from pydantic import ValidationError
 
-from edgekd.bundle import (
-    BUNDLE_FILE,
-    TRAINING_HEAD_FILE,
-    WEIGHTS_FILE,
-    reporting_write_errors,
-    write_atomically,
-)
+from edgekd.atomic import reporting_write_errors, write_atomically
+from edgekd.bundle import BUNDLE_FILE, TRAINING_HEAD_FILE, WEIGHTS_FILE
 from edgekd.config import TrainRecipe, to_toml
+from edgekd.console import Console
 from edgekd.distill.checkpoint import CHECKPOINT_FILE, Checkpoint, read_checkpoint
 from edgekd.distill.history import EVENTS_FILE, HISTORY_FILE
 from edgekd.errors import ConfigError, OutputError, UsageError
@@ -30,7 +27,8 @@ _OURS: Final = (
     EVENTS_FILE,
     RECIPE_FILE,
 )
-_MAY_DIFFER: Final = {"checkpoint_minutes", "num_threads"}  # they change no result
+_MAY_DIFFER: Final = {"checkpoint_minutes", "num_threads"}
+"""The first changes no result, the second its last bits: see :func:`thread_counts`."""
 
 
 def open_workspace(
@@ -70,8 +68,31 @@ def claim_workspace(folder: Path, recipe: TrainRecipe) -> None:
 
 
 def comparable(recipe: TrainRecipe) -> dict[str, Any]:
-    """The recipe as JSON values, without what changes no result."""
+    """The recipe as JSON values, without what a resumed run may change."""
     return recipe.model_dump(mode="json", exclude=_MAY_DIFFER)
+
+
+def thread_counts(checkpoint: Checkpoint | None, console: Console) -> tuple[int, ...]:
+    """With how many threads the run has computed: a number per change, this process's last.
+
+    Args:
+        checkpoint: What is continued; its facts hold ``thread_counts`` unless an older version
+            wrote it.
+        console: Is warned where this process's number is another than that of the one before:
+            sums of floats are split by thread, so the weights will not be bit for bit those of an
+            undisturbed run.
+    """
+    before = () if checkpoint is None else tuple(checkpoint.facts.get("thread_counts", ()))
+    now = torch.get_num_threads()
+    if before and before[-1] == now:
+        return before
+    if before:
+        console.warn(
+            f"the interrupted run computed with {before[-1]} thread(s), this one with {now}: its "
+            "weights will differ in their last bits from those of an undisturbed run; "
+            f"--threads {before[-1]} avoids that"
+        )
+    return (*before, now)
 
 
 def _check_contents(folder: Path, *, resume: bool, overwrite: bool) -> None:

@@ -8,6 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from edgekd.console import Console, SilentConsole
+from edgekd.data.roles import Roles
 from edgekd.evaluate.metrics import metrics_of
 from edgekd.records import InputSpec, Metric, SignalInput, SplitName, Task
 from edgekd.students.head import deployed_answer
@@ -69,23 +71,43 @@ def answers(
     *,
     device: torch.device,
     batch_size: int = 256,
+    console: Console | None = None,
+    description: str = "Predicting",
 ) -> NDArray[np.float32]:
     """What ``respond`` gives to the views of every sample, one positional argument per input.
 
-    Logits ``(N, K)`` or embeddings ``(N, D)``.
+    Args:
+        respond: Answers a batch.
+        source: The samples.
+        device: Where the views are to lie.
+        batch_size: Samples at a time.
+        console: Shows a progress bar over the samples.
+        description: Stands beside it.
+
+    Returns:
+        Logits ``(N, K)`` or embeddings ``(N, D)``.
     """
     parts = []
-    for start in range(0, len(source), batch_size):
-        indices = np.arange(start, min(start + batch_size, len(source)))
-        views = (to_view(samples, device) for samples in source[indices])
-        parts.append(respond(*views).float().cpu().numpy())
+    with (console or SilentConsole()).track(description, len(source)) as tracker:
+        for start in range(0, len(source), batch_size):
+            indices = np.arange(start, min(start + batch_size, len(source)))
+            views = (to_view(samples, device) for samples in source[indices])
+            parts.append(respond(*views).float().cpu().numpy())
+            tracker.advance(len(indices))
     return np.concatenate(parts)
 
 
-def predict(module: nn.Module, source: Source, specs: Sequence[InputSpec]) -> NDArray[np.float32]:
+def predict(
+    module: nn.Module,
+    source: Source,
+    specs: Sequence[InputSpec],
+    *,
+    console: Console | None = None,
+    description: str = "Predicting",
+) -> NDArray[np.float32]:
     """Logits ``(N, K)`` or embeddings ``(N, D)`` of every sample, as deployed.
 
-    In eval mode and fp32; the module's mode is restored.
+    In eval mode and fp32; the module's mode is restored. The bar is that of :func:`answers`.
     """
     was_training = module.training
     device = next(module.parameters()).device
@@ -95,6 +117,8 @@ def predict(module: nn.Module, source: Source, specs: Sequence[InputSpec]) -> ND
             lambda *views: deployed_answer(module(*normalise_all(views, specs))),
             source,
             device=device,
+            console=console,
+            description=description,
         )
     finally:
         module.train(was_training)
@@ -109,6 +133,8 @@ def evaluate(
     split: SplitName,
     task: Task = "classification",
     cameras: NDArray[np.int64] | None = None,
+    roles: Roles | None = None,
+    console: Console | None = None,
 ) -> Metric:
     """The metric that stands for the task, of ``module`` on a whole split.
 
@@ -120,6 +146,8 @@ def evaluate(
         split: Which split it is.
         task: Which metric.
         cameras: ``(N,)`` where they are known.
+        roles: Of the samples, where they have any.
+        console: Shows a progress bar over the samples.
     """
-    found = predict(module, source, specs)
-    return metrics_of(task, found, labels, cameras, split=split)[0]
+    found = predict(module, source, specs, console=console, description=f"Scoring {split}")
+    return metrics_of(task, found, labels, cameras, roles, split=split)[0]

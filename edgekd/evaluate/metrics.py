@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from edgekd.data.roles import Roles
 from edgekd.evaluate.retrieval import retrieval_scores
 from edgekd.records import Metric, SplitName, Task
 
@@ -12,6 +13,7 @@ def metrics_of(
     answers: NDArray[np.floating],
     labels: NDArray[np.int64],
     cameras: NDArray[np.int64] | None,
+    roles: Roles | None = None,
     *,
     split: SplitName,
 ) -> tuple[Metric, ...]:
@@ -23,6 +25,7 @@ def metrics_of(
         answers: ``(N, K)`` logits or ``(N, D)`` embeddings.
         labels: ``(N,)``, classes or identities.
         cameras: ``(N,)`` where they are known; of use for retrieval only.
+        roles: Who asks and who is searched through, where samples have roles; likewise.
         split: Which split the samples are from.
 
     Raises:
@@ -31,7 +34,7 @@ def metrics_of(
     """
     if task == "classification":
         return (metric_from_logits(answers, labels, split=split),)
-    scores = retrieval_scores(answers, labels, cameras)
+    scores = retrieval_scores(answers, labels, cameras, roles)
     values = {
         "mean_ap": scores.mean_ap,
         **{f"recall_at_{rank}": value for rank, value in scores.recall_at.items()},

@@ -1,9 +1,10 @@
 """Searching by embedding: how far up the list the right answers stand. NumPy alone.
 
-Every sample asks once and is searched through for all others. Similarity is the cosine of two
-embeddings. What a query must not find is left out of its list: itself and, where cameras are
-known, every sample of its identity from its own camera, which is often the next frame of the same
-film. A query whose identity has nothing else to find is skipped and counted.
+Every sample asks once and is searched through for all others, unless the data say by a role which
+of them are queries and which the gallery holds. Similarity is the cosine of two embeddings. What a
+query must not find is left out of its list: itself and, where cameras are known, every sample of
+its identity from its own camera, which is often the next frame of the same film. A query whose
+identity has nothing else to find is skipped and counted.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,6 +13,8 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+
+from edgekd.data.roles import Roles
 
 Indices = NDArray[np.int64]
 Embeddings = NDArray[np.floating[Any]]
@@ -29,7 +32,7 @@ class RetrievalScores:
         recall_at: Rank ``k`` to the share of queries with a right answer among the first ``k``
             (the CMC curve at ``k``).
         num_queries: How many the means are over, at least one.
-        num_skipped: Samples that had nothing to find.
+        num_skipped: Queries that had nothing to find.
     """
 
     mean_ap: float
@@ -42,11 +45,12 @@ def retrieval_scores(
     embeddings: Embeddings,
     identities: Indices,
     cameras: Indices | None = None,
+    roles: Roles | None = None,
     *,
     ranks: Sequence[int] = RANKS,
     block_bytes: int = _BLOCK_BYTES,
 ) -> RetrievalScores:
-    """Scores of all-versus-all retrieval.
+    """Scores of all-versus-all retrieval, or of queries against a gallery.
 
     Average precision is the mean, over the right answers of a query, of the share of right ones
     among all answers down to it. Among equal similarities the wrong answers stand first, so the
@@ -62,6 +66,7 @@ def retrieval_scores(
         embeddings: ``(N, D)``; only their directions count, a row of zeros is equally unlike all.
         identities: ``(N,)``.
         cameras: ``(N,)``, or ``None`` where they are not known.
+        roles: Which samples ask and which are in the list; ``None`` for all in both.
         ranks: Which recalls to take.
         block_bytes: Bound of the similarities held at a time; their rows are the queries.
 
@@ -69,16 +74,21 @@ def retrieval_scores(
         ValueError: If the shapes do not match, an embedding is not finite, or no sample has
             anything to find.
     """
-    _check(embeddings, identities, cameras)
+    _check(embeddings, identities, cameras, roles)
     precisions, firsts = [], []
     own = _members(identities)
-    for query, similarities in _similarity_rows(embeddings, block_bytes):
+    everyone = np.ones(len(embeddings), np.bool_)
+    listed = everyone if roles is None else roles.is_gallery
+    queries = None if roles is None else np.flatnonzero(roles.is_query)
+    unlisted = np.flatnonzero(~listed)
+    for query, similarities in _similarity_rows(embeddings, block_bytes, queries):
         mine = own[int(identities[query])]
         found = mine[mine != query] if cameras is None else mine[cameras[mine] != cameras[query]]
+        found = found[listed[found]]
         if len(found) == 0:
             continue
         hits = np.sort(similarities[found])[::-1]
-        similarities[mine] = -np.inf  # what is left are the wrong answers
+        similarities[mine] = similarities[unlisted] = -np.inf  # left are the wrong answers
         places = _places(hits, similarities)
         precisions.append(float((np.arange(1, len(hits) + 1) / places).mean()))
         firsts.append(int(places[0]))
@@ -88,7 +98,7 @@ def retrieval_scores(
         mean_ap=float(np.mean(precisions)),
         recall_at={rank: float(np.mean(np.array(firsts) <= rank)) for rank in ranks},
         num_queries=len(firsts),
-        num_skipped=len(embeddings) - len(firsts),
+        num_skipped=(len(embeddings) if queries is None else len(queries)) - len(firsts),
     )
 
 
@@ -111,18 +121,21 @@ def nearest_others(embeddings: Embeddings, *, block_bytes: int = _BLOCK_BYTES) -
     return nearest
 
 
-def _check(embeddings: Embeddings, identities: Indices, cameras: Indices | None) -> None:
+def _check(
+    embeddings: Embeddings, identities: Indices, cameras: Indices | None, roles: Roles | None
+) -> None:
+    given = {
+        "identities": identities,
+        "cameras": cameras,
+        "queries": None if roles is None else roles.is_query,
+        "gallery": None if roles is None else roles.is_gallery,
+    }
+    shapes = {name: values.shape for name, values in given.items() if values is not None}
     rows = embeddings.shape[:1]
-    if (
-        embeddings.ndim != 2
-        or rows[0] == 0
-        or identities.shape != rows
-        or (cameras is not None and cameras.shape != rows)
-    ):
-        shape = None if cameras is None else cameras.shape
+    if embeddings.ndim != 2 or rows[0] == 0 or any(shape != rows for shape in shapes.values()):
+        found = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
         raise ValueError(
-            f"expected (N, D) embeddings, (N,) identities and cameras: {embeddings.shape}, "
-            f"{identities.shape}, {shape}"
+            f"expected (N, D) embeddings and (N,) of all else: {embeddings.shape}, {found}"
         )
 
 
@@ -135,21 +148,22 @@ def _members(identities: Indices) -> dict[int, Indices]:
 
 
 def _similarity_rows(
-    embeddings: Embeddings, block_bytes: int
+    embeddings: Embeddings, block_bytes: int, queries: Indices | None = None
 ) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """Every sample with its cosine to all, ``(N,)``.
+    """Every query (every sample, where none are named) with its cosine to all samples, ``(N,)``.
 
     The caller may overwrite it; the next block does.
     """
     unit = _directions(embeddings, block_bytes)
     count = len(unit)
-    rows = min(count, max(1, block_bytes // (4 * count)))
+    numbers = np.arange(count) if queries is None else queries
+    rows = max(1, min(len(numbers), block_bytes // (4 * count)))
     room = np.empty((rows, count), np.float32)
-    for start in range(0, count, rows):
-        queries = unit[start : start + rows]
-        block = np.matmul(queries, unit.T, out=room[: len(queries)])
-        for row in range(len(block)):
-            yield start + row, block[row]
+    for start in range(0, len(numbers), rows):
+        asking = numbers[start : start + rows]
+        part = unit[start : start + rows] if queries is None else unit[asking]
+        block = np.matmul(part, unit.T, out=room[: len(part)])
+        yield from zip(asking.tolist(), block, strict=True)
 
 
 def _directions(embeddings: Embeddings, block_bytes: int) -> NDArray[np.float32]:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekd.config import ExportRecipe
+from edgekd.data.roles import Roles
 from edgekd.evaluate.metrics import metrics_of
 from edgekd.evaluate.retrieval import nearest_others
 from edgekd.records import Metric, Parity, Precision, SplitName, Task
@@ -29,6 +30,7 @@ class Reference:
         labels: ``(n,)``, classes or identities; ``None`` for made-up samples.
         split: Where the samples are from; ``None`` for made-up samples.
         cameras: ``(n,)`` where the data knows them.
+        roles: Who asks and who is searched through, where the data says it.
         task: What the answers are for.
         unquantized: What the float network inside a file answers, where that is not ``logits``:
             what its rounding errors are against.
@@ -39,6 +41,7 @@ class Reference:
     labels: NDArray[np.int64] | None
     split: SplitName | None
     cameras: NDArray[np.int64] | None = None
+    roles: Roles | None = None
     task: Task = "classification"
     unquantized: Logits | None = None
 
@@ -51,7 +54,9 @@ class Reference:
         """The task's metrics of ``answers``; none for made-up samples."""
         if self.labels is None or self.split is None:
             return ()
-        return metrics_of(self.task, answers, self.labels, self.cameras, split=self.split)
+        return metrics_of(
+            self.task, answers, self.labels, self.cameras, self.roles, split=self.split
+        )
 
 
 def run_session(session: Session, samples: Sequence[NDArray[Any]], *, batch: int) -> Logits:

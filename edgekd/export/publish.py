@@ -6,7 +6,8 @@ from typing import Final
 
 from pydantic import Field
 
-from edgekd.bundle import to_json, write_atomically
+from edgekd.atomic import write_atomically
+from edgekd.bundle import to_json
 from edgekd.errors import ParityError
 from edgekd.export.quantization.recipe import RECIPE_SUFFIX
 from edgekd.export.recovered import RECOVERED_FILE

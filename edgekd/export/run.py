@@ -17,9 +17,10 @@ from typing import Any, Final
 from torch import nn
 
 import edgekd
-from edgekd.bundle import reporting_write_errors
+from edgekd.atomic import reporting_write_errors
 from edgekd.config import ExportRecipe
 from edgekd.console import Console, SilentConsole
+from edgekd.data.as_trained import split_as_trained
 from edgekd.export.adjustments.adjuster import Adjuster, proposing_rows
 from edgekd.export.device import open_measuring_device
 from edgekd.export.formats import Source
@@ -71,7 +72,8 @@ def export(
             ``student.tflite``, ``student.int8.tflite`` as the recipe asks, ``FILE.json``, and
             beside an int8 file ``FILE.recipe.json``; also ``student.recovered.safetensors``
             where int8 files were made from weights that a recovery trained.
-        recipe: Formats, int8 and the limits of the gate.
+        recipe: Formats, int8 and the limits of the gate. Where it does not say how its data are
+            split, they are as the student's training split them.
         console: Hears about progress.
         recover: Trains, where the recipe asks for it and an int8 file loses too much.
 
@@ -100,6 +102,7 @@ def export(
     with _scratch_folder(output) as work, open_measuring_device(recipe, console) as device:
         bundle_folder = bundle_of(bundle_folder, recipe, work, console)
         record, student = load_plain_network(bundle_folder)
+        recipe = split_as_trained(recipe, [record.provenance.recipe], console)
         samples = gather_samples(record, student, recipe, console)
         network = prepare_for_export(student, record.preprocess.inputs)
         source = Source(
@@ -156,7 +159,8 @@ def _make_all(source: Source, samples: ExportSamples, console: Console) -> list[
             progress.advance()
             progress.describe(f"comparing {name} with the student")
             for candidate in candidates:
-                verdicts.append(verify(candidate, source, samples.reference, cost, versions))
+                noted = replace(candidate, notes=(*candidate.notes, *samples.notes))
+                verdicts.append(verify(noted, source, samples.reference, cost, versions))
             progress.advance()
     return verdicts
 

@@ -14,6 +14,7 @@ from edgekd.console import Console
 from edgekd.data.calibration import calibration_indices
 from edgekd.data.dataset import Dataset, Samples
 from edgekd.data.open import open_dataset
+from edgekd.data.roles import find_something
 from edgekd.errors import DataError, UsageError
 from edgekd.export.parity import Logits, Reference
 from edgekd.export.quantization.calibration import CalibrationSamples, input_encoding
@@ -30,6 +31,8 @@ class ExportSamples:
 
     calibration: CalibrationSamples | None
     reference: Reference
+    notes: tuple[str, ...] = ()
+    """What a reader of a record must know about them."""
 
 
 def gather_samples(
@@ -57,7 +60,11 @@ def gather_samples(
     calibration = (
         _calibration(dataset, specs, recipe, console) if recipe.needs_calibration else None
     )
-    return ExportSamples(calibration=calibration, reference=reference)
+    return ExportSamples(
+        calibration=calibration,
+        reference=reference,
+        notes=_doubts(dataset, record, console),
+    )
 
 
 @torch.no_grad()
@@ -93,6 +100,7 @@ def _held_out(
         labels=val.labels[rows],
         split=val.name,
         cameras=None if val.cameras is None else val.cameras[rows],
+        roles=None if val.roles is None else val.roles.at(rows),
         task=record.task,
     )
 
@@ -115,17 +123,11 @@ def whole_identities(val: Samples, recipe: ExportRecipe) -> NDArray[np.int64]:
     """
     identities, counts = np.unique(val.labels, return_counts=True)
     shuffled = np.random.default_rng(recipe.seed).permutation(len(identities))
-    order = shuffled[np.argsort(~_can_be_found(val)[shuffled], kind="stable")]
+    asking = val.labels[find_something(val.labels, val.cameras, val.roles)]
+    is_found = np.isin(identities, asking)
+    order = shuffled[np.argsort(~is_found[shuffled], kind="stable")]
     enough = np.searchsorted(np.cumsum(counts[order]), recipe.num_parity) + 1
     return np.flatnonzero(np.isin(val.labels, identities[order[:enough]]))
-
-
-def _can_be_found(val: Samples) -> NDArray[np.bool_]:
-    """For every identity, rising: whether it has two samples, of two cameras where known."""
-    places = np.arange(len(val)) if val.cameras is None else val.cameras
-    pairs = np.unique(np.stack([val.labels, places]), axis=1)
-    _, counts = np.unique(pairs[0], return_counts=True)
-    return np.asarray(counts > 1)
 
 
 _PARITY_ROWS: Final[Mapping[Task, Callable[[Samples, ExportRecipe], NDArray[np.int64]]]] = {
@@ -160,6 +162,22 @@ def _check_labels(dataset: Dataset, record: StudentBundle) -> None:
             f"{dataset.source}: has {kind} {_few(dataset.train_class_names)}, the student was "
             f"trained for {_few(record.labels)}; give the data it was trained on, split as it was"
         )
+
+
+def _doubts(dataset: Dataset, record: StudentBundle, console: Console) -> tuple[str, ...]:
+    """Say where the samples are not those of the training, or lie in other splits than there."""
+    made_from, data = record.provenance.data, dataset.ref()
+    if made_from.fingerprint in ("", data.fingerprint):
+        return ()
+    console.warn(
+        f"trained on {made_from.source}; --data {data.source} holds other samples or splits them "
+        "otherwise, so calibration may see what was kept for validation and test, and the "
+        "comparison what was trained on"
+    )
+    return (
+        "judged on other data than the student was trained on, or on another split of them "
+        f"(fingerprint {data.fingerprint[:12]}, of the training {made_from.fingerprint[:12]})",
+    )
 
 
 def _few(names: Sequence[str]) -> str:

@@ -23,10 +23,10 @@ from edgekd.records import (
 )
 from edgekd.students import timm_family
 from edgekd.students.count import count_cost
-from edgekd.students.weights import load_weights, read_weights, refuse_pickle
+from edgekd.students.timm_weights import ends_of
+from edgekd.students.weights import load_weights, refuse_pickle
 
 _PREFIX: Final = "timm:"
-_CONV_AXES: Final = 4  # (out, in, height, width)
 
 
 def bundle_of(source: Path, recipe: ExportRecipe, work: Path, console: Console) -> Path:
@@ -79,6 +79,7 @@ def _program_bundle(source: Path, recipe: ExportRecipe, folder: Path, console: C
         in_channels=opened.image.channels,
     )
     cost = count_cost(opened.network, [opened.image.shape])
+    console.info(f"{opened.path.name}: {cost.text}")
     record = StudentBundle(
         arch=arch,
         preprocess=Preprocess(inputs=(opened.image,)),
@@ -108,6 +109,7 @@ def _finished(
     load_weights(network, path, console=console)
     weights = safetensors.torch.save({k: v.contiguous() for k, v in network.state_dict().items()})
     cost = count_cost(network, [(arch.in_channels, *size)])
+    console.info(f"{_PREFIX}{name}: {cost.text}")
     image = ImageInput(
         channels=1 if arch.in_channels == 1 else 3,
         height=size[0],
@@ -122,6 +124,7 @@ def _finished(
         weights_sha256=hashlib.sha256(weights).hexdigest(),
         num_params=cost.num_params,
         macs=cost.macs,
+        uncounted_operators=cost.uncounted_operators,
         metrics=(),
         provenance=_unknown_provenance(f"{_PREFIX}{name}"),
     )
@@ -130,17 +133,18 @@ def _finished(
 
 def _arch(name: str, path: Path, size: tuple[int, int]) -> ArchSpec:
     """Classes and input channels as the weights file has them."""
-    config = timm_family.published(name)
-    shapes = {key: tuple(tensor.shape) for key, tensor in read_weights(path).items()}
-    heads = [shapes.get(f"{layer}.weight", ()) for layer in _layers(config.classifier)]
-    stems = [shapes.get(f"{layer}.weight", ()) for layer in _layers(config.first_conv)]
-    classes = next((shape[0] for shape in heads if shape), None)
-    channels = next((shape[1] for shape in stems if len(shape) == _CONV_AXES), 3)
-    if classes is None:
+    ends = ends_of(name, path)
+    if ends.num_classes is None:
         raise ModelError(f"{path}: holds no classifier of timm:{name}; only classifiers export")
-    if channels not in (1, 3):
-        raise ModelError(f"{path}: takes {channels} input channels; images have 1 or 3")
-    return timm_family.parse(name, {}, num_classes=classes, in_channels=channels, input_size=size)
+    if ends.in_channels not in (1, 3):
+        raise ModelError(f"{path}: takes {ends.in_channels} input channels; images have 1 or 3")
+    return timm_family.parse(
+        name,
+        {},
+        num_classes=ends.num_classes,
+        in_channels=ends.in_channels,
+        input_size=size,
+    )
 
 
 def _labels(arch: ArchSpec, path: Path, recipe: ExportRecipe, console: Console) -> tuple[str, ...]:
@@ -171,8 +175,3 @@ def _unknown_provenance(source: str) -> Provenance:
         train_seconds=0.0,
         created="unknown",
     )
-
-
-def _layers(named: str | tuple[str, ...] | None) -> tuple[str, ...]:
-    """Where timm names one layer, several, or none, all of them."""
-    return (named,) if isinstance(named, str) else tuple(named or ())

@@ -120,7 +120,7 @@ def verify(
         ),
         recovery=None if candidate.recovered is None else candidate.recovered.record,
         measured_on=None if candidate.int8_recipe is None else candidate.int8_recipe.measured_on,
-        notes=candidate.notes,
+        notes=(*candidate.notes, *_beyond(candidate, facts, cost)),
     )
     if candidate.made_again and reference.split is None:  # judged before, and on real samples
         return Verdict(candidate=candidate, model=model, problems=())
@@ -174,6 +174,14 @@ def check_full(float_operators: Mapping[str, int], file: str) -> None:
         )
 
 
+def _beyond(candidate: Candidate, facts: FileFacts, cost: Cost) -> tuple[str, ...]:
+    """What an fp32 file computes besides the network it was made from, where all was counted."""
+    unknown = cost.uncounted_operators or facts.audit.uncounted_operators
+    if candidate.int8 or unknown or facts.macs <= cost.macs:
+        return ()
+    return (f"the file computes {facts.macs:,} MACs, its network {cost.macs:,}",)
+
+
 def _answers(
     candidate: Candidate,
     source: Source,
@@ -191,11 +199,11 @@ def _answers(
 
 def _no_numbers(answers: Mapping[int, Logits]) -> list[str]:
     """Of every batch size, on how many samples there is NaN or infinity in an answer."""
-    bad = {batch: (~np.isfinite(logits)).any(axis=1) for batch, logits in answers.items()}
+    bad = {batch: (~np.isfinite(logits)).any(axis=1).sum() for batch, logits in answers.items()}
     return [
-        f"answers NaN or infinity on {rows.sum()} of {len(rows)} samples at batch {batch}"
-        for batch, rows in bad.items()
-        if rows.any()
+        f"answers NaN or infinity on {count} of {len(answers[batch])} samples at batch {batch}"
+        for batch, count in bad.items()
+        if count
     ]
 
 

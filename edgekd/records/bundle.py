@@ -74,6 +74,10 @@ class Provenance(Record):
     commit: str | None
     machine: str
     num_threads: int
+    """Of the process that ended the run."""
+    earlier_num_threads: tuple[int, ...] = ()
+    """Of the processes before it, in their order, where a run was resumed with another number:
+    sums of floats are split by thread, so an undisturbed run differs in their last bits."""
     precision: str
     train_seconds: float
     created: str
@@ -95,4 +99,6 @@ class StudentBundle(Record):
     macs: int
     uncounted_operators: tuple[str, ...] = ()
     metrics: tuple[Metric, ...]
+    notes: tuple[str, ...] = ()
+    """What training found that whoever uses the network must know, a sentence each."""
     provenance: Provenance

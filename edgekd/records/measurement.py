@@ -105,6 +105,8 @@ class Measurement(Record):
     metric: Metric | None
     data: DataRef | None = None
     """Of the metric; ``None`` where there is none, and in older records."""
+    missing: tuple[str, ...] = ()
+    """Inputs that were fed their training mean instead of samples."""
     before: MachineState | None = None
     after: MachineState | None = None
     other_load: float | None = None

@@ -29,6 +29,8 @@ def _network_caveats(network: Network) -> Iterator[str]:
     if network.bundle is not None and network.bundle.uncounted_operators:
         names = ", ".join(network.bundle.uncounted_operators)
         yield f"{network.label}: MACs leave out operators that could not be counted ({names})"
+    for note in network.bundle.notes if network.bundle is not None else ():
+        yield f"{network.label}: {note}"
     if network.bundle is None and network.files:
         yield f"{network.label}: its bundle is not here, so its own metric and cost are missing"
     for file in network.files:

@@ -164,6 +164,7 @@ def _latest(records: Sequence[Measurement], devices: _Devices) -> tuple[Measured
             emulated=record.device_info.emulated,
             num_threads=record.num_threads,
             batch_size=record.batch_size,
+            missing=record.missing,
         )
         taken = settings.setdefault(setting, [])
         if record not in taken:  # a copied measurements file repeats its lines
@@ -172,7 +173,12 @@ def _latest(records: Sequence[Measurement], devices: _Devices) -> tuple[Measured
     return tuple(
         sorted(
             measured,
-            key=lambda m: (m.setting.device, m.setting.num_threads, m.setting.batch_size),
+            key=lambda m: (
+                m.setting.device,
+                m.setting.num_threads,
+                m.setting.batch_size,
+                m.setting.missing,
+            ),
         )
     )
 

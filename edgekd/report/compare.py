@@ -124,6 +124,7 @@ def _network_rows(network: Network, role: Role, depth: int, lineage: Lineage) ->
     metric = best_metric(bundle.metrics) if bundle else None
     gap = drop_between(lineage.teacher_metrics, metric) if role == "student" else None
     for index, measured in enumerate(network.torch or (None,)):
+        incomplete = measured if measured and measured.setting.missing else None
         yield Row(
             role=role,
             owner=network.sha256,
@@ -131,8 +132,8 @@ def _network_rows(network: Network, role: Role, depth: int, lineage: Lineage) ->
             name=network.label,
             detail=_network_detail(network, role, in_torch=measured is not None),
             repeats=index > 0,
-            metric=metric,
-            drop=Drop(value=gap, against="teacher") if gap is not None else None,
+            metric=incomplete.metric if incomplete else metric,
+            drop=Drop(value=gap, against="teacher") if gap is not None and not incomplete else None,
             num_params=bundle.num_params if bundle else None,
             macs=bundle.macs if bundle else None,
             size_bytes=measured.record.size_bytes if measured else None,
@@ -173,9 +174,12 @@ def _file_rows(file: File, network: Network, depth: int, lineage: Lineage) -> It
 def _file_drop(
     file: File, network: Network, measured: Measured | None, metric: Metric | None
 ) -> Drop | None:
-    value = drop_between(_reference_metrics(network, file), metric)
+    missing = measured.setting.missing if measured else ()
+    value = drop_between(_reference_metrics(network, file, missing), metric)
     if value is not None and not (measured and other_data(measured, network)):
         return Drop(value=value, against="")
+    if missing:
+        return None
     parity = file.exported.parity if file.exported else None
     if parity is None or parity.metric_drop is None:
         return None
@@ -183,17 +187,21 @@ def _file_drop(
     return Drop(value=parity.metric_drop, against=f"parity, {split}, n = {parity.num_samples:,}")
 
 
-def _reference_metrics(network: Network, of: File) -> Iterator[Metric]:
-    """The network's own metrics; for a reduced precision also those of its fp32 files."""
-    if network.bundle:
+def _reference_metrics(network: Network, of: File, missing: tuple[str, ...]) -> Iterator[Metric]:
+    """The network's own metrics; for a reduced precision also those of its fp32 files.
+
+    Where inputs were missing, only what was measured without the same inputs.
+    """
+    if network.bundle and not missing:
         yield from network.bundle.metrics
     measured = list(network.torch)
     for file in network.files:
         if file.precision == "fp32" != of.precision:
-            yield from file.exported.metrics if file.exported else ()
+            yield from file.exported.metrics if file.exported and not missing else ()
             measured += file.measured
     for taken in measured:
-        if taken.metric is not None and other_data(taken, network) is None:
+        same = taken.setting.missing == missing
+        if same and taken.metric is not None and other_data(taken, network) is None:
             yield taken.metric
 
 

@@ -16,19 +16,22 @@ from edgekd.report.walk import Epoch
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """What must be equal before two latencies may be compared."""
+    """What must be equal before two latencies, or two metrics on a device, may be compared."""
 
     device: str
     emulated: bool
     num_threads: int
     batch_size: int
+    missing: tuple[str, ...] = ()
+    """Inputs that were fed their mean instead of samples."""
 
     @property
     def label(self) -> str:
         """For example ``local, 1 thread``; the batch is named where it is not 1."""
         threads = f"{self.num_threads} thread{'s' if self.num_threads > 1 else ''}"
         batch = f", batch {self.batch_size}" if self.batch_size > 1 else ""
-        return f"{self.device}, {threads}{batch}{', emulated' if self.emulated else ''}"
+        without = f", without {' and '.join(self.missing)}" if self.missing else ""
+        return f"{self.device}, {threads}{batch}{without}{', emulated' if self.emulated else ''}"
 
 
 @dataclass(frozen=True, kw_only=True)

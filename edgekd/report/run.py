@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from edgekd import __version__
-from edgekd.bundle import write_atomically
+from edgekd.atomic import write_atomically
 from edgekd.console import Console
 from edgekd.errors import UsageError
 from edgekd.report.caveats import caveats

@@ -37,6 +37,7 @@ def _student_sentences(lineage: Lineage, student: Network, lines: tuple[Row, ...
         for index, row in enumerate(lines)
         if row.role == "file" and row.owner == student.sha256
         if row.measured is not None and row.measured.p50_ms is not None
+        if not row.measured.setting.missing
     ]
     if timed:
         _, p50_ms, index = min(timed)

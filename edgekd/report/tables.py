@@ -179,6 +179,11 @@ def _notes(lines: Sequence[Row]) -> tuple[str, ...]:
         notes.append("Nothing was measured yet: edgekd bench writes the latencies.")
     if measured:
         notes.append("Peak RSS: what model and runtime added to the same process's baseline.")
+    if any(entry.setting.missing for entry in measured):
+        notes.append(
+            "Without an input: its training mean was fed in its place; such a drop is against the "
+            "fp32 network without the same input."
+        )
     notes += _speedup_notes(lines)
     older = sum(entry.num_older for entry in measured)
     if older:

@@ -20,7 +20,7 @@ from edgekd.runtimes.onnx_file import onnx_precision
 from edgekd.runtimes.session import reporting_runtime_errors
 
 _NAME: Final = "onnxruntime"
-_ERRORS_ONLY: Final = 3  # ONNX Runtime's severity scale: 2 would print its warnings
+_FATAL_ONLY: Final = 4  # ONNX Runtime's severity scale: it raises its errors (3) as well
 _DTYPES: Final[Mapping[str, str]] = {
     "tensor(float)": "float32",
     "tensor(float16)": "float16",
@@ -52,7 +52,7 @@ def open_session(
     options.intra_op_num_threads = num_threads
     options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-    options.log_severity_level = _ERRORS_ONLY
+    options.log_severity_level = _FATAL_ONLY
     with reporting_runtime_errors(path, _NAME, "load"):
         session = onnxruntime.InferenceSession(
             str(path), options, providers=["CPUExecutionProvider"]

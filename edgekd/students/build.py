@@ -11,7 +11,7 @@ from torch import nn
 
 from edgekd.bundle import WEIGHTS_FILE, read_bundle, read_training_head
 from edgekd.errors import BundleError, ModelError
-from edgekd.records import ArchSpec, ImageInput, InputSpec, StudentBundle
+from edgekd.records import ArchSpec, InputSpec, StudentBundle
 from edgekd.students import resnet, sensor, timm_family
 from edgekd.students.head import EmbeddingNetwork, IdentityNetwork, with_classifier
 from edgekd.students.surgery import with_widths
@@ -82,27 +82,42 @@ def parse_student_for(
         ModelError: If no student is named for images, the name is unknown, an option does not fit,
             or the student does not take such inputs.
     """
-    only, several = inputs[0], sensor.is_for(inputs)
-    if name is None and not several:
-        raise ModelError("no student named: give --student, for example resnet20")
-    own = sensor.parse(name or sensor.FAMILY, options, num_classes=num_classes, inputs=inputs)
+    chosen = student_name(name, inputs)
+    own = sensor.parse(chosen, options, num_classes=num_classes, inputs=inputs)
     if own is not None:
         if embedding_dim is not None:
             raise ModelError("sensor: retrieval is for students of one image; choose a ResNet")
         return own
-    if name is None or not isinstance(only, ImageInput) or several:
+    channels, height, width = inputs[0].shape
+    return parse_student(
+        chosen,
+        options,
+        num_classes=num_classes,
+        in_channels=channels,
+        input_size=(height, width),
+        embedding_dim=embedding_dim,
+    )
+
+
+def student_name(name: str | None, inputs: Sequence[InputSpec]) -> str:
+    """Which student is meant where the data have these inputs.
+
+    Args:
+        name: As the user gave it; ``None`` is ``sensor`` for anything but one image.
+        inputs: Of the data.
+
+    Raises:
+        ModelError: If none is named for images, or it does not take such inputs.
+    """
+    several = sensor.is_for(inputs)
+    if name is None and not several:
+        raise ModelError("no student named: give --student, for example resnet20")
+    if name is not None and name != sensor.FAMILY and several:
         raise ModelError(
             f"{name}: takes one image, the data have {', '.join(spec.name for spec in inputs)}; "
             "leave --student out for a student of sensors, or choose one modality"
         )
-    return parse_student(
-        name,
-        options,
-        num_classes=num_classes,
-        in_channels=only.channels,
-        input_size=(only.height, only.width),
-        embedding_dim=embedding_dim,
-    )
+    return name or sensor.FAMILY
 
 
 def build_student(arch: ArchSpec) -> nn.Module:

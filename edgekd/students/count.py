@@ -16,6 +16,7 @@ from torch import nn
 from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from edgekd.students.at_rest import at_rest
 from edgekd.students.operator_costs import FORMULAS, is_without_macs
 
 
@@ -34,6 +35,17 @@ class Cost:
     macs: int
     uncounted_operators: tuple[str, ...]
 
+    @property
+    def text(self) -> str:
+        """Parameters and MACs for a line of the log, with what the MACs leave out.
+
+        >>> Cost(num_params=4608, macs=294912, uncounted_operators=("aten::_fft_r2c",)).text
+        '4,608 parameters, 294,912 MACs (without aten::_fft_r2c, which could not be counted)'
+        """
+        missing = ", ".join(self.uncounted_operators)
+        note = f" (without {missing}, which could not be counted)" if missing else ""
+        return f"{self.num_params:,} parameters, {self.macs:,} MACs{note}"
+
 
 def count_cost(module: nn.Module, input_shapes: Sequence[tuple[int, ...]]) -> Cost:
     """Count a module by running it once, in eval mode and without gradients, on zeros.
@@ -51,7 +63,7 @@ def count_cost(module: nn.Module, input_shapes: Sequence[tuple[int, ...]]) -> Co
     like = next(module.parameters(), torch.empty(0))
     inputs = [like.new_zeros(1, *shape) for shape in input_shapes]
     counter = _MacCounter()
-    with _evaluating(module), torch.no_grad(), _composite_attention(), counter:
+    with at_rest(module), _composite_attention(), counter:
         module(*inputs)
     return Cost(
         num_params=sum(p.numel() for p in module.parameters()),
@@ -87,17 +99,6 @@ class _MacCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch'
                 return result
             self.uncounted.add(name)
         return func(*args, **keywords)
-
-
-@contextmanager
-def _evaluating(module: nn.Module) -> Iterator[None]:
-    training = [part for part in module.modules() if part.training]
-    module.eval()
-    try:
-        yield
-    finally:
-        for part in training:  # the flag itself: train() may be overridden and is recursive
-            part.training = True
 
 
 @contextmanager

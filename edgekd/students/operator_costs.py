@@ -179,6 +179,7 @@ _MOVEMENT: Final = {
     "ones_like",
     "pixel_shuffle",
     "pixel_unshuffle",
+    "prim::device",  # asked of a tensor without values
     "reflection_pad1d",
     "reflection_pad2d",
     "repeat",

@@ -8,7 +8,8 @@ from edgekd.config import TrainRecipe
 from edgekd.console import Console
 from edgekd.errors import ModelError
 from edgekd.records import ArchSpec, ImageInput, Preprocess
-from edgekd.students import timm_family
+from edgekd.students import sensor, timm_family
+from edgekd.students.build import student_name
 from edgekd.students.head import backbone_of
 from edgekd.students.weights import load_weights, read_weights
 
@@ -51,12 +52,19 @@ def _part_for(module: nn.Module, path: Path) -> nn.Module:
 
 
 def pretrained_preprocess(recipe: TrainRecipe, measured: Preprocess) -> Preprocess:
-    """``measured``, with the mean and std that published weights were trained with, if any."""
+    """``measured``, with the mean and std that published weights were trained with, if any.
+
+    Raises:
+        ModelError: If the student has no published weights, or does not take the data's inputs.
+    """
     if not starts_pretrained(recipe):
         return measured
-    if recipe.student is None:
-        raise ModelError("pretrained starts a timm student, and none is named: give --student")
-    mean, std, _ = timm_family.timm_preprocess(recipe.student)
+    name = student_name(recipe.student, measured.inputs)
+    if name == sensor.FAMILY:
+        raise ModelError(
+            f"{name}: a student of sensors has no published weights; leave --pretrained out"
+        )
+    mean, std, _ = timm_family.timm_preprocess(name)
     spec = measured.image
     if spec.channels == 1:
         mean, std = (sum(mean) / len(mean),), (sum(std) / len(std),)

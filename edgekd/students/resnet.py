@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from edgekd.errors import ModelError
 from edgekd.records import ArchSpec, Record
+from edgekd.students.residual import BLOCKS
 
 FAMILY: Final = "resnet"
 
@@ -33,56 +34,6 @@ _STEM_STRIDES: Final = {"cifar": 1, "imagenet": 2}
 _MAX_WIDTH: Final = 4096
 _OPTIONS: Final = ("blocks", "last_stride", "stem_stride", "style", "width")
 """What of a network's arguments a name leaves to the user."""
-
-
-class BasicBlock(nn.Module):
-    """Two 3x3 convolutions; ``inner`` channels between them."""
-
-    expansion: Final = 1
-
-    def __init__(self, in_channels: int, inner: int, out_channels: int, stride: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(in_channels, inner, 3, stride, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(inner)
-        self.conv2 = nn.Conv2d(inner, out_channels, 3, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(out_channels)
-        self.relu = nn.ReLU(inplace=True)
-        self.shortcut = _shortcut(in_channels, out_channels, stride)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``(B, C_in, H, W) -> (B, C_out, H / stride, W / stride)``."""
-        residual = self.relu(self.bn1(self.conv1(x)))
-        return self.relu(self.bn2(self.conv2(residual)) + self.shortcut(x))  # type: ignore[no-any-return]
-
-
-class Bottleneck(nn.Module):
-    """1x1, 3x3, 1x1; ``inner`` channels leave the 3x3, the first 1x1 keeps ``planes``."""
-
-    expansion: Final = 4
-
-    def __init__(self, in_channels: int, inner: int, out_channels: int, stride: int) -> None:
-        super().__init__()
-        planes = out_channels // self.expansion
-        self.conv1 = nn.Conv2d(in_channels, planes, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(planes)
-        self.conv2 = nn.Conv2d(planes, inner, 3, stride, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(inner)
-        self.conv3 = nn.Conv2d(inner, out_channels, 1, bias=False)
-        self.bn3 = nn.BatchNorm2d(out_channels)
-        self.relu = nn.ReLU(inplace=True)
-        self.shortcut = _shortcut(in_channels, out_channels, stride)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``(B, C_in, H, W) -> (B, C_out, H / stride, W / stride)``."""
-        residual = self.relu(self.bn1(self.conv1(x)))
-        residual = self.relu(self.bn2(self.conv2(residual)))
-        return self.relu(self.bn3(self.conv3(residual)) + self.shortcut(x))  # type: ignore[no-any-return]
-
-
-_BLOCKS: Final[dict[str, type[BasicBlock] | type[Bottleneck]]] = {
-    "basic": BasicBlock,
-    "bottleneck": Bottleneck,
-}
 
 
 class ResNet(nn.Module):
@@ -121,7 +72,7 @@ class ResNet(nn.Module):
         last_stride: int = 2,
     ) -> None:
         super().__init__()
-        kind = _BLOCKS[block]
+        kind = BLOCKS[block]
         inner_widths = _inner_widths(blocks, width, widths)
         self.stem = _stem(style, in_channels, width, stem_stride or _STEM_STRIDES[style])
         stages: list[nn.Module] = []
@@ -257,13 +208,6 @@ def _stem(style: str, in_channels: int, width: int, stride: int) -> nn.Sequentia
         pool = nn.MaxPool2d(3, stride=2, padding=1)
         return nn.Sequential(convolution, nn.BatchNorm2d(width), nn.ReLU(inplace=True), pool)
     raise ModelError(f"resnet: style {style!r} does not exist; expected cifar or imagenet")
-
-
-def _shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Module:
-    if stride == 1 and in_channels == out_channels:
-        return nn.Identity()
-    convolution = nn.Conv2d(in_channels, out_channels, 1, stride, bias=False)
-    return nn.Sequential(convolution, nn.BatchNorm2d(out_channels))
 
 
 def _initialise(module: nn.Module) -> None:

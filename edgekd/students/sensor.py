@@ -13,10 +13,10 @@ input of its own.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
 import torch
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 from torch import Tensor, nn
 
 from edgekd.errors import ModelError
@@ -101,19 +101,26 @@ def parse(
         inputs: Of the data, in their order.
 
     Raises:
-        ModelError: If an option is unknown or its value does not fit.
+        ModelError: If an option is unknown or its value does not fit, or there are too many
+            channels.
     """
     if name != FAMILY:
         return None
     unknown = sorted(options.keys() - _OPTIONS)
     if unknown:
         raise ModelError(f"{name}: no option {unknown[0]!r}; it has {sorted(_OPTIONS)}")
+    channels = sum(spec.channels for spec in inputs)
+    if channels > _MOST_CHANNELS:
+        raise ModelError(
+            f"{name}: the inputs have {channels:,} channels together, at most {_MOST_CHANNELS:,} "
+            "fit; choose some with --modalities"
+        )
     listed = [{"name": spec.name, "kind": spec.kind, "shape": list(spec.shape)} for spec in inputs]
     arch = ArchSpec(
         family=FAMILY,
         arguments={"inputs": listed, **options},
         num_classes=num_classes,
-        in_channels=sum(spec.channels for spec in inputs),
+        in_channels=channels,
     )
     build(arch)  # refuses what does not fit before any data is decoded
     return arch
@@ -130,7 +137,8 @@ def build(arch: ArchSpec) -> SensorNetwork:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise ModelError(f"sensor: argument {where}: {first['msg']}") from error
+        said = first["msg"].removeprefix("Value error, ")
+        raise ModelError(f"sensor: argument {where}: {said}") from error
     names = [part.name for part in arguments.inputs]
     if len(set(names)) != len(names):
         raise ModelError(f"sensor: two inputs of the same name in {names}")
@@ -155,10 +163,24 @@ def num_features(module: SensorNetwork) -> int:
     return module.num_features
 
 
+_MOST_CHANNELS: Final = 4096  # of all inputs together, as ArchSpec counts them
+_LONGEST: Final = 1 << 24  # time steps, far beyond any window
+_AXES: Final = {"image": 3, "signal": 2}  # (C, H, W) and (C, T)
+
+
 class _Input(Record):
     name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")
     kind: Literal["image", "signal"]
-    shape: list[int] = Field(min_length=2, max_length=3)
+    shape: list[Annotated[int, Field(ge=1, le=_LONGEST)]]
+
+    @model_validator(mode="after")
+    def _is_of_its_kind(self) -> Self:
+        if len(self.shape) != _AXES[self.kind] or self.shape[0] > _MOST_CHANNELS:
+            raise ValueError(
+                f"{self.kind} of shape {self.shape}; expected {_AXES[self.kind]} numbers, the "
+                f"first at most {_MOST_CHANNELS} channels"
+            )
+        return self
 
 
 class _Arguments(Record):

@@ -76,6 +76,9 @@ class SignalBlock(nn.Module):
 class TransformerEncoder(nn.Module):
     """Patches of time as tokens, learned positions, pre-norm blocks.
 
+    A patch has ``T // 16`` steps, at least one. What is behind the last whole patch is not read:
+    125 steps are 17 patches of 7, and the last 6 are left out.
+
     Args:
         in_channels: ``C``.
         length: ``T``.

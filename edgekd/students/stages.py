@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-import torch
 from torch import Tensor, nn
 
 from edgekd.errors import ModelError
+from edgekd.students.at_rest import at_rest
 
 _CONTAINERS: Final = ("stages", "blocks")
 _NUMBERED: Final = "layer{}"
@@ -94,7 +94,6 @@ _Seen = dict[int, tuple[Tensor, Tensor, int]]
 to when it came; torch counts."""
 
 
-@torch.no_grad()
 def _run(network: nn.Module, modules: Sequence[nn.Module], inputs: Sequence[Tensor]) -> _Seen:
     seen: _Seen = {}
 
@@ -103,14 +102,12 @@ def _run(network: nn.Module, modules: Sequence[nn.Module], inputs: Sequence[Tens
             seen[id(module)] = (arguments[0], output, output._version)
 
     hooks = [module.register_forward_hook(read) for module in modules]
-    training = [part for part in network.modules() if part.training]
     try:
-        network.eval()(*inputs)
+        with at_rest(network):
+            network(*inputs)
     finally:
         for hook in hooks:
             hook.remove()
-        for part in training:
-            part.training = True
     return seen
 
 

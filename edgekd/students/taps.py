@@ -5,14 +5,12 @@ A teacher and a student are read in the same way, so that what is compared is al
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any
 
 from torch import Tensor, nn
 
+from edgekd.students.answers import pooled
 from edgekd.students.head import backbone_of
-
-_MAP_AXES: Final = 4  # (B, C, H, W)
-_TOKEN_AXES: Final = 3  # (B, N, C)
 
 
 @contextmanager
@@ -25,14 +23,14 @@ def pooled_outputs(layers: Sequence[nn.Module]) -> Iterator[list[Tensor]]:
         layers: Parts of a network that answer ``(B, C, H, W)`` maps, ``(B, N, C)`` tokens or
             ``(B, C)`` vectors; each becomes ``(B, C)``.
     """
-    pooled: list[Tensor] = []
+    vectors: list[Tensor] = []
 
     def read(_layer: nn.Module, _inputs: Any, output: Tensor) -> None:
-        pooled.append(_pool(output))
+        vectors.append(pooled(output))
 
     hooks = [layer.register_forward_hook(read) for layer in layers]
     try:
-        yield pooled
+        yield vectors
     finally:
         for hook in hooks:
             hook.remove()
@@ -52,9 +50,3 @@ def stage_layers(network: nn.Module) -> tuple[nn.Module, ...]:
         names = [entry.get("module") for entry in listed]
         return tuple(parts[name] for name in names) if all(n in parts for n in names) else ()
     return tuple(stages) if isinstance(stages, nn.ModuleList) else ()
-
-
-def _pool(output: Tensor) -> Tensor:
-    if output.ndim == _MAP_AXES:
-        return output.mean(dim=(2, 3))
-    return output.mean(dim=1) if output.ndim == _TOKEN_AXES else output

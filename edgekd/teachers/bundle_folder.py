@@ -1,12 +1,14 @@
 """A teacher that edgekd trained: the output folder of ``edgekd teach`` or ``edgekd distill``."""
 
+from collections.abc import Sequence
+
 from torch import nn
 
 from edgekd.bundle import is_bundle, read_bundle
 from edgekd.errors import ModelError
-from edgekd.records import ImageInput, StudentBundle, TeacherRef
+from edgekd.records import ImageInput, InputSpec, SignalInput, StudentBundle, TeacherRef
 from edgekd.students.build import load_student, load_teaching_network
-from edgekd.teachers.encode import ViewEncoder
+from edgekd.teachers.encode import InputsEncoder, SignalEncoder, ViewEncoder
 from edgekd.teachers.module import ModuleTeacher
 from edgekd.teachers.request import TeacherRequest
 
@@ -23,18 +25,12 @@ def open_source(request: TeacherRequest) -> ModuleTeacher:
 
     Raises:
         BundleError: If the bundle is damaged, or lacks the classifier that retrieval needs.
-        ModelError: If it was taught another task, its labels are not the data's, or it does not
-            take one image.
+        ModelError: If it was taught another task, its labels are not the data's, or it takes an
+            input that the data do not have.
     """
     request.refuse_options()
     record, module = _load(request)
     request.check_labels(record.labels)
-    inputs = record.preprocess.inputs
-    if len(inputs) != 1 or not isinstance(inputs[0], ImageInput):
-        raise ModelError(
-            f"teacher {request.source}: takes {', '.join(i.name for i in inputs)}, "
-            "the data has images; choose a teacher of images"
-        )
     return ModuleTeacher(
         module,
         ref=TeacherRef(
@@ -44,11 +40,33 @@ def open_source(request: TeacherRequest) -> ModuleTeacher:
             num_params=record.num_params,
             macs=record.macs,
         ),
-        encoder=ViewEncoder.of(inputs[0]),
+        encoder=_encoder(record.preprocess.inputs, request),
         num_classes=len(record.labels),
         needs=request.needs,
         layers=request.layers(module),
     )
+
+
+def _encoder(inputs: Sequence[InputSpec], request: TeacherRequest) -> InputsEncoder:
+    """What of the data goes where; a teacher may take less than there is, images at any size."""
+    return InputsEncoder(parts=tuple(_part(spec, request) for spec in inputs))
+
+
+def _part(spec: InputSpec, request: TeacherRequest) -> tuple[int, ViewEncoder | SignalEncoder]:
+    for place, found in enumerate(request.inputs):
+        if isinstance(spec, ImageInput) and isinstance(found, ImageInput):
+            return place, ViewEncoder.of(spec)
+        if isinstance(spec, SignalInput) and (found.name, found.shape) == (spec.name, spec.shape):
+            return place, SignalEncoder(spec=spec)
+    there = ", ".join(_described(found) for found in request.inputs)
+    raise ModelError(
+        f"teacher {request.source}: takes {_described(spec)}, the data have {there}; choose a "
+        "teacher of such data"
+    )
+
+
+def _described(spec: InputSpec) -> str:
+    return f"{spec.kind} {spec.name} {'x'.join(str(size) for size in spec.shape)}"
 
 
 def _load(request: TeacherRequest) -> tuple[StudentBundle, nn.Module]:

@@ -1,5 +1,6 @@
-"""From the view that the student sees to the input that a teacher was trained on."""
+"""From the views that the student sees to the inputs that a teacher was trained on."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -7,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from edgekd.records import ImageInput
+from edgekd.records import ImageInput, SignalInput
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow turns RGB into grey
 
@@ -58,6 +59,55 @@ class ViewEncoder:
             for values in (self.mean, self.std)
         )
         return (x - mean) / std
+
+
+@dataclass(frozen=True, kw_only=True)
+class SignalEncoder:
+    """Normalisation of a teacher's sensor.
+
+    Attributes:
+        spec: As the teacher was trained with.
+    """
+
+    spec: SignalInput
+
+    def __call__(self, view: Tensor) -> Tensor:
+        """``(B, C, T)`` as decoded ``->`` the same shape in float32, normalised and limited."""
+        x = view.float()
+        mean, std = (
+            torch.tensor(values, dtype=x.dtype, device=x.device).view(1, -1, 1)
+            for values in (self.spec.mean, self.spec.std)
+        )
+        normalised = (x - mean) / std
+        limit = self.spec.clip
+        return normalised if limit is None else normalised.clamp(-limit, limit)
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputsEncoder:
+    """All views of a sample to all that a teacher takes, in its own order.
+
+    Attributes:
+        parts: Per input of the teacher the place of its view among those of the data, and what is
+            done to it.
+    """
+
+    parts: Sequence[tuple[int, ViewEncoder | SignalEncoder]]
+
+    @classmethod
+    def of_image(cls, encoder: ViewEncoder) -> Self:
+        """For data and a teacher of one image."""
+        return cls(parts=((0, encoder),))
+
+    @property
+    def image(self) -> ViewEncoder | None:
+        """The only input, where it is an image."""
+        first = self.parts[0][1]
+        return first if len(self.parts) == 1 and isinstance(first, ViewEncoder) else None
+
+    def __call__(self, views: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """One tensor per input of the data to one per input of the teacher."""
+        return tuple(encode(views[place]) for place, encode in self.parts)
 
 
 def _with_channels(view: Tensor, channels: int) -> Tensor:

@@ -67,8 +67,9 @@ class FileTeacher:
         return self
 
     @torch.no_grad()
-    def __call__(self, view: Tensor) -> TeacherOutput:
-        """Answer a view; see :class:`~edgekd.teachers.protocol.Teacher`."""
+    def __call__(self, *views: Tensor) -> TeacherOutput:
+        """Answer the view of one image; see :class:`~edgekd.teachers.protocol.Teacher`."""
+        (view,) = views
         with torch.autocast(view.device.type, enabled=False):  # a file keeps its own precision
             answers = self._answer(self._network.encoder(view.to(self._device)))
         logits = answers.clamp_min(_TINY).log() if self._gives_probabilities else answers
@@ -87,7 +88,7 @@ class FileTeacher:
 
     @torch.no_grad()
     def _probe(self, request: TeacherRequest) -> Tensor:
-        image = request.image
+        image = request.one_image()
         generator = torch.Generator().manual_seed(0)
         shape = (_PROBES, image.channels, image.height, image.width)
         view = torch.rand(shape, generator=generator)
@@ -118,7 +119,7 @@ def input_encoder(
     Raises:
         ModelError: If the options do not have one value, or one per channel.
     """
-    data = ViewEncoder.of(request.image).for_channels(channels)
+    data = ViewEncoder.of(request.one_image()).for_channels(channels)
     values = {"mean": data.mean, "std": data.std} | request.options
     mean, std = per_channel(values, channels=channels, source=f"teacher {request.source}")
     if not request.options:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from edgekd.records import TeacherRef
 from edgekd.students.head import EmbeddingOutput, IdentityNetwork
 from edgekd.students.taps import pooled_outputs
-from edgekd.teachers.encode import ViewEncoder
+from edgekd.teachers.encode import InputsEncoder
 from edgekd.teachers.protocol import Capability, TeacherOutput
 from edgekd.teachers.taps import (
     attention_layers,
@@ -26,7 +26,7 @@ class ModuleTeacher:
         module: Taken over: frozen, in eval mode, channels last in memory. It answers logits, or,
             for retrieval, an :class:`~edgekd.students.head.EmbeddingOutput`.
         ref: For provenance.
-        encoder: The module's input.
+        encoder: The module's inputs.
         num_classes: ``K``.
         needs: What to compute; anything the module lacks is left to the caller to refuse.
     """
@@ -36,7 +36,7 @@ class ModuleTeacher:
         module: nn.Module,
         *,
         ref: TeacherRef,
-        encoder: ViewEncoder,
+        encoder: InputsEncoder,
         num_classes: int,
         needs: frozenset[Capability],
         layers: Sequence[nn.Module] = (),
@@ -63,16 +63,16 @@ class ModuleTeacher:
         return self
 
     @torch.no_grad()  # not inference_mode: its tensors cannot enter the student's graph
-    def __call__(self, view: Tensor) -> TeacherOutput:
-        """Answer a view; see :class:`~edgekd.teachers.protocol.Teacher`."""
-        x = self._encoder(view)
+    def __call__(self, *views: Tensor) -> TeacherOutput:
+        """Answer the views; see :class:`~edgekd.teachers.protocol.Teacher`."""
+        inputs = self._encoder(views)
         features: tuple[Tensor, ...] = ()
         answer: Tensor | EmbeddingOutput
         with reading_attention(self._attention) as weights, pooled_outputs(self._layers) as pooled:
             if self._features is not None:
-                answer, features = self._features(x)
+                answer, features = self._features(*inputs)
             else:
-                answer = self._module(x)
+                answer = self._module(*inputs)
         logits = answer.logits if isinstance(answer, EmbeddingOutput) else answer
         return TeacherOutput(
             logits=logits.float(),
@@ -85,12 +85,11 @@ class ModuleTeacher:
     @torch.no_grad()
     def _usable_attention(self) -> list[nn.Module]:
         """The layers whose weights are maps over the image; found by asking them once."""
-        layers = attention_layers(self._module)
-        size = self._encoder.size
-        if not layers or size is None:
+        layers, image = attention_layers(self._module), self._encoder.image
+        if not layers or image is None or image.size is None:
             return []
         with reading_attention(layers) as weights:
-            self._module(torch.zeros(2, self._encoder.channels, *size))
+            self._module(torch.zeros(2, image.channels, *image.size))
         return layers if is_self_attention(weights, batch_size=2) else []
 
 

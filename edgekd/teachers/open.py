@@ -6,7 +6,7 @@ from typing import Final
 
 from edgekd.console import Console
 from edgekd.errors import ModelError
-from edgekd.records import ImageInput, Preprocess
+from edgekd.records import InputSpec, Preprocess
 from edgekd.students.weights import refuse_pickle
 from edgekd.teachers import bundle_folder, exported_program, keras_model, onnx_model, timm_model
 from edgekd.teachers.normalisation import split_options
@@ -45,7 +45,8 @@ def open_teacher(
             ``.keras`` file, or a SavedModel folder. A file of another tool may carry its
             normalisation: ``net.onnx#mean=0.5#std=0.25``, of pixels in [0, 1], one value or one
             per channel separated by commas.
-        preprocess: The student's; a file without a record of its own gets its normalisation.
+        preprocess: The student's; a file without a record of its own gets its normalisation. Only
+            bundles answer anything but one image.
         class_names: The data's, in the order of its labels.
         pretrained: Whether published weights of timm may be fetched.
         needs: What the method needs; with ``embedding`` the teacher has to be one for retrieval.
@@ -60,7 +61,7 @@ def open_teacher(
     """
     request = _parse(
         source,
-        image=_image(preprocess),
+        inputs=preprocess.inputs,
         class_names=class_names,
         pretrained=pretrained,
         needs=needs,
@@ -68,6 +69,8 @@ def open_teacher(
         layers=layers,
     )
     kind = next((module for module in KINDS.values() if module.matches(request)), None)
+    if kind is not bundle_folder:
+        request.one_image()  # of a sensor's windows no other kind knows anything
     if kind is None:
         raise _unknown(request)
     if "embedding" in needs and kind is not bundle_folder:
@@ -89,7 +92,7 @@ def open_teacher(
 def _parse(
     source: str,
     *,
-    image: ImageInput,
+    inputs: tuple[InputSpec, ...],
     class_names: tuple[str, ...],
     pretrained: bool,
     needs: frozenset[Capability],
@@ -101,20 +104,13 @@ def _parse(
         source=source,
         location=location,
         options=options,
-        image=image,
+        inputs=inputs,
         class_names=class_names,
         pretrained=pretrained,
         needs=needs,
         console=console,
         layers=layers,
     )
-
-
-def _image(preprocess: Preprocess) -> ImageInput:
-    try:
-        return preprocess.image
-    except ValueError as error:
-        raise ModelError(f"teachers answer one image; {error}") from error
 
 
 def _unknown(request: TeacherRequest) -> ModelError:

@@ -53,10 +53,11 @@ class Teacher(Protocol):
     def to(self, device: torch.device) -> Self:
         """Compute on ``device`` from now on, where the kind can."""
 
-    def __call__(self, view: Tensor) -> TeacherOutput:
-        """Answer the augmented view the student sees.
+    def __call__(self, *views: Tensor) -> TeacherOutput:
+        """Answer the augmented views the student sees.
 
         Args:
-            view: ``(B, C, H, W)`` float in [0, 1], not normalised; channels, size and
-                normalisation become the teacher's own in here.
+            views: One per input of the data: ``(B, C, H, W)`` float in [0, 1] of an image,
+                ``(B, C, T)`` of a sensor, not normalised; channels, size and normalisation become
+                the teacher's own in here.
         """

@@ -9,7 +9,7 @@ from torch import nn
 
 from edgekd.console import Console
 from edgekd.errors import ModelError
-from edgekd.records import ImageInput
+from edgekd.records import ImageInput, InputSpec
 from edgekd.teachers.protocol import Capability, LayerChoice
 
 
@@ -26,8 +26,8 @@ class TeacherRequest:
         source: As the user gave it, options included.
         location: ``source`` without the options after ``#``.
         options: What followed ``#``, for example ``{"mean": (0.5,)}``.
-        image: The student's input: channels and size of the views, and the normalisation that a
-            file without a record of its own gets.
+        inputs: The student's: shapes of the views, and the normalisation that a file without a
+            record of its own gets.
         class_names: The data's, in the order of its labels.
         pretrained: Whether published weights may be fetched.
         needs: What the method needs; more than logits costs time, so only this is computed.
@@ -38,7 +38,7 @@ class TeacherRequest:
     source: str
     location: str
     options: dict[str, tuple[float, ...]]
-    image: ImageInput
+    inputs: tuple[InputSpec, ...]
     class_names: tuple[str, ...]
     pretrained: bool
     needs: frozenset[Capability]
@@ -49,6 +49,21 @@ class TeacherRequest:
     def path(self) -> Path:
         """``location`` as a path."""
         return Path(self.location)
+
+    def one_image(self) -> ImageInput:
+        """The student's only input, for kinds that take one image and nothing else.
+
+        Raises:
+            ModelError: If the data have anything else.
+        """
+        first = self.inputs[0]
+        if len(self.inputs) != 1 or not isinstance(first, ImageInput):
+            raise ModelError(
+                f"teacher {self.source}: teachers answer one image, unless they are bundles; the "
+                f"data have {', '.join(spec.name for spec in self.inputs)}: give the folder of "
+                "edgekd distill, trained on such data"
+            )
+        return first
 
     def refuse_options(self) -> None:
         """For kinds that know their own normalisation.

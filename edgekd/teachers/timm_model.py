@@ -1,6 +1,5 @@
 """A timm architecture as a teacher: ``timm:NAME@weights.safetensors`` or published weights."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -11,13 +10,13 @@ from edgekd.errors import ModelError
 from edgekd.records import TeacherRef
 from edgekd.students import timm_family
 from edgekd.students.count import count_cost
-from edgekd.students.weights import load_weights, read_weights
-from edgekd.teachers.encode import ViewEncoder
+from edgekd.students.timm_weights import ends_of
+from edgekd.students.weights import load_weights
+from edgekd.teachers.encode import InputsEncoder, ViewEncoder
 from edgekd.teachers.module import ModuleTeacher
 from edgekd.teachers.request import TeacherRequest
 
 _PREFIX: Final = "timm:"
-_CONV_AXES: Final = 4  # (out, in, height, width)
 
 
 def matches(request: TeacherRequest) -> bool:
@@ -57,7 +56,7 @@ def open_source(request: TeacherRequest) -> ModuleTeacher:
             num_params=cost.num_params,
             macs=cost.macs,
         ),
-        encoder=encoder.for_channels(channels),
+        encoder=InputsEncoder.of_image(encoder.for_channels(channels)),
         num_classes=len(request.class_names),
         needs=request.needs,
         layers=request.layers(module),
@@ -68,19 +67,19 @@ def _from_file(
     name: str, path: Path, size: tuple[int, int], request: TeacherRequest
 ) -> tuple[nn.Module, int]:
     """The module, and its input channels as the weights file has them."""
-    config = timm_family.published(name)
-    shapes = {key: tuple(tensor.shape) for key, tensor in read_weights(path).items()}
-    for layer in _layers(config.classifier):
-        if shape := shapes.get(f"{layer}.weight"):
-            request.check_num_classes(shape[0])
-    stems = [shapes.get(f"{layer}.weight", ()) for layer in _layers(config.first_conv)]
-    channels = next((shape[1] for shape in stems if len(shape) == _CONV_AXES), 3)
+    ends = ends_of(name, path)
+    if ends.num_classes is not None:
+        request.check_num_classes(ends.num_classes)
     arch = timm_family.parse(
-        name, {}, num_classes=len(request.class_names), in_channels=channels, input_size=size
+        name,
+        {},
+        num_classes=len(request.class_names),
+        in_channels=ends.in_channels,
+        input_size=size,
     )
     module = timm_family.build(arch)
     load_weights(module, path, console=request.console)
-    return module, channels
+    return module, ends.in_channels
 
 
 def _from_timm(name: str, size: tuple[int, int], request: TeacherRequest) -> tuple[nn.Module, int]:
@@ -88,8 +87,3 @@ def _from_timm(name: str, size: tuple[int, int], request: TeacherRequest) -> tup
     request.check_num_classes(num_classes)  # before anything is fetched
     arch = timm_family.parse(name, {}, num_classes=num_classes, in_channels=3, input_size=size)
     return timm_family.build(arch, pretrained=True), 3
-
-
-def _layers(named: str | Sequence[str] | None) -> tuple[str, ...]:
-    """Where timm names one layer, several, or none, all of them."""
-    return (named,) if isinstance(named, str) else tuple(named or ())

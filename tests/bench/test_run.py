@@ -12,7 +12,7 @@ from edgekd.bench.unfinished import UNFINISHED_FILE
 from edgekd.bundle import append_record, from_json
 from edgekd.config import BenchRecipe, DataRecipe
 from edgekd.data.open import open_dataset
-from edgekd.errors import BundleError, DataError, DeviceError, InterruptedRun
+from edgekd.errors import BundleError, DataError, DeviceError, InterruptedRun, UsageError
 from edgekd.records import ImageInput, Measurement, Preprocess, Provenance
 
 IMAGE = ImageInput(channels=3, height=2, width=2, mean=(0.5,) * 3, std=(0.25,) * 3)
@@ -23,9 +23,9 @@ CONTRACT = {
 }  # fmt: skip
 
 
-def provenance(data):
+def provenance(data, recipe=None):
     return Provenance(
-        data=data, teacher=None, recipe={}, seed=0, versions={}, commit=None, machine="m",
+        data=data, teacher=None, recipe=recipe or {}, seed=0, versions={}, commit=None, machine="m",
         num_threads=1, precision="fp32", train_seconds=0.0, created="2026-01-01",
     )  # fmt: skip
 
@@ -135,6 +135,35 @@ def test_other_data_than_the_files_were_made_from_is_told(exported, bare, pixels
     assert (without.metric, without.data) == (None, None)
 
 
+def test_the_data_are_split_as_in_training(exported, bare, pixels, console):
+    trained = DataRecipe(data=str(pixels), split=(0.2, 0.3))
+    made_from = open_dataset(trained, console).ref()
+    recipe = trained.model_dump(mode="json")
+    for name in ("student.onnx", "student.tflite"):
+        bare.describe(exported / name, provenance=provenance(made_from, recipe))
+    measured = bench([exported], BenchRecipe(data=str(pixels), **QUICK), console)
+    assert [m.data for m in measured] == [made_from, made_from]
+    assert measured[0].metric.num_samples == made_from.num_samples["test"]
+    assert told(console) == []
+    assert f"{pixels}: split as in training, --split 0.2,0.3 (give a flag" in " ".join(
+        console.infos
+    )
+
+
+def test_files_of_several_trainings_are_measured_on_one_split_and_told_apart(
+    exported, bare, pixels, console
+):
+    for name, split in (("student.onnx", (0.2, 0.3)), ("student.tflite", (0.2, 0.2))):
+        trained = DataRecipe(data=str(pixels), split=split)
+        origin = provenance(open_dataset(trained, console).ref(), trained.model_dump(mode="json"))
+        bare.describe(exported / name, provenance=origin)
+    onnx, tflite = bench([exported], BenchRecipe(data=str(pixels), **QUICK), console)
+    usual = open_dataset(DataRecipe(data=str(pixels)), console).ref()
+    assert (onnx.data, tflite.data) == (usual, usual)
+    (warning,) = told(console)
+    assert warning.startswith("student.onnx and 1 more: made from")
+
+
 def test_after_a_failure_only_the_rest_is_measured(exported, console):
     recipe = BenchRecipe(**QUICK)
     broken = exported / "z.tflite"
@@ -204,3 +233,20 @@ def test_records_appended_at_once_are_all_there(exported, console):
         thread.join()
     lines = target.read_bytes().splitlines()
     assert [from_json(Measurement, line, source="x") for line in lines] == [measured] * 8
+
+
+def test_an_input_that_no_model_has_is_refused_before_anything_is_measured(
+    exported, pixels, console
+):
+    recipe = BenchRecipe(data=str(pixels), split=(0.2, 0.3), missing=("acc",), **QUICK)
+    with pytest.raises(UsageError, match=r"--missing acc: student\.onnx takes image"):
+        bench([exported], recipe, console)
+    assert not (exported / MEASUREMENTS_FILE).exists()
+
+
+def test_nothing_is_missing_where_nothing_is_scored(exported, bare, pixels, console):
+    """A file without a record is fed random tensors, whatever is missing elsewhere."""
+    path = bare.write_tflite(exported / "other.tflite")
+    recipe = BenchRecipe(data=str(pixels), split=(0.2, 0.3), missing=("acc",), **QUICK)
+    (measured,) = bench([path], recipe, console)
+    assert (measured.metric, measured.missing) == (None, ())

@@ -32,7 +32,13 @@ def test_more_devices_and_threads_are_the_same_recipe(tmp_path, measured):
 
 
 @pytest.mark.parametrize(
-    ("changes", "data"), [({"num_calls": 6}, "data"), ({}, "other"), ({"num_samples": 3}, "data")]
+    ("changes", "data"),
+    [
+        ({"num_calls": 6}, "data"),
+        ({}, "other"),
+        ({"num_samples": 3}, "data"),
+        ({"missing": ("acc",)}, "data"),
+    ],
 )
 def test_another_recipe_or_other_data_begin_anew(tmp_path, measured, changes, data):
     Unfinished(tmp_path, RECIPE, "data").add(measured)

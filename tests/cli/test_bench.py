@@ -10,7 +10,7 @@ ROW = {
     "emulated": False, "sustained": None, "energy": None,
     "num_threads": 1, "p50_ms": 0.0423, "p90_ms": 1.5, "p99_ms": None, "cold_start_ms": 12.34,
     "peak_rss_bytes": 4_500_000, "size_bytes": 312_000,
-    "metric": {"name": "top1", "value": 0.95, "split": "test", "num_samples": 260},
+    "metric": {"name": "top1", "value": 0.95, "split": "test", "num_samples": 260}, "missing": [],
 }  # fmt: skip
 
 
@@ -80,3 +80,25 @@ def test_a_device_named_twice_is_refused(calls, capsys):
     assert main_inner(["bench", "a", "--device", "rpi,rpi"]) == 2
     said = "--device rpi,rpi: expected one or more devices, each once"
     assert capsys.readouterr().err == f"edgekd: error: {said}\n"
+
+
+def test_what_is_missing_reaches_the_stage_and_the_table(fake_stage, capsys):
+    seen = []
+
+    def bench(paths, recipe, console):
+        seen.append(recipe.missing)
+        return ({**ROW, "missing": list(recipe.missing)},)
+
+    fake_stage("edgekd.bench.run", bench=bench, rows=list)
+    flags = ["--data", "body.npz", "--missing", "gyro", "--missing", "acc"]
+    assert main_inner(["bench", "a", *flags]) == 0
+    assert seen == [("acc", "gyro")]
+    line = capsys.readouterr().out.splitlines()[1]
+    assert line.rstrip().endswith("95.00 % top1, 260 test, without acc and gyro")
+
+
+def test_missing_without_data_is_refused(calls, capsys):
+    assert main_inner(["bench", "a", "--missing", "gyro"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("edgekd: error: --missing gyro: without data no sample is fed")
+    assert said.count("\n") == 1

@@ -38,7 +38,25 @@ def test_the_method_is_never_guessed(calls, capsys):
     assert main_inner(["distill", *ARGUMENTS]) == 2
     assert "no --method given: kd learns from --teacher" in capsys.readouterr().err
     assert calls == []
-    assert main_inner(["distill", *ARGUMENTS, "--set", "method=none", "--json"]) == 0
+    assert main_inner(["distill", *ARGUMENTS, "--set", "method=kd", "--json"]) == 0
+
+
+def test_a_teacher_of_whom_nothing_would_be_learned_is_refused(calls, capsys, tmp_path):
+    assert main_inner(["distill", *ARGUMENTS, "--method", "none"]) == 2
+    said = capsys.readouterr().err
+    assert "method none learns from labels alone, not from teacher runs/t; take the teacher" in said
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text('data = "d"\nstudent = "resnet8"\nteacher = "runs/t"\n')
+    given = ["distill", "--recipe", str(recipe), "-o", "runs/s", "--method"]
+    assert main_inner([*given, "none"]) == 3
+    assert calls == []
+    assert main_inner([*given, "kd"]) == 0
+
+
+def test_a_tuning_run_leaves_the_test_split_alone(calls):
+    assert main_inner(["distill", *ARGUMENTS, "--method", "kd", "--no-score-test"]) == 0
+    assert main_inner(["distill", *ARGUMENTS, "--method", "kd"]) == 0
+    assert [recipe.score_test for recipe, *_ in calls] == [False, True]
 
 
 def test_an_unknown_method_is_named_with_the_known_ones(capsys):

@@ -12,7 +12,6 @@ from edgekd.cli.main import main_inner
 from edgekd.export.metadata import EmbeddedMetadata, embed_in_onnx
 from edgekd.records import ExportedModel, OperatorAudit, Parity, TensorSpec
 
-
 CONTRACT = {"num_params", "macs", "inputs", "outputs", "precision"}
 
 
@@ -56,6 +55,14 @@ def test_a_person_sees_what_matters_first(folder, capsys):
         "trained 2026-01-02T03:04:05+00:00, seed 7, a processor, x86_64",
         "versions edgekd 0.1.0, torch 2.14.1",
     ]
+
+
+def test_what_training_found_is_shown(tmp_path, bundle, weights, capsys):
+    noted = bundle.model_copy(update={"notes": ("missed its target",)})
+    write_bundle(tmp_path / "run", noted, weights)
+    assert main_inner(["inspect", str(tmp_path / "run")]) == 0
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert "note missed its target" in lines
 
 
 def test_a_bundle_is_described_without_torch(folder):
@@ -165,6 +172,23 @@ def write_record(path, bundle, **changes):
         "source_sha256": "5" * 64, "metrics": (), "versions": {}, "provenance": None, **changes,
     }  # fmt: skip
     path.with_name(f"{path.name}.json").write_bytes(to_json(ExportedModel(**fields)))
+
+
+def test_what_could_not_be_counted_is_named(tmp_path, bundle, weights, capsys):
+    missing = {"uncounted_operators": ("aten::_fft_r2c", "aten::sort")}
+    write_bundle(tmp_path / "run", bundle.model_copy(update=missing), weights)
+    assert main_inner(["inspect", str(tmp_path / "run")]) == 0
+    words = " ".join(capsys.readouterr().out.split())
+    assert "macs 1.23 M macs leave out aten::_fft_r2c, aten::sort, without a formula" in words
+    audit = OperatorAudit(
+        int8_macs_share=0.0, int8_operators={}, float_operators={"Einsum": 1}, num_transposes=0,
+        uncounted_operators=("Einsum",),
+    )  # fmt: skip
+    path = write_onnx(tmp_path / "student.onnx")
+    write_record(path, bundle, audit=audit)
+    assert main_inner(["inspect", f"{path}.json"]) == 0
+    words = " ".join(capsys.readouterr().out.split())
+    assert "the int8 share leaves out Einsum, without a formula" in words
 
 
 def test_a_folder_of_exported_files_is_a_list(tmp_path, bundle, capsys):

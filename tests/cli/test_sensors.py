@@ -23,7 +23,7 @@ def distill(data, *more, method="lsskd"):
 def test_flags_leave_a_subject_out_and_choose_sensors_and_labels(data, tmp_path, capsys):
     output = str(tmp_path / "run")
     groups = ("--group", "subject", "--test-groups", "5,6", "--modalities", "acc,gyro")
-    few = ("--label-fraction", "0.5", "--set", "student_options.width=4")
+    few = ("--label-fraction", "0.5", "--set", "student_options.width=4", "--no-flip")
     assert distill(data, *groups, *few, "--json", "-o", output) == 0
     said = json.loads(capsys.readouterr().out)
     assert said["method"] == "lsskd"
@@ -46,7 +46,15 @@ def test_flags_leave_a_subject_out_and_choose_sensors_and_labels(data, tmp_path,
         (["--group", "subject", "--test-groups", "7"], 4, "no group '7' in subject"),
         (["--modalities", "temperature"], 4, "no modality 'temperature'; it has acc, gyro"),
         (["--student", "resnet8"], 8, "takes one image, the data have acc, gyro"),
+        (["--student", "timm:resnet18", "--pretrained"], 8, "takes one image, the data have acc"),
+        (["--pretrained"], 8, "a student of sensors has no published weights"),
         (["--mixup", "0.2"], 2, "remembers single ones"),
+        (["--randaugment", "9"], 4, "take out what is for images: augment.randaugment"),
+        (["--flip"], 4, "for images: augment.flip"),
+        (["--erasing", "0.5"], 4, "for images: augment.erasing"),
+        (["--set", "augment.crop_padding=2"], 4, "for images: augment.crop_padding"),
+        (["--set", "augment.until=0.5"], 4, "for images: augment.until"),
+        (["--input-size", "16", "--fit", "pad"], 4, "for images: input_size, fit"),
         (["--set", "student_options.heads=2"], 8, "no option 'heads'"),
         (["--teacher", "t.onnx"], 8, "teachers answer one image"),
         (["--task", "retrieval"], 2, "not for retrieval"),

@@ -109,6 +109,13 @@ def test_of_several_processes_only_the_first_speaks(variable, capsys, monkeypatc
     assert (output.out, output.err) == ("", "")
 
 
+def test_of_the_processes_that_a_batch_script_starts_only_the_first_speaks(capsys, monkeypatch):
+    monkeypatch.setenv("SLURM_PROCID", "0")  # the script's own, which they inherit
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    Terminal().show({"twice": True})
+    assert capsys.readouterr().out == ""
+
+
 def test_a_title_and_numbers_on_the_right(capsys):
     Terminal().show({}, Sheet("Sizes", ("file", "size", "version"), (
         ("a", "5 B", "1.2.3"),

@@ -27,6 +27,20 @@ def test_what_does_not_fit_retrieval(fields, words):
         TrainRecipe(**RETRIEVAL, **fields)
 
 
+@pytest.mark.parametrize("fields", [{"method": "none"}, {"method": "none", "qat": True}])
+def test_labels_alone_need_no_teacher(fields):
+    plan = {"data": "d", "student": "resnet8", **fields}
+    with pytest.raises(ValidationError, match="not from teacher runs/t; take the teacher out"):
+        TrainRecipe(**plan, teacher="runs/t")
+    assert TrainRecipe(**plan).teacher is None
+
+
+def test_a_teacher_without_any_method_trains_nothing():
+    recipe = TrainRecipe(data="d", student="resnet8", teacher="runs/t")  # a command asks for one
+    with pytest.raises(ValidationError, match="learns from labels alone"):
+        recipe.settled(1000)
+
+
 def test_model_is_another_word_for_student():
     assert TrainRecipe.model_validate({"data": "d", "model": "resnet20"}).student == "resnet20"
 

@@ -9,12 +9,15 @@ from edgekd.data.checks import (
     count_queries,
 )
 from edgekd.data.dataset import Contents
+from edgekd.data.roles import Roles
 from edgekd.errors import DataError
 
 SPLITS = ("train", "train", "val", "val", "test", "test")
 
 
-def contents(labels, digests="abcdef", classes=("cat", "dog"), cameras=None) -> Contents:
+def contents(
+    labels, digests="abcdef", classes=("cat", "dog"), cameras=None, roles=None
+) -> Contents:
     return Contents(
         kind="image",
         reader=ArraySignals({}),
@@ -23,6 +26,7 @@ def contents(labels, digests="abcdef", classes=("cat", "dog"), cameras=None) -> 
         class_names=classes,
         digests=tuple(letter.encode() for letter in digests),
         cameras=None if cameras is None else np.array(cameras),
+        roles=None if roles is None else Roles.of(roles),
     )
 
 
@@ -129,3 +133,22 @@ def test_queries_by_hand():
     # identity 0: all three find one of another camera; 1: the same camera; 2: alone
     assert count_queries(table, ("test",) * 6, "test") == 3
     assert count_queries(identities([0, 0, 0, 1, 1, 2]), ("test",) * 6, "test") == 5
+
+
+def test_queries_are_those_that_ask_and_find_something_in_the_gallery(console):
+    roles = ["both"] * 4 + ["query", "gallery", "query", "gallery"]
+    labels = [0, 0, 1, 1, 2, 2, 3, 2]
+    splits = ("train",) * 4 + ("val",) * 2 + ("test",) * 2
+    assert count_queries(identities(labels, roles=roles), splits, "val") == 1
+    with pytest.raises(DataError, match="no query of test has another image in the gallery"):
+        check_identities(identities(labels, roles=roles), splits, console)
+    splits = ("train",) * 4 + ("val",) * 2 + ("test",) * 3
+    table = contents([*labels, 3], "abcdefghi", IDENTITIES, roles=[*roles, "gallery"])
+    check_identities(table, splits, console)
+    assert console.infos == []
+    table = contents([*labels, 3, 1], "abcdefghij", IDENTITIES, roles=[*roles, "gallery", "query"])
+    check_identities(table, (*splits, "test"), console)
+    assert console.infos == [
+        "test: 1 of 2 queries have no image of their identity that they could find; they count "
+        "in no metric"
+    ]

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,6 +9,7 @@ from edgekd.config import DataRecipe
 from edgekd.console import SilentConsole
 from edgekd.data.few_labels import keep_labels, labelled_indices
 from edgekd.data.open import open_dataset
+from edgekd.data.roles import ROLES, Roles
 
 LABELS = np.repeat([0, 1, 2], [40, 20, 1])
 
@@ -37,6 +40,16 @@ def test_the_whole_is_the_whole():
 def test_no_such_fraction(fraction):
     with pytest.raises(ValueError, match="fraction in"):
         labelled_indices(LABELS, fraction, seed=0)
+
+
+def test_roles_stay_with_their_samples():
+    whole = open_dataset(DataRecipe(data="builtin:digits"), SilentConsole())
+    train = whole.splits["train"]
+    words = [list(ROLES)[label % 3] for label in train.labels]
+    splits = {**whole.splits, "train": replace(train, roles=Roles.of(words))}
+    few = keep_labels(replace(whole, splits=splits), 0.25, seed=0, console=SilentConsole())
+    left = few.splits["train"]
+    assert left.roles.words() == [list(ROLES)[label % 3] for label in left.labels]
 
 
 def test_only_training_samples_lose_their_label():

@@ -47,12 +47,29 @@ def test_an_identity_can_stand_for_the_label(write, recipe, console):
     assert contents.given_splits is None
 
 
+def test_a_role_says_who_asks_and_who_is_found(write, recipe, console):
+    path = write("path,label,role\nimg/0.png,a,query\nimg/1.png,a,Gallery\nimg/2.png,b,both\n")
+    roles = open_manifest(path, recipe(path), console).roles
+    assert roles.is_query.tolist() == [True, False, True]
+    assert roles.is_gallery.tolist() == [False, True, True]
+    plain = write("path,label\nimg/0.png,a\n")
+    assert open_manifest(plain, recipe(plain), console).roles is None
+
+
+def test_a_role_that_is_none_is_refused(write):
+    with pytest.raises(DataError, match="line 2: role 'probe'; expected query, gallery or both"):
+        read_manifest(write("path,label,role\nimg/0.png,a,probe\n"))
+
+
 def test_a_bad_image_takes_its_row_with_it(write, recipe, console):
-    path = write("path,label,camera\nimg/0.png,a,x\nimg/bad.png,b,y\nimg/1.png,c,z\n")
+    path = write(
+        "path,label,camera,role\nimg/0.png,a,x,query\nimg/bad.png,b,y,both\nimg/1.png,c,z,gallery\n"
+    )
     (path.parent / "img" / "bad.png").write_bytes(b"?")
     contents = open_manifest(path, recipe(path), console)
     assert contents.labels.tolist() == [0, 2]
     assert contents.cameras.tolist() == [0, 2]
+    assert contents.roles.words() == ["query", "gallery"]
     assert contents.skipped == ("img/bad.png",)
 
 

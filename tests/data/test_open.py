@@ -230,6 +230,30 @@ def test_a_manifests_identities_are_the_classes_of_retrieval(make_folder, png, r
     assert set(dataset.splits["test"].labels) == {3}
 
 
+def test_roles_reach_the_split_and_are_part_of_the_fingerprint(make_folder, png, recipe, console):
+    files = {f"{number}.png": png(seed=number) for number in range(10)}
+    splits = ["train"] * 6 + ["test"] * 4
+
+    def opened(name, *words):
+        rows = zip(range(10), splits, ["both"] * 6 + list(words), strict=True)
+        lines = [f"{n}.png,v{n // 2},{split},{word}" for n, split, word in rows]
+        (root / name).write_text("path,identity,split,role\n" + "\n".join(lines))
+        plan = recipe(root / name, val_fraction=0.34)
+        return open_dataset(plan, console, task="retrieval")
+
+    root = make_folder(files)
+    dataset = opened("a.csv", "query", "gallery", "query", "gallery")
+    test = dataset.splits["test"]
+    assert dict(zip(test.names, test.roles.words(), strict=True)) == {
+        "6.png": "query", "7.png": "gallery", "8.png": "query", "9.png": "gallery",
+    }  # fmt: skip
+    assert dataset.splits["val"].roles.is_query.all()
+    other = opened("b.csv", "gallery", "query", "query", "gallery")
+    assert other.fingerprint != dataset.fingerprint
+    same = opened("c.csv", "query", "gallery", "query", "gallery")
+    assert same.fingerprint == dataset.fingerprint
+
+
 def test_named_folders_need_folders(tmp_path, recipe, console):
     plan = recipe("builtin:digits", train_folder="a", test_folder="b")
     with pytest.raises(DataError, match="has no folders to be train_folder 'a'"):

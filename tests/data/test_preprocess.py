@@ -5,13 +5,9 @@ import pytest
 
 from edgekd.data.arrays import ArrayImages, ArraySignals
 from edgekd.data.dataset import Dataset, Samples
-from edgekd.data.preprocess import (
-    absent_samples,
-    encode_images,
-    encode_signals,
-    suggest_preprocess,
-)
+from edgekd.data.preprocess import absent_samples, suggest_preprocess
 from edgekd.records import ImageInput, SignalInput
+from edgekd.runtimes.encoding import InputEncoding, TensorInfo, encode_input
 
 
 def dataset_of(reader, count, *, sizes=None, modalities=None) -> Dataset:
@@ -106,42 +102,20 @@ def test_each_modality_is_an_input_with_its_own_scale(rng):
     assert (acc.mean[1], acc.std[1]) == (5.0, 1.0)
 
 
-def test_images_are_scaled_and_normalised_per_channel():
-    spec = ImageInput(channels=3, height=1, width=2, mean=(0.0, 0.5, 1.0), std=(1.0, 0.5, 0.25))
-    pixels = np.array([[[[0, 0, 0], [255, 255, 255]]]], np.uint8)
-    # (0 - mean) / std and (1 - mean) / std
-    expected = np.array([[[[0, -1, -4], [1, 1, 0]]]], np.float32)
-    channel_last = encode_images(pixels, spec, layout="NHWC")
-    channel_first = encode_images(pixels, spec, layout="NCHW")
-    assert np.array_equal(channel_last, expected)
-    assert np.array_equal(channel_first, expected.transpose(0, 3, 1, 2))
-    assert channel_first.flags.c_contiguous
-    assert channel_first.dtype == channel_last.dtype == np.float32
-
-
-@pytest.mark.parametrize(
-    "pixels", [np.zeros((1, 2, 2, 3), np.uint8), np.zeros((1, 1, 2, 3), np.float32)]
-)
-def test_pixels_of_another_shape_or_type_are_refused(pixels):
-    spec = ImageInput(channels=3, height=1, width=2, mean=(0.0,) * 3, std=(1.0,) * 3)
-    with pytest.raises(ValueError, match="expected uint8"):
-        encode_images(pixels, spec, layout="NHWC")
-
-
-def test_signals_are_normalised_per_channel():
-    spec = SignalInput(name="a", channels=2, length=2, mean=(1.0, 10.0), std=(2.0, 5.0))
-    encoded = encode_signals(np.array([[[1, 3], [0, 20]]], np.float32), spec)
-    assert encoded.tolist() == [[[0, 1], [-2, 2]]]
-    assert encoded.dtype == np.float32
-    with pytest.raises(ValueError, match="expected"):
-        encode_signals(np.zeros((1, 2, 3), np.float32), spec)
+def fed(samples, spec, layout):
+    """What a device feeds a file whose record has ``spec``."""
+    encoding = InputEncoding(
+        name=spec.name, kind=spec.kind, mean=spec.mean, std=spec.std, layout=layout
+    )
+    info = TensorInfo(name=spec.name, shape=(None, *spec.shape), dtype="float32")
+    return encode_input(samples, info, encoding)
 
 
 def test_a_missing_sensor_is_zeros_to_the_network():
     signal = SignalInput(name="a", channels=2, length=3, mean=(1.1, -9.7), std=(2.0, 5.0))
-    assert not encode_signals(absent_samples(signal, 2), signal).any()
+    assert not fed(absent_samples(signal, 2), signal, "NCT").any()
     image = ImageInput(channels=3, height=2, width=2, mean=(0.2, 0.5, 1.0), std=(0.25,) * 3)
-    encoded = encode_images(absent_samples(image, 2), image, layout="NCHW")
+    encoded = fed(absent_samples(image, 2), image, "NCHW")
     assert abs(encoded).max() <= 0.5 / 255 / 0.25 + 1e-6  # half a grey level
 
 

@@ -8,7 +8,7 @@ import threading
 import numpy as np
 import pytest
 from processes import find_runner, parent_of, wait_until
-from tiny_models import BIAS, WEIGHTS, write_onnx, write_tflite
+from tiny_models import BIAS, WEIGHTS, write_onnx, write_tflite, write_two_inputs
 
 from edgekd.devices.board import open_board
 from edgekd.devices.drive import RunnerDiedError
@@ -54,6 +54,31 @@ def test_a_board_measures_and_predicts_like_this_machine(board, quick_job, tmp_p
     assert [e["name"] for e in events if e["event"] == "phase"][:2] == ["import", "load"]
     assert (info.name, info.emulated) == ("board", False)
     assert not (tmp_path / "x").exists()  # no shell read the name of the file
+
+
+def test_a_board_feeds_two_sensors_by_their_names(board, quick_job, tmp_path):
+    """What is given first is not what the file takes first."""
+    rng = np.random.default_rng(1)
+    env, acc = (rng.normal(size=(5, *s)).astype(np.float32) for s in ((2, 1), (3, 4)))
+    np.save(tmp_path / "env.npy", env)
+    np.save(tmp_path / "acc.npy", acc)
+    shape = {"kind": "signal", "layout": "NCT"}
+    encodings = (
+        InputEncoding(name="env", mean=(1.0, 2.0), std=(0.5, 2.0), **shape),
+        InputEncoding(name="acc", mean=(0.0, 1.0, -1.0), std=(2.0,) * 3, clip=0.5, **shape),
+    )
+    job = quick_job(
+        write_two_inputs(tmp_path / "m.onnx"),
+        encodings=tuple(encoding.to_json() for encoding in encodings),
+        samples=(str(tmp_path / "env.npy"), str(tmp_path / "acc.npy")),
+        logits=str(tmp_path / "y.npy"),
+    )
+    with board() as device:
+        device.measure(job)
+    a = np.clip((acc - [[0.0], [1.0], [-1.0]]) / 2, -0.5, 0.5).reshape(5, -1)
+    e = ((env - [[1.0], [2.0]]) / [[0.5], [2.0]]).reshape(5, -1)
+    expected = a @ WEIGHTS.T + e @ WEIGHTS[:, :2].T
+    np.testing.assert_allclose(np.load(tmp_path / "y.npy"), expected, atol=1e-5)
 
 
 def test_nothing_is_sent_twice_and_the_job_is_cleaned_up(board, quick_job, tmp_path, devices_home):

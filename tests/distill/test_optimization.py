@@ -5,7 +5,13 @@ import torch
 from torch import nn
 
 from edgekd.config import TrainRecipe
-from edgekd.distill.optimization import decay_groups, learning_rate, make_average, make_optimizer
+from edgekd.distill.optimization import (
+    decay_groups,
+    learning_rate,
+    make_average,
+    make_optimizer,
+    restore_optimizer,
+)
 
 
 def recipe(**changes):
@@ -43,6 +49,21 @@ def test_sgd_with_nesterov_by_hand():
         optimizer.step()
     # v1 = 1, step 1 + .9 * 1 = 1.9; v2 = .9 + 1 = 1.9, step 1 + .9 * 1.9 = 2.71
     assert module.weight.item() == pytest.approx(1 - 0.1 * (1.9 + 2.71))
+
+
+def test_a_restored_momentum_lies_in_memory_as_its_kernel_does():
+    module = nn.Conv2d(3, 4, 3, bias=False).to(memory_format=torch.channels_last)
+    optimizer = make_optimizer(module, recipe(lr=0.1))
+    module.weight.grad = torch.randn_like(module.weight)
+    optimizer.step()
+    saved = optimizer.state_dict()
+    momentum = saved["state"][0]["momentum_buffer"].clone()
+    plain = {"momentum_buffer": momentum.contiguous()}  # as a checkpoint stores it
+    fresh = make_optimizer(module, recipe(lr=0.1))
+    restore_optimizer(fresh, saved | {"state": {0: plain}})
+    restored = fresh.state[module.weight]["momentum_buffer"]
+    assert restored.stride() == module.weight.stride() != momentum.contiguous().stride()
+    assert torch.equal(restored, momentum)
 
 
 def test_the_average_follows_the_closed_form():

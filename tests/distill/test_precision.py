@@ -3,7 +3,9 @@ import time
 import torch
 from torch import nn
 
-from edgekd.distill.precision import autocast, faster_precision
+from edgekd.console import SilentConsole
+from edgekd.distill import precision
+from edgekd.distill.precision import autocast, choose_precision, faster_precision
 
 CPU = torch.device("cpu")
 
@@ -39,6 +41,23 @@ def test_the_faster_one_is_chosen():
 def test_a_precision_that_overflows_is_not_chosen_however_fast():
     broken = timed_loss(fp32_seconds=0.05, bf16_seconds=0.0, bf16_factor=float("inf"))
     assert faster_precision(nn.Linear(2, 2), broken, CPU)[0] == "fp32"
+
+
+def test_the_choice_is_said_with_the_time_the_run_will_take(monkeypatch):
+    class Heard(SilentConsole):
+        def info(self, text):
+            said.append(text)
+
+    said = []
+    found = "bf16", {"fp32": 0.02, "bf16": 0.0125}
+    monkeypatch.setattr(precision, "faster_precision", lambda *_: found)
+    for steps in (1_000, 24_000):  # of 12.5 ms: 12.5 and 300 seconds
+        chosen = choose_precision(nn.Linear(1, 1), None, CPU, steps=steps, console=Heard())
+        assert chosen == "bf16"
+    assert said[1] == (
+        "precision bf16: 20.0 ms a step in fp32, 12.5 ms in bf16; about 12 seconds for 1,000 steps"
+    )
+    assert said[3].endswith("about 5 minutes for 24,000 steps")
 
 
 def test_the_module_is_left_untouched():

@@ -7,10 +7,12 @@ import torch
 from edgekd.config import ExportRecipe, TrainRecipe
 from edgekd.console import SilentConsole
 from edgekd.data.cache import InputSource
+from edgekd.data.few_labels import labelled_indices
 from edgekd.data.open import open_dataset
+from edgekd.distill.material import make_batches
 from edgekd.distill.recover import recover, train_recipe
 from edgekd.distill.run import distill
-from edgekd.errors import DivergenceError, ModelError
+from edgekd.errors import BundleError, DivergenceError, ModelError
 from edgekd.evaluate.classification import evaluate, normalise_all, to_view
 from edgekd.export.prepare import prepare_for_export
 from edgekd.students.build import load_student
@@ -95,6 +97,49 @@ def test_the_teacher_that_is_named_teaches(student, splits, tmp_path):
     assert named == pytest.approx(own, rel=1e-3)
     with pytest.raises(ModelError, match="no such file or folder"):
         trained(fake, student, tmp_path, epochs=1, teacher=str(tmp_path / "nobody"))
+
+
+class Listener(SilentConsole):
+    def __init__(self):
+        self.said = []
+
+    def info(self, text):
+        self.said.append(text)
+
+
+def few_labels(record, share):
+    """The record of a student that was trained on a share of the labels, drawn with seed 7."""
+    recipe = record.provenance.recipe | {"label_fraction": share}
+    provenance = record.provenance.model_copy(update={"recipe": recipe, "seed": 7})
+    return record.model_copy(update={"provenance": provenance})
+
+
+def test_it_trains_on_the_labels_that_the_student_had(student, splits, tmp_path, monkeypatch):
+    opened = []
+
+    def batches(recipe, material, fabric, console):
+        opened.append(material)
+        return make_batches(recipe, material, fabric, console)
+
+    monkeypatch.setattr("edgekd.distill.recover.make_batches", batches)
+    _, record, module = student
+    fake, console = rounding(student, splits, bits=8), Listener()
+    recover(fake, student=module, record=few_labels(record, 0.25), recipe=recipe(epochs=1),
+            work=tmp_path, console=console)  # fmt: skip
+    kept = labelled_indices(splits["train"].labels, 0.25, seed=7)
+    train = opened[0].dataset.splits["train"]
+    assert train.names == tuple(splits["train"].names[row] for row in kept)
+    assert len(opened[0].sources["train"]) == len(kept)
+    assert any("training samples keep their label" in text for text in console.said)
+
+
+@pytest.mark.parametrize("share", [0, -1, 2, "half", None])
+def test_a_share_of_labels_that_is_none_is_a_fault_of_the_bundle(student, splits, tmp_path, share):
+    _, record, module = student
+    fake = rounding(student, splits, bits=8)
+    with pytest.raises(BundleError, match=f"trained with label_fraction {share!r}"):
+        recover(fake, student=module, record=few_labels(record, share), recipe=recipe(),
+                work=tmp_path, console=SilentConsole())  # fmt: skip
 
 
 def test_a_loss_that_is_no_number_says_what_to_lower(student, splits, tmp_path):

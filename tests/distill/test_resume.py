@@ -5,15 +5,17 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
+import numpy as np
 import pytest
 
 from edgekd.bundle import read_bundle
+from edgekd.cli.main import main_inner
 from edgekd.distill.checkpoint import read_checkpoint
 
 TINY = ["--data", "builtin:digits", "--model", "resnet8", "--set", "student_options.width=4"]
@@ -40,6 +42,18 @@ def uninterrupted(tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole") / "run"
     code, stderr = run(folder, "--precision", "fp32")
     assert code == 0, stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def interrupted(tmp_path_factory):
+    """The folder of a run that was stopped after its first epoch; a test works on a copy."""
+    folder = tmp_path_factory.mktemp("part") / "run"
+    process = subprocess.Popen(command(folder, "--precision", "fp32"), stderr=subprocess.DEVNULL)
+    while process.poll() is None and not (folder / "history.jsonl").exists():
+        time.sleep(0.005)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=120) == 130
     return folder
 
 
@@ -118,15 +132,40 @@ def test_a_second_run_into_the_same_folder_is_refused(uninterrupted):
     read_bundle(uninterrupted)
 
 
-def test_a_resumed_run_on_other_data_is_refused(tmp_path, uninterrupted):
-    folder = tmp_path / "run"
-    process = subprocess.Popen(command(folder), stderr=subprocess.DEVNULL)
-    wait_for_checkpoint(folder, process)
-    process.send_signal(signal.SIGINT)
-    process.wait(timeout=120)
-    code, stderr = run(folder, "--resume", "--seed", "4")
+def test_a_resumed_run_of_another_recipe_is_refused(interrupted):
+    code, stderr = run(interrupted, "--resume", "--precision", "fp32", "--seed", "4")
     assert code == 3
     assert "seed: 3 -> 4" in stderr
+
+
+def test_a_resumed_run_on_other_data_is_refused(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    images, labels = rng.integers(0, 256, (90, 8, 8), dtype=np.uint8), np.arange(90) % 3
+    data, folder = tmp_path / "data.npz", tmp_path / "run"
+    tiny = ["--model", "resnet8", "--set", "student_options.width=4", "--precision", "fp32"]
+    arguments = ["teach", "--data", str(data), *tiny, "--epochs", "1", "--threads", "1"]
+    np.savez(data, x=images, y=labels)
+    assert main_inner([*arguments, "-o", str(folder)]) == 0
+    (folder / "bundle.json").unlink()  # killed between its last checkpoint and its bundle
+    before = (folder / "checkpoint.safetensors").read_bytes()
+    altered = images.copy()
+    altered[0, 0, 0] ^= 1
+    np.savez(data, x=altered, y=labels)  # under the same name: the recipe is the same
+    assert main_inner([*arguments, "-o", str(folder), "--resume"]) == 4
+    assert "not the data that the interrupted run was trained on" in capsys.readouterr().err
+    assert (folder / "checkpoint.safetensors").read_bytes() == before
+    np.savez(data, x=images, y=labels)
+    assert main_inner([*arguments, "-o", str(folder), "--resume"]) == 0
+    read_bundle(folder)
+
+
+def test_a_resumed_run_with_other_threads_says_so_and_records_both(tmp_path, interrupted):
+    folder = shutil.copytree(interrupted, tmp_path / "run")
+    code, stderr = run(folder, "--resume", "--precision", "fp32", "--threads", "2")
+    assert code == 0, stderr
+    assert "warning: the interrupted run computed with 1 thread(s), this one with 2" in stderr
+    provenance = read_bundle(folder).provenance
+    assert (provenance.earlier_num_threads, provenance.num_threads) == ((1,), 2)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
@@ -138,26 +177,38 @@ def test_an_unwritable_folder_is_one_line(tmp_path):
     assert "cannot be written" in stderr
 
 
-def test_a_full_disk_is_one_line_and_leaves_the_last_checkpoint(tmp_path):
+def run_on_a_full_disk(output, *extra, room):
     """A file-size limit of the process is a disk that fills up in the middle of a write."""
-    folder = tmp_path / "run"
-    limit = "import resource,runpy,signal,sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
-    limit += "resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000)); "
-    limit += "sys.argv[0]='edgekd'; runpy.run_module('edgekd', run_name='__main__')"
-    # 4 wide: the checkpoint has 60 kB; 32 wide: 2.5 MB
-    assert run(folder, "--epochs", "1", "--precision", "fp32")[0] == 0
-    wide = [sys.executable, "-c", limit, "teach", *TINY, "--set", "student_options.width=32"]
-    other = tmp_path / "wide"
-    done = subprocess.run(
-        [*wide, "--epochs", "1", "--precision", "fp32", "-o", str(other)],
-        capture_output=True,
-        text=True,
-        timeout=300,
+    limited = (
+        "import resource,runpy,signal,sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({room}, {room})); "
+        "sys.argv[0]='edgekd'; runpy.run_module('edgekd', run_name='__main__')"
     )
+    _, _, _, *arguments = command(output, "--precision", "fp32", *extra)
+    whole = [sys.executable, "-c", limited, *arguments]
+    done = subprocess.run(whole, capture_output=True, text=True, timeout=300)
     assert done.returncode == 10, done.stderr
     assert "cannot be written" in done.stderr
     assert "Traceback" not in done.stderr
-    assert [p.name for p in Path(other).iterdir()] == ["recipe.toml"]
+
+
+def test_a_full_disk_is_one_line_and_leaves_the_last_checkpoint(
+    tmp_path, interrupted, uninterrupted
+):
+    folder = shutil.copytree(interrupted, tmp_path / "run")
+    checkpoint = folder / "checkpoint.safetensors"
+    before, names = checkpoint.read_bytes(), {entry.name for entry in folder.iterdir()}
+    run_on_a_full_disk(folder, "--resume", room=len(before) // 2)
+    assert checkpoint.read_bytes() == before
+    assert {entry.name for entry in folder.iterdir()} == names  # nor is half a file left
+    code, stderr = run(folder, "--resume", "--precision", "fp32")
+    assert code == 0, stderr
+    assert weights_of(folder) == weights_of(uninterrupted)
+
+
+def test_a_disk_too_small_for_the_first_checkpoint_leaves_the_recipe_alone(tmp_path):
+    run_on_a_full_disk(tmp_path / "run", room=20_000)  # a checkpoint has 60 kB
+    assert [entry.name for entry in (tmp_path / "run").iterdir()] == ["recipe.toml"]
 
 
 def test_a_diverged_run_names_step_and_remedy(tmp_path):

@@ -71,16 +71,46 @@ def test_a_bundle_finds_identities_it_has_never_seen(taught, data, recipe):
     assert len(record.labels) == 7
     test = dataset.splits["test"]
     assert {dataset.class_names[label] for label in test.labels}.isdisjoint(record.labels)
-    _, network = load_student(folder)
-    spec = record.preprocess.image
-    pixels = torch.from_numpy(test.load(None, spec)).permute(0, 3, 1, 2) / 255
-    mean, std = (torch.tensor(v).view(1, -1, 1, 1) for v in (spec.mean, spec.std))
-    with torch.no_grad():
-        embeddings = network((pixels - mean) / std).numpy()
-    scores = retrieval_scores(embeddings, test.labels)
+    scores = retrieval_scores(embeddings_of(folder, test), test.labels)
     assert scores.mean_ap == pytest.approx(record.metrics[4].value, abs=1e-6)
     # five colours with noise: chance is about 5/29
     assert scores.mean_ap > 0.6
+
+
+def embeddings_of(folder, samples):
+    record, network = load_student(folder)
+    spec = record.preprocess.image
+    pixels = torch.from_numpy(samples.load(None, spec)).permute(0, 3, 1, 2) / 255
+    mean, std = (torch.tensor(v).view(1, -1, 1, 1) for v in (spec.mean, spec.std))
+    with torch.no_grad():
+        return network((pixels - mean) / std).numpy()
+
+
+def test_queries_and_gallery_of_a_manifest_are_what_is_measured(recipe, tmp_path):
+    data = write_identities(tmp_path / "data", train=10, test=5, images=6)
+    lines = ["path,identity,split,role"]
+    for path in sorted(data.glob("*/*/*.png")):
+        split, identity = path.parts[-3:-1]
+        role = "both" if split == "train" else "query" if path.stem in "01" else "gallery"
+        lines.append(f"{path.relative_to(data)},{identity},{split},{role}")
+    (data / "m.csv").write_text("\n".join(lines))
+    plan = recipe(data=str(data / "m.csv"), epochs=1)
+    record = distill(plan, tmp_path / "run")
+    test = open_dataset(plan, SilentConsole(), task="retrieval").splits["test"]
+    unit = embeddings_of(tmp_path / "run", test).astype(np.float64)
+    unit /= np.linalg.norm(unit, axis=1, keepdims=True)
+    gallery = np.array([not name.endswith(("/0.png", "/1.png")) for name in test.names])
+    precisions = []
+    for query in np.flatnonzero(~gallery):
+        order = np.argsort(-(unit[gallery] @ unit[query]))
+        right = (test.labels[gallery] == test.labels[query])[order]
+        places = np.flatnonzero(right) + 1
+        precisions.append(np.mean(np.arange(1, len(places) + 1) / places))
+    metric = next(m for m in record.metrics if (m.split, m.name) == ("test", "mean_ap"))
+    assert metric.num_samples == len(precisions) == 10
+    assert metric.value == pytest.approx(np.mean(precisions), abs=1e-6)
+    val = next(m for m in record.metrics if m.split == "val")
+    assert val.num_samples == 3 * 6  # of train, where all ask and all are found
 
 
 def test_the_deployed_weights_hold_no_classifier_and_the_head_lies_beside_them(taught):
@@ -103,7 +133,7 @@ def test_a_distilled_student_learns_from_logits_and_features(taught, recipe, tmp
     record = distill(recipe(teacher=str(folder), method="kd", epochs=1), tmp_path / "student")
     assert record.provenance.teacher.sha256 == teacher.weights_sha256
     row = json.loads((tmp_path / "student" / "history.jsonl").read_text())
-    expected = row["label_loss"] + row["triplet_loss"] + row["kl_loss"] + 0.5 * row["fit_loss"]
+    expected = row["label_loss"] + row["triplet_loss"] + row["kd_loss"] + 0.5 * row["fit_loss"]
     assert row["train_loss"] == pytest.approx(expected, rel=1e-5)
     assert 0 <= row["val_mean_ap"] <= 1
 

@@ -12,6 +12,9 @@ from edgekd.console import SilentConsole
 from edgekd.data.cache import InputSource
 from edgekd.data.open import open_dataset
 from edgekd.distill.checkpoint import read_checkpoint, write_checkpoint
+from edgekd.distill.material import Material
+from edgekd.distill.methods.none import LabelsOnly
+from edgekd.distill.methods.protocol import Losses, Method
 from edgekd.distill.run import distill
 from edgekd.errors import BundleError, ModelError
 from edgekd.evaluate.classification import predict
@@ -73,12 +76,65 @@ def test_a_distilled_student_names_its_teacher(teacher, tmp_path):
     assert [row["train_loss"] for row in rows] == pytest.approx(weighed, rel=1e-5)
 
 
+class Foreign(Method):
+    """A guest that leaves a network of no family of edgekd, and something to know about it."""
+
+    def losses(self, module, batch):
+        total = torch.nn.functional.cross_entropy(module(*batch.inputs), batch.targets)
+        return Losses(total=total, terms={"label_loss": total.detach()})
+
+    def finish(self, module):
+        return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10, bias=False))
+
+    def finished_arch(self, arch):
+        return arch.model_copy(update={"family": "elsewhere"})
+
+    def notes(self):
+        return ("was made elsewhere",)
+
+
+def test_a_guest_may_leave_a_network_that_edgekd_cannot_build(tmp_path):
+    with pytest.warns(UserWarning, match=r"run: was made elsewhere"):
+        record = distill(recipe(epochs=1), tmp_path / "run", guest=Foreign())
+    assert record == read_bundle(tmp_path / "run")
+    assert (record.arch.family, record.notes) == ("elsewhere", ("was made elsewhere",))
+    assert (record.num_params, record.macs) == (640, 640)
+    assert record.metrics[0].num_samples > 0
+
+
+def test_what_edgekd_makes_itself_it_can_build(tmp_path, monkeypatch):
+    arch = LabelsOnly.finished_arch
+    monkeypatch.setattr(
+        LabelsOnly,
+        "finished_arch",
+        lambda self, given: arch(self, given).model_copy(update={"family": "elsewhere"}),
+    )
+    with pytest.raises(ModelError, match="elsewhere"):
+        distill(recipe(epochs=1), tmp_path / "run")
+
+
 def test_the_teacher_is_left_out_of_the_checkpoint(teacher, tmp_path):
     distill(recipe(teacher=str(teacher[0]), method="kd", epochs=1), tmp_path / "student")
     checkpoint = read_checkpoint(tmp_path / "student" / "checkpoint.safetensors")
     own = {name for name, _ in load_student(tmp_path / "student")[1].state_dict().items()}
     assert checkpoint.parts.keys() == {"student"}
     assert checkpoint.parts["student"].keys() == own
+
+
+def test_a_tuning_run_is_scored_on_val_alone(tmp_path, monkeypatch):
+    read, score = [], Material.score
+
+    def noted(self, module, split):
+        read.append(split)
+        return score(self, module, split)
+
+    monkeypatch.setattr(Material, "score", noted)
+    tuned = distill(recipe(epochs=1, score_test=False), tmp_path / "tuned")
+    assert read == ["val"]
+    finished = distill(recipe(epochs=1), tmp_path / "finished")
+    assert tuned.metrics == finished.metrics[:1]
+    assert tuned.weights_sha256 == finished.weights_sha256
+    assert read_bundle(tmp_path / "tuned").provenance.recipe["score_test"] is False
 
 
 def without_a_tensor(checkpoint):
@@ -109,9 +165,14 @@ def test_a_checkpoint_of_another_network_is_one_clear_error(teacher, tmp_path, c
 
 
 def test_the_average_is_what_is_kept(tmp_path):
-    record = distill(recipe(ema_decay=0.999, epochs=1), tmp_path / "averaged")
-    plain = distill(recipe(epochs=1), tmp_path / "plain")
-    assert record.weights_sha256 != plain.weights_sha256
+    distill(recipe(ema_decay=0.9, epochs=1), tmp_path / "run")
+    parts = read_checkpoint(tmp_path / "run" / "checkpoint.safetensors").parts
+    kept = load_student(tmp_path / "run")[1].state_dict()
+    average = {f"module.{name}": tensor for name, tensor in kept.items()}
+    assert parts["average"].keys() == {"n_averaged", *average}
+    for name, tensor in average.items():
+        assert torch.equal(tensor, parts["average"][name]), name
+    assert not torch.equal(kept["fc.weight"], parts["student"]["fc.weight"])
 
 
 def test_same_seed_same_weights_other_seed_other_weights(tmp_path):
@@ -135,7 +196,3 @@ def test_a_student_of_images_is_refused_sensor_windows_with_the_reason(tmp_path)
     np.savez(path, x_acc=rng.normal(size=(60, 3, 20)).astype(np.float32), y=labels)
     with pytest.raises(ModelError, match="takes one image, the data have acc"):
         distill(recipe(data=str(path)), tmp_path / "run")
-
-
-def test_training_leaves_the_callers_thread_count_sensible(teacher):
-    assert torch.get_num_threads() >= 1

@@ -1,12 +1,28 @@
+import re
+
 import pytest
 import torch
 
 from edgekd.config import TrainRecipe
+from edgekd.console import SilentConsole
 from edgekd.distill.checkpoint import CHECKPOINT_FILE, Checkpoint, write_checkpoint
-from edgekd.distill.workspace import claim_workspace, comparable, open_workspace
+from edgekd.distill.workspace import (
+    claim_workspace,
+    comparable,
+    open_workspace,
+    thread_counts,
+)
 from edgekd.errors import ConfigError, OutputError, UsageError
 
 RECIPE = TrainRecipe(data="builtin:digits", student="resnet8", epochs=3)
+
+
+class Warned(SilentConsole):
+    def __init__(self):
+        self.warnings = []
+
+    def warn(self, text):
+        self.warnings.append(text)
 
 
 def interrupted(folder, recipe=RECIPE, recorded=None):
@@ -80,6 +96,27 @@ def test_a_run_of_a_newer_version_is_another(tmp_path):
     interrupted(tmp_path, recorded=comparable(RECIPE) | {"invented": 1})
     with pytest.raises(ConfigError, match=r"invented: 1 -> None"):
         open_workspace(tmp_path, RECIPE, resume=True, overwrite=False)
+
+
+@pytest.mark.parametrize(
+    ("facts", "counts", "words"),
+    [
+        (None, (3,), None),  # a fresh run
+        ({}, (3,), None),  # of an older version, which did not say
+        ({"thread_counts": [3]}, (3,), None),
+        ({"thread_counts": [2]}, (2, 3), r"with 2 thread\(s\), this one with 3: .*--threads 2 "),
+        ({"thread_counts": [3, 1]}, (3, 1, 3), r"with 1 thread\(s\), this one with 3"),
+    ],
+)
+def test_another_number_of_threads_is_warned_about(facts, counts, words, monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    checkpoint = None
+    if facts is not None:
+        checkpoint = Checkpoint(parts={}, optimizer={}, facts=facts)
+    console = Warned()
+    assert thread_counts(checkpoint, console) == counts
+    assert len(console.warnings) == (words is not None)
+    assert all(re.search(words, said) for said in console.warnings)
 
 
 def test_a_file_in_the_way_is_named(tmp_path):

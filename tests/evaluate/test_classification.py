@@ -1,10 +1,14 @@
+from contextlib import contextmanager
+
 import numpy as np
+import pytest
 import torch
 from torch import nn
 
-from edgekd.data.preprocess import encode_images, encode_signals
+from edgekd.console import SilentConsole
 from edgekd.evaluate.classification import answers, evaluate, normalise, predict, to_view
 from edgekd.records import ImageInput, SignalInput
+from edgekd.runtimes.encoding import InputEncoding, TensorInfo, encode_input
 
 SPEC = ImageInput(channels=3, height=4, width=4, mean=(0.1, 0.2, 0.3), std=(0.5, 0.6, 0.7))
 PIXELS = np.random.default_rng(0).integers(0, 256, size=(10, 4, 4, 3), dtype=np.uint8)
@@ -28,18 +32,54 @@ class BrightestChannel(nn.Module):
         return x.mean(dim=(2, 3))
 
 
-def test_training_and_device_see_the_same_tensor():
+class Bars(SilentConsole):
+    """Notes every bar, its length and its steps."""
+
+    def __init__(self):
+        self.seen = []
+
+    @contextmanager
+    def track(self, description, total, done=0):
+        self.seen += [description, total]
+        yield self
+
+    def advance(self, steps=1):
+        self.seen.append(steps)
+
+
+def on_a_device(samples, spec, *, layout, clip=None):
+    """The tensor that a session makes of decoded samples for a float file of one input."""
+    encoding = InputEncoding(
+        name=spec.name, kind=spec.kind, mean=spec.mean, std=spec.std, layout=layout, clip=clip
+    )
+    axes = {"NHWC": (1, 2, 0)}.get(layout, range(len(spec.shape)))
+    shape = (None, *(spec.shape[axis] for axis in axes))
+    info = TensorInfo(name=spec.name, shape=shape, dtype="float32")
+    return encode_input(samples, info, encoding)
+
+
+@pytest.mark.parametrize(("layout", "back"), [("NCHW", (0, 1, 2, 3)), ("NHWC", (0, 3, 1, 2))])
+def test_training_and_device_see_the_same_tensor(layout, back):
     trained = normalise(to_view(PIXELS, CPU), SPEC).numpy()
-    device = encode_images(PIXELS, SPEC, layout="NCHW")
-    np.testing.assert_allclose(trained, device, atol=1e-6)
+    device = on_a_device(PIXELS, SPEC, layout=layout)
+    np.testing.assert_allclose(trained, device.transpose(back), atol=1e-6)
 
 
 def test_a_window_is_normalised_as_on_a_device_and_not_scaled():
     spec = SignalInput(name="a", channels=2, length=3, mean=(1.0, -2.0), std=(2.0, 0.5), clip=1.5)
     windows = np.random.default_rng(0).normal(size=(4, 2, 3)).astype(np.float32)
     trained = normalise(to_view(windows, CPU), spec).numpy()
-    np.testing.assert_allclose(trained, encode_signals(windows, spec), atol=1e-6)
+    device = on_a_device(windows, spec, layout="NCT", clip=spec.clip)
+    np.testing.assert_allclose(trained, device, atol=1e-6)
     assert abs(trained).max() == 1.5
+
+
+def test_scoring_shows_how_far_it_is():
+    console = Bars()
+    labels = np.zeros(10, np.int64)
+    answers(lambda view: view, Images(), device=CPU, batch_size=4, console=console)
+    evaluate(BrightestChannel(), Images(), labels, (SPEC,), split="val", console=console)
+    assert console.seen == ["Predicting", 10, 4, 4, 2, "Scoring val", 10, 10]
 
 
 def test_predictions_come_in_order_whatever_the_batches():

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from edgekd.data.roles import Roles
 from edgekd.evaluate.metrics import metric_from_logits, metrics_of
 
 
@@ -44,3 +45,5 @@ def test_a_retrieval_metric_counts_the_queries_that_had_something_to_find():
     cameras = np.array([0, 1, 0])
     by_camera = metrics_of("retrieval", embeddings, labels, cameras, split="val")
     assert by_camera[0].num_samples == 2
+    roles = Roles.of(["query", "gallery", "gallery"])
+    assert metrics_of("retrieval", embeddings, labels, None, roles, split="val")[0].num_samples == 1

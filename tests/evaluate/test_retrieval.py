@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgekd.data.roles import ROLES, Roles
 from edgekd.evaluate.retrieval import _similarity_rows, nearest_others, retrieval_scores
 
 
@@ -16,15 +17,18 @@ def on_circle(*degrees):
     return np.stack([np.cos(angles), np.sin(angles)], axis=1)
 
 
-def slow_scores(embeddings, identities, cameras=None):
+def slow_scores(embeddings, identities, cameras=None, roles=None):
     """The definition, query by query and place by place: no blocks, no sorting tricks."""
     unit = [row / np.linalg.norm(row) for row in embeddings.astype(np.float64)]
     precisions, firsts = [], []
     for q in range(len(unit)):
+        if roles is not None and not roles.is_query[q]:
+            continue
         gallery = [
             g
             for g in range(len(unit))
             if g != q
+            and (roles is None or roles.is_gallery[g])
             and not (
                 cameras is not None and identities[g] == identities[q] and cameras[g] == cameras[q]
             )
@@ -73,6 +77,27 @@ def test_a_camera_of_another_identity_takes_nothing_away():
     assert scores.mean_ap == 0.5  # the wrong one in the middle is first for both
 
 
+def test_queries_ask_and_only_the_gallery_is_searched():
+    # At 0 and 5 are queries, at 10 and 20 the gallery. 0 finds 10 first, the wrong one at 5 is in
+    # no list: AP 1. For 5 the wrong one at 10 comes before the right one at 20: AP 1/2.
+    embeddings, identities = on_circle(0, 5, 10, 20), np.array([0, 1, 0, 1])
+    roles = Roles.of(["query", "query", "gallery", "gallery"])
+    scores = retrieval_scores(embeddings, identities, None, roles)
+    assert (scores.num_queries, scores.num_skipped) == (2, 0)
+    assert scores.mean_ap == pytest.approx((1 + 1 / 2) / 2)
+    assert scores.recall_at[1] == 0.5
+    alone = retrieval_scores(embeddings, identities, np.array([0, 0, 0, 1]), roles)
+    assert (alone.num_queries, alone.num_skipped) == (1, 1)  # 0 and 10 are of one camera
+    assert alone.mean_ap == 1 / 2
+
+
+def test_a_sample_that_asks_and_is_found_finds_not_itself():
+    embeddings, identities = on_circle(0, 10, 20), np.array([0, 1, 0])
+    roles = Roles.of(["both", "gallery", "both"])
+    scores = retrieval_scores(embeddings, identities, None, roles)
+    assert (scores.num_queries, scores.mean_ap) == (2, 0.5)
+
+
 def test_perfect_and_worst():
     identities = np.repeat(np.arange(4), 5)
     perfect = retrieval_scores(np.eye(4)[identities], identities)
@@ -94,9 +119,10 @@ def test_only_directions_count():
     seed=st.integers(0, 2**16),
     count=st.integers(4, 60),
     with_cameras=st.booleans(),
+    with_roles=st.booleans(),
     block=st.sampled_from([1, 1000, 1 << 20]),
 )
-def test_blocks_agree_with_the_definition(seed, count, with_cameras, block):
+def test_blocks_agree_with_the_definition(seed, count, with_cameras, with_roles, block):
     rng = np.random.default_rng(seed)
     embeddings = rng.normal(size=(count, 6)).astype(np.float32)
     identities = rng.integers(0, max(2, count // 4), count)
@@ -104,11 +130,15 @@ def test_blocks_agree_with_the_definition(seed, count, with_cameras, block):
     cameras = rng.integers(0, 3, count) if with_cameras else None
     if cameras is not None:
         cameras[:2] = 0, 1
-    mean_ap, recall, queries = slow_scores(embeddings, identities, cameras)
-    scores = retrieval_scores(embeddings, identities, cameras, block_bytes=block)
+    words = rng.choice(list(ROLES), count)
+    words[:2] = "query", "gallery"
+    roles = Roles.of(words.tolist()) if with_roles else None
+    mean_ap, recall, queries = slow_scores(embeddings, identities, cameras, roles)
+    scores = retrieval_scores(embeddings, identities, cameras, roles, block_bytes=block)
     assert scores.mean_ap == pytest.approx(mean_ap)
     assert scores.recall_at == pytest.approx(recall)
-    assert (scores.num_queries, scores.num_skipped) == (queries, count - queries)
+    asking = count if roles is None else int(roles.is_query.sum())
+    assert (scores.num_queries, scores.num_skipped) == (queries, asking - queries)
 
 
 def test_scikit_learn_agrees_where_there_are_no_ties():
@@ -152,6 +182,10 @@ def test_what_cannot_be_scored_is_an_error():
     ):
         with pytest.raises(ValueError, match=r"expected \(N, D\)"):
             retrieval_scores(*bad)
+    with pytest.raises(ValueError, match=r"expected \(N, D\)"):
+        retrieval_scores(points, ones, None, Roles.of(["both", "query"]))
+    with pytest.raises(ValueError, match="no sample has another one"):
+        retrieval_scores(points, ones, None, Roles.of(["gallery"] * 3))
 
 
 def test_the_nearest_other_sample():

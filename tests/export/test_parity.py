@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from edgekd.config import ExportRecipe
+from edgekd.data.roles import Roles
 from edgekd.export.parity import (
     Reference,
     compare,
@@ -157,13 +158,14 @@ CIRCLE = np.radians([0, 10, 22, 40])
 EMBEDDINGS = np.stack([np.cos(CIRCLE), np.sin(CIRCLE)], axis=1).astype(np.float32)
 
 
-def embedded(labels=None, split=None, cameras=None):
+def embedded(labels=None, split=None, cameras=None, roles=None):
     return Reference(
         samples=[np.zeros((4, 1, 1, 1), np.uint8)],
         logits=EMBEDDINGS,
         labels=labels,
         split=split,
         cameras=cameras,
+        roles=roles,
         task="retrieval",
     )
 
@@ -210,6 +212,12 @@ def test_cameras_take_part_in_the_metric_of_a_comparison():
     # has nothing to find.
     assert found.num_samples == 3
     assert found.value == pytest.approx((1 + 1 + (1 + 2 / 3) / 2) / 3)
+
+
+def test_roles_take_part_in_the_metric_of_a_comparison():
+    roles = Roles.of(["query", "gallery", "gallery", "gallery"])
+    found = embedded(np.array([0, 1, 0, 1]), "val", roles=roles).metrics(EMBEDDINGS)[0]
+    assert (found.num_samples, found.value) == (1, 1 / 2)  # 10 wrong, 22 right
 
 
 def test_refusals_speak_of_the_task():

@@ -11,6 +11,7 @@ from tiny_bundle import write_tiny_bundle
 from edgekd.config import ExportRecipe
 from edgekd.console import SilentConsole
 from edgekd.data.open import open_dataset
+from edgekd.data.roles import Roles
 from edgekd.errors import DataError
 from edgekd.export.samples import gather_samples, whole_identities
 from edgekd.records import ImageInput, Preprocess
@@ -24,8 +25,8 @@ class Val(SimpleNamespace):
         return len(self.labels)
 
 
-def chosen(labels, num_parity, cameras=None, seed=0):
-    val = Val(labels=np.array(labels), cameras=cameras)
+def chosen(labels, num_parity, cameras=None, seed=0, roles=None):
+    val = Val(labels=np.array(labels), cameras=cameras, roles=roles)
     return whole_identities(val, ExportRecipe(num_parity=num_parity, seed=seed))
 
 
@@ -52,6 +53,14 @@ def test_identities_of_which_nothing_can_be_found_come_last():
     cameras[14] = 1  # identity 7 alone was seen by two cameras
     for seed in range(5):
         assert {14, 15} <= set(chosen(labels, 2, cameras, seed=seed).tolist())
+
+
+def test_an_identity_nobody_asks_for_can_not_be_found():
+    words = np.array(["gallery"] * 40)
+    words[14] = "query"  # identity 7 alone is asked for
+    for seed in range(5):
+        rows = chosen(np.repeat(np.arange(20), 2), 2, seed=seed, roles=Roles.of(words.tolist()))
+        assert {14, 15} <= set(rows.tolist())
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
 import torch
 from torch import nn
 
@@ -9,7 +10,7 @@ from edgekd.console import SilentConsole
 from edgekd.data.calibration import calibration_indices
 from edgekd.data.open import open_dataset
 from edgekd.export.samples import gather_samples, source_logits
-from edgekd.records import ImageInput, Preprocess, SignalInput
+from edgekd.records import DataRef, ImageInput, Preprocess, SignalInput
 
 IMAGE = ImageInput(channels=1, height=8, width=8, mean=(0.5,), std=(0.25,))
 DIGITS = tuple("0123456789")
@@ -23,9 +24,13 @@ class Sum(nn.Module):
         return torch.cat([total, -total], dim=1)
 
 
-def record(*specs, labels=DIGITS):
+def record(*specs, labels=DIGITS, fingerprint=""):
+    data = DataRef(source="signs.zip", fingerprint=fingerprint, num_samples={})
     return SimpleNamespace(
-        preprocess=Preprocess(inputs=specs), labels=labels, task="classification"
+        preprocess=Preprocess(inputs=specs),
+        labels=labels,
+        task="classification",
+        provenance=SimpleNamespace(data=data),
     )
 
 
@@ -42,6 +47,19 @@ def test_calibration_is_from_train_and_the_judges_are_from_val():
         matches = (every == pixels).all(axis=(1, 2, 3))
         assert label in val.labels[matches]
     assert (len(samples.reference.labels), samples.reference.split) == (20, "val")
+
+
+def test_other_data_than_in_training_are_told_and_noted():
+    recipe = ExportRecipe(data="builtin:digits", num_parity=5)
+    own = open_dataset(recipe, SilentConsole()).fingerprint
+    same = gather_samples(record(IMAGE, fingerprint=own), Sum(), recipe, SilentConsole())
+    assert same.notes == ()
+    with pytest.warns(UserWarning, match="trained on signs.zip; --data builtin:digits holds other"):
+        other = gather_samples(record(IMAGE, fingerprint="9" * 64), Sum(), recipe, SilentConsole())
+    assert other.notes == (
+        "judged on other data than the student was trained on, or on another split of them "
+        f"(fingerprint {own[:12]}, of the training 999999999999)",
+    )
 
 
 def test_without_data_samples_are_made_up_the_same_way_twice():

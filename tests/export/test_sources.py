@@ -6,13 +6,17 @@ import safetensors.torch
 import torch
 from program_file import BatchNormed, saved
 
+from edgekd.bundle import BUNDLE_FILE, read_record
 from edgekd.config import ExportRecipe
 from edgekd.console import SilentConsole
 from edgekd.errors import BundleError, DataError, ModelError, UsageError
+from edgekd.export import sources
 from edgekd.export.network import load_network
 from edgekd.export.sources import bundle_of
+from edgekd.records import StudentBundle
 from edgekd.students import timm_family
 from edgekd.students.build import load_student
+from edgekd.students.count import Cost
 
 NAME = "mobilenetv3_small_050"
 
@@ -47,6 +51,27 @@ def test_a_network_and_its_weights_become_a_bundle_that_answers_the_same(weights
     x = torch.from_numpy(np.random.default_rng(0).standard_normal((2, 1, 32, 32), np.float32))
     with torch.no_grad():
         torch.testing.assert_close(student(x), network(x))
+
+
+def test_operators_that_could_not_be_counted_are_kept_and_said(weights, tmp_path, monkeypatch):
+    def count(network, shapes):
+        return Cost(num_params=7, macs=5, uncounted_operators=("aten::_fft_r2c",))
+
+    class Heard(SilentConsole):
+        def info(self, text):
+            said.append(text)
+
+    said = []
+    monkeypatch.setattr(sources, "count_cost", count)
+    program = saved(BatchNormed(channels=1).eval(), tmp_path / "net.pt2", shape=(1, 8, 8))
+    for number, source in enumerate((f"timm:{NAME}@{weights[0]}", program)):
+        work = tmp_path / str(number)
+        work.mkdir()
+        recipe = ExportRecipe(**({"input_size": 32} if number == 0 else {}))
+        folder = bundle_of(Path(source), recipe, work, Heard())
+        record = read_record(StudentBundle, folder / BUNDLE_FILE)
+        assert record.uncounted_operators == ("aten::_fft_r2c",)
+        assert "7 parameters, 5 MACs (without aten::_fft_r2c, which" in said[-1]
 
 
 def test_what_does_not_fit_is_said(weights, tmp_path):

@@ -6,7 +6,8 @@ from edgekd.errors import ExportError
 from edgekd.export.audit import audit_file
 from edgekd.export.formats import Candidate
 from edgekd.export.quantization.recipe import Int8Recipe
-from edgekd.export.verify import Verdict, _check_precision, _no_numbers, check_full
+from edgekd.export.verify import Verdict, _beyond, _check_precision, _no_numbers, check_full
+from edgekd.students.count import Cost
 
 
 @pytest.mark.parametrize(
@@ -77,3 +78,17 @@ def test_full_int8_names_what_stays_in_float():
     check_full({}, "x.onnx")
     with pytest.raises(ExportError, match="Gelu x2, Softmax x1; take --int8 fast"):
         check_full({"Gelu": 2, "Softmax": 1}, "x.onnx")
+
+
+def test_a_file_that_computes_more_than_its_network_says_so(tmp_path):
+    path = write_onnx(tmp_path / "student.onnx")  # a product of 12 inputs and 3 classes
+    facts, candidate = audit_file(path), Candidate(path=path, format="onnx", int8=False)
+
+    def cost(macs, *uncounted):
+        return Cost(num_params=39, macs=macs, uncounted_operators=uncounted)
+
+    assert _beyond(candidate, facts, cost(36)) == ()
+    assert _beyond(candidate, facts, cost(30)) == ("the file computes 36 MACs, its network 30",)
+    assert _beyond(candidate, facts, cost(30, "aten::fft")) == ()  # nobody knows
+    int8 = Candidate(path=path, format="onnx", int8=True)
+    assert _beyond(int8, facts, cost(30)) == ()

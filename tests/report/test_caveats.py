@@ -73,6 +73,12 @@ def test_skipped_files_and_uncounted_operators_are_told(make, tmp_path):
     )
 
 
+def test_what_training_found_is_told(make, tmp_path):
+    bundle = make.bundle(notes=("ended at 0.4 of its MACs",))
+    make.write(tmp_path / "student", "bundle.json", bundle)
+    assert _caveats(tmp_path) == ("student: ended at 0.4 of its MACs",)
+
+
 def test_a_missing_bundle_is_told(make, tmp_path):
     make.write(tmp_path, "m.onnx.json", make.exported("m.onnx", sha256="1" * 64))
     (sentence,) = _caveats(tmp_path)

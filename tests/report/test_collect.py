@@ -45,6 +45,23 @@ def test_the_latest_measurement_of_a_setting_is_shown_and_older_ones_are_counted
     ]
 
 
+def test_a_measurement_without_an_input_is_a_setting_of_its_own(make, tmp_path):
+    def measure(value, day, **changes):
+        return make.measurement(
+            "m.onnx", sha256="1" * 64, p50_ms=1.0, metric=make.top1(value),
+            created=f"2026-11-0{day}T10:00:00+00:00", **changes,
+        )  # fmt: skip
+
+    make.write_measurements(
+        tmp_path, measure(0.9, 1), measure(0.7, 2, missing=("acc", "gyro")), measure(0.8, 3)
+    )
+    (file,) = collect([tmp_path]).networks[0].files
+    assert [(m.setting.label, m.metric.value, m.num_older) for m in file.measured] == [
+        ("local, 1 thread", 0.8, 1),
+        ("local, 1 thread, without acc and gyro", 0.7, 0),
+    ]
+
+
 def test_files_are_named_by_their_path_only_where_several_are_called_alike(make, tmp_path):
     make.write(tmp_path / "a", "m.onnx.json", make.exported("m.onnx", sha256="1" * 64))
     make.write(tmp_path / "a", "n.onnx.json", make.exported("n.onnx", sha256="2" * 64))

@@ -93,6 +93,20 @@ def test_a_teacher_that_is_not_here_is_told_by_its_students(make, tmp_path):
     assert (student.depth, student.drop) == (1, None)
 
 
+def test_students_that_were_never_tested_are_compared_on_val(make, tmp_path):
+    for name, sha256, value, origin in (
+        ("teacher", make.TEACHER, 0.92, make.provenance()),
+        ("student", make.STUDENT, 0.9, make.provenance(teacher=make.teacher_ref())),
+    ):
+        val = make.top1(value, split="val", num_samples=269)
+        metrics = (val, make.top1(0.97)) if name == "teacher" else (val,)
+        record = make.bundle(sha256, origin=origin, metrics=metrics)
+        make.write(tmp_path / name, "bundle.json", record)
+    teacher, student = _rows(tmp_path)
+    assert (teacher.metric.split, student.metric.split) == ("test", "val")
+    assert (student.drop.value, student.drop.against) == (pytest.approx(0.02), "teacher")
+
+
 def _measured_on_other_data(make, root, **changes):
     """The student's file with a metric of data that it was not trained on."""
     make.write(root, "bundle.json", make.bundle(value=0.95))
@@ -119,3 +133,36 @@ def test_the_same_data_under_another_name_is_compared(make, tmp_path):
     assert row.drop.value == pytest.approx(0.45)
     (network,) = collect([tmp_path]).networks
     assert other_data(row.measured, network) is None
+
+
+def test_without_an_input_a_file_is_compared_with_its_network_without_it(make, tmp_path):
+    make.write(tmp_path, "bundle.json", make.bundle(value=0.95))
+    make.write_measurements(
+        tmp_path,
+        make.measurement("m.onnx", sha256="1" * 64, p50_ms=1.0, metric=make.top1(0.94)),
+        make.measurement(
+            "m.onnx", sha256="1" * 64, p50_ms=1.0, metric=make.top1(0.7), missing=("acc",)
+        ),
+        make.measurement(
+            "m.int8.onnx", sha256="2" * 64, p50_ms=1.0, metric=make.top1(0.66), missing=("acc",)
+        ),
+        make.measurement("student", sha256=make.STUDENT, p50_ms=2.0, missing=("acc",),
+                         metric=make.top1(0.71)),
+    )  # fmt: skip
+    student, whole, without, int8 = _rows(tmp_path)
+    assert student.metric.value == 0.71  # in torch, and not the bundle's own
+    assert whole.drop.value == pytest.approx(0.01)
+    assert (without.metric.value, without.drop.value) == (0.7, pytest.approx(0.01))
+    assert (int8.metric.value, int8.drop.value) == (0.66, pytest.approx(0.05))
+
+
+def test_without_an_input_and_without_its_like_there_is_no_drop(make, tmp_path):
+    make.write(tmp_path, "bundle.json", make.bundle())
+    make.write(tmp_path, "m.int8.onnx.json", make.exported("m.int8.onnx", sha256="2" * 64))
+    make.write_measurements(
+        tmp_path,
+        make.measurement(
+            "m.int8.onnx", sha256="2" * 64, p50_ms=1.0, metric=make.top1(0.7), missing=("acc",)
+        ),
+    )
+    assert _rows(tmp_path)[1].drop is None

@@ -37,6 +37,13 @@ def test_a_student_larger_than_its_teacher_is_said_so(make, tmp_path):
     assert "Fastest file" not in paragraph
 
 
+def test_a_tuning_run_is_told_by_its_val_figure(make, tmp_path):
+    val = make.top1(0.9, split="val", num_samples=269)
+    make.write(tmp_path, "bundle.json", make.bundle(metrics=(val,)))
+    (paragraph,) = _summary(tmp_path)
+    assert "12.5 M MACs: top1 90.00 % on val (n = 269)." in paragraph
+
+
 def test_a_file_without_its_bundle_claims_nothing(make, tmp_path):
     make.write(tmp_path, "m.onnx.json", make.exported("m.onnx", sha256="1" * 64))
     assert _summary(tmp_path) == ["source of m.onnx: only its files are here."]
@@ -51,3 +58,14 @@ def test_without_a_teachers_time_the_fp32_file_is_what_int8_is_compared_with(mak
     )
     (paragraph,) = _summary(tmp_path)
     assert "p50 0.250 ms on local, 1 thread, 4.00 times as fast as the fp32 file." in paragraph
+
+
+def test_a_file_without_one_of_its_inputs_is_not_the_fastest(make, tmp_path):
+    make.write(tmp_path, "bundle.json", make.bundle())
+    make.write_measurements(
+        tmp_path,
+        make.measurement("m.onnx", sha256="1" * 64, p50_ms=2.0),
+        make.measurement("m.onnx", sha256="1" * 64, p50_ms=1.0, missing=("acc",)),
+    )
+    (paragraph,) = _summary(tmp_path)
+    assert "p50 2.00 ms on local, 1 thread." in paragraph

@@ -161,3 +161,20 @@ def test_a_speedup_over_the_own_fp32_file_is_called_so(make, tmp_path):
     over, dash = (note for note in table.notes if "speed-up" in note.lower())
     assert over.startswith("Speed-up vs fp32 file: over the same network's fp32 file")
     assert dash.startswith("A dash for a speed-up: neither a teacher nor an fp32 file")
+
+
+def test_what_was_missing_stands_beside_the_device_and_in_a_note(make, tmp_path):
+    make.write_measurements(
+        tmp_path,
+        make.measurement("m.onnx", sha256="1" * 64, p50_ms=1.0, metric=make.top1(0.9)),
+        make.measurement(
+            "m.onnx", sha256="1" * 64, p50_ms=1.0, metric=make.top1(0.7), missing=("gyro",)
+        ),
+    )
+    table = _table(tmp_path)
+    assert [cell.text for cell in _column(table, "device")][1:] == [
+        "local, 1 thread",
+        "local, 1 thread, without gyro",
+    ]
+    assert [cell.text for cell in _column(table, "top1 (%)")][1:] == ["90.00", "70.00"]
+    assert any(note.startswith("Without an input: its training mean") for note in table.notes)

@@ -119,3 +119,33 @@ def test_a_student_of_images_is_refused_for_sensors_and_none_for_images():
         parse_student_for("resnet8", {}, inputs=BODY, num_classes=2)
     with pytest.raises(ModelError, match="no student named"):
         parse_student_for(None, {}, inputs=(IMAGE,), num_classes=2)
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape", "message"),
+    [
+        ("image", [8, 8], r"image of shape \[8, 8\]; expected 3 numbers"),
+        ("image", [0, 8, 8], "greater than or equal to 1"),
+        ("image", [3, 0, 8], "greater than or equal to 1"),
+        ("image", [4097, 8, 8], "at most 4096 channels"),
+        ("signal", [3, 4, 5], "signal of shape .*; expected 2 numbers"),
+        ("signal", [3], "expected 2 numbers"),
+        ("signal", [3, -4], "greater than or equal to 1"),
+        ("signal", [3, 10**12], "less than or equal to"),
+        ("signal", [3.0, 4], "valid integer"),
+    ],
+)
+def test_an_input_of_a_strange_bundle_is_refused(kind, shape, message):
+    arch = ArchSpec(
+        family="sensor",
+        arguments={"inputs": [{"name": "x", "kind": kind, "shape": shape}]},
+        num_classes=2,
+        in_channels=3,
+    )
+    with pytest.raises(ModelError, match=message):
+        build_student(arch)
+
+
+def test_more_channels_than_fit_are_a_users_fault():
+    with pytest.raises(ModelError, match="5,000 channels together"):
+        student((signal("a", 2500, 4), signal("b", 2500, 4)))

@@ -18,6 +18,18 @@ def test_convolutions_halve_the_time_three_times():
     assert ConvEncoder(3, 125, 4)(torch.randn(1, 3, 125)).shape == (1, 16, 1, 16)
 
 
+def test_a_transformer_reads_whole_patches_and_leaves_the_rest_out():
+    torch.manual_seed(0)
+    module = TransformerEncoder(3, 125, 4)  # 17 patches of 7 are 119 steps
+    x = torch.randn(1, 3, 125)
+    rest, last = x.clone(), x.clone()
+    rest[..., 119:] += 1
+    last[..., 118] += 1
+    assert module(x).shape == (1, 17, 12)
+    assert torch.equal(module(rest), module(x))
+    assert not torch.equal(module(last), module(x))
+
+
 def test_attention_by_hand():
     query = torch.zeros(1, 1, 4)
     value = torch.tensor([[[1.0, 2.0], [3.0, 6.0]]])

@@ -84,7 +84,7 @@ def asked(notes: Notes) -> Callable[..., TeacherRequest]:
             "source": str(source),
             "location": str(source),
             "options": {},
-            "image": IMAGE,
+            "inputs": (IMAGE,),
             "class_names": CLASSES,
             "pretrained": False,
             "needs": frozenset({"logits"}),

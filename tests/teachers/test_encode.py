@@ -3,8 +3,8 @@ import pytest
 import torch
 from PIL import Image
 
-from edgekd.records import ImageInput
-from edgekd.teachers.encode import ViewEncoder
+from edgekd.records import ImageInput, SignalInput
+from edgekd.teachers.encode import InputsEncoder, SignalEncoder, ViewEncoder
 
 
 def plain(channels: int, size: tuple[int, int] | None = None) -> ViewEncoder:
@@ -47,3 +47,23 @@ def test_grey_weights_get_the_mean_of_the_rgb_normalisation(image: ImageInput) -
     assert grey.mean == pytest.approx((0.4,))
     assert grey.std == pytest.approx(((0.2 + 0.25 + 0.5) / 3,))
     assert ViewEncoder.of(image).for_channels(3) == ViewEncoder.of(image)
+
+
+def test_a_sensors_window_is_normalised_per_channel_and_limited() -> None:
+    spec = SignalInput(name="a", channels=2, length=2, mean=(1.0, 10.0), std=(2.0, 5.0), clip=1.5)
+    window = torch.tensor([[[1.0, 3.0], [0.0, 20.0]]])
+    # (3 - 1) / 2 and (0 - 10) / 5, the latter beyond the limit
+    assert SignalEncoder(spec=spec)(window).tolist() == [[[0.0, 1.0], [-1.5, 1.5]]]
+    free = spec.model_copy(update={"clip": None})
+    assert SignalEncoder(spec=free)(window).tolist() == [[[0.0, 1.0], [-2.0, 2.0]]]
+
+
+def test_every_input_of_a_teacher_comes_from_its_place_among_the_datas() -> None:
+    spec = SignalInput(name="a", channels=1, length=3, mean=(1.0,), std=(2.0,))
+    encoder = InputsEncoder(parts=((2, SignalEncoder(spec=spec)), (0, plain(1))))
+    image, unused, window = torch.rand(2, 1, 4, 4), torch.rand(2, 5, 5), torch.ones(2, 1, 3)
+    found = encoder((image, unused, window))
+    assert torch.equal(found[0], torch.zeros(2, 1, 3))
+    assert torch.equal(found[1], image)
+    assert encoder.image is None
+    assert InputsEncoder.of_image(plain(1)).image == plain(1)

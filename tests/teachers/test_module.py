@@ -2,12 +2,14 @@ import torch
 from torch import nn
 
 from edgekd.records import TeacherRef
-from edgekd.teachers.encode import ViewEncoder
+from edgekd.teachers.encode import InputsEncoder, ViewEncoder
 from edgekd.teachers.module import ModuleTeacher
 from edgekd.teachers.protocol import Capability
 
 REF = TeacherRef(source="here", kind="bundle", sha256=None)
-ENCODER = ViewEncoder(channels=3, size=(8, 8), mean=(0.0,) * 3, std=(1.0,) * 3)
+ENCODER = InputsEncoder.of_image(
+    ViewEncoder(channels=3, size=(8, 8), mean=(0.0,) * 3, std=(1.0,) * 3)
+)
 
 
 def teacher(module: nn.Module, *needs: Capability) -> ModuleTeacher:

@@ -174,7 +174,7 @@ def write_for_one_size(path: Path, size: int) -> Path:
 
 
 def test_a_file_that_loads_but_does_not_run(
-    tmp_path: Path, opened: Opened, view: torch.Tensor
+    tmp_path: Path, opened: Opened, view: torch.Tensor, capfd: pytest.CaptureFixture[str]
 ) -> None:
     fits = opened(f"{write_for_one_size(tmp_path / 'net.onnx', 16)}{PLAIN}")
     np.testing.assert_allclose(
@@ -190,6 +190,7 @@ def test_a_file_that_loads_but_does_not_run(
         "export it for this input size, with a dynamic or any fixed batch"
     )
     assert "\n" not in str(failure.value)
+    assert capfd.readouterr().err == ""  # nor a word from ONNX Runtime itself
 
 
 @pytest.mark.parametrize("content", [b"", b"not a model"])

@@ -55,5 +55,6 @@ def test_options_for_a_teacher_that_knows_better(opened: Opened) -> None:
 
 def test_sensor_windows(opened: Opened) -> None:
     signal = SignalInput(name="x", channels=1, length=8, mean=(0.0,), std=(1.0,))
-    with pytest.raises(ModelError, match="teachers answer one image"):
-        opened("timm:resnet18", preprocess=Preprocess(inputs=(signal,)))
+    for source in ("timm:resnet18", "absent.onnx"):
+        with pytest.raises(ModelError, match="teachers answer one image, unless they are bundles"):
+            opened(source, preprocess=Preprocess(inputs=(signal,)))

@@ -7,13 +7,12 @@ logits, and ``fit_weight`` times the distance of the pooled features of every st
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 
 from edgekd.config import SettledRecipe
 from edgekd.distill.losses.features import feature_fit_loss
-from edgekd.distill.losses.logits import kd_loss
-from edgekd.distill.methods.labels import detached, label_losses
+from edgekd.distill.methods.labels import detached
+from edgekd.distill.methods.objective import Objective
 from edgekd.distill.methods.protocol import Batch, Losses, Method
 from edgekd.errors import ModelError
 from edgekd.students.taps import pooled_outputs, stage_layers
@@ -31,10 +30,10 @@ class EmbeddingDistillation(Method):
     def __init__(self, recipe: SettledRecipe) -> None:
         if recipe.teacher is None:
             raise ModelError("method kd learns from a teacher and none was given: add --teacher")
-        self.recipe = recipe
-        self.weights = recipe.retrieval
+        self._objective = Objective(recipe)
+        self._fit_weight = recipe.retrieval.fit_weight
         needs: set[Capability] = {"logits"}
-        if self.weights.fit_weight > 0:
+        if self._fit_weight > 0:
             needs.add("pooled")
         self.teacher_needs = frozenset(needs)
 
@@ -50,19 +49,14 @@ class EmbeddingDistillation(Method):
         """
         if batch.teacher is None:
             raise ValueError("the loop gave no teacher output to a method that needs one")
-        layers = stage_layers(module) if self.weights.fit_weight > 0 else ()
+        layers = stage_layers(module) if self._fit_weight > 0 else ()
         with pooled_outputs(layers) as pooled:
             output = module(*batch.inputs)
-        terms = label_losses(output, batch.targets, self.recipe)
-        total = torch.stack(list(terms.values())).sum()
-        terms["kl_loss"] = kd_loss(
-            output.logits, batch.teacher.logits, temperature=self.weights.temperature
-        )
-        total = total + self.weights.kl_weight * terms["kl_loss"]
+        total, terms = self._objective(output, batch.targets, batch.teacher.logits)
         pairs = matching_pairs(batch.teacher.pooled, pooled)
         if pairs:
             terms["fit_loss"] = feature_fit_loss(*zip(*pairs, strict=True))
-            total = total + self.weights.fit_weight * terms["fit_loss"]
+            total = total + self._fit_weight * terms["fit_loss"]
         return Losses(total=total, terms=detached(terms))
 
 

@@ -32,6 +32,11 @@ def label_losses(
     }
 
 
+def class_indices(targets: Tensor) -> Tensor:
+    """``(B,)`` class indices; of mixed images the class that has the largest share."""
+    return targets if targets.ndim == 1 else targets.argmax(dim=1)
+
+
 def detached(losses: dict[str, Tensor]) -> dict[str, Tensor]:
     """The same numbers without their graph, for the history."""
     return {name: loss.detach() for name, loss in losses.items()}

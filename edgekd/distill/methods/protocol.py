@@ -25,7 +25,7 @@ class Batch:
     indices: Tensor
     """``(B,)`` int64, positions in the training split."""
     teacher: TeacherOutput | None
-    """The teacher's answer to the same augmented view; ``None`` without a teacher."""
+    """The teacher's answer to the same augmented views; ``None`` without a teacher."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,6 +140,13 @@ class Method(Protocol):
     def finished_arch(self, arch: ArchSpec) -> ArchSpec:
         """``arch`` of the student as :meth:`finish` left it; asked after it."""
         return arch
+
+    def notes(self) -> tuple[str, ...]:
+        """What whoever uses the student must know of it, a sentence each; asked after it.
+
+        The bundle carries them, and the user is warned once it is written.
+        """
+        return ()
 
     def state(self) -> dict[str, Tensor]:
         """Tensors that a checkpoint must hold beyond the module's own.

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from edgekd.config import SettledRecipe
 from edgekd.distill.losses.logits import label_loss
-from edgekd.distill.methods.lsskd.past import Past
-from edgekd.distill.methods.lsskd.probe import plain_answer, zero_inputs
-from edgekd.distill.methods.lsskd.soft_labels import Answers, class_probabilities
+from edgekd.distill.methods.probe import plain_answer, zero_inputs
 from edgekd.distill.methods.protocol import Batch, Losses, Method, Run
+from edgekd.distill.methods.softening.past import Past
+from edgekd.distill.methods.softening.soft_labels import Answers, class_probabilities
 from edgekd.errors import ModelError
 
 
@@ -50,6 +50,7 @@ class ProgressiveSelfDistillation(Method):
             respond=self._respond,
             saved=self._saved,
         )
+        self._saved = {}  # the memory has its own copy, and a table is large
         return student
 
     def losses(self, module: nn.Module, batch: Batch) -> Losses:
@@ -58,7 +59,8 @@ class ProgressiveSelfDistillation(Method):
         main = class_probabilities(batch.targets, logits.shape[1])
         hard = Answers(main, _no_branches(main))
         targets = self._past.soften(hard, batch.inputs, batch.indices)
-        self._past.note(batch.indices, self._answers(logits))
+        if self._past.keeps_answers:
+            self._past.note(batch.indices, self._answers(logits))
         loss = label_loss(logits, targets.main, label_smoothing=self.recipe.label_smoothing)
         return Losses(total=loss, terms={"label_loss": loss.detach()})
 

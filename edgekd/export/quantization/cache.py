@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from edgekd.bundle import to_json, write_atomically
+from edgekd.atomic import write_atomically
+from edgekd.bundle import to_json
 from edgekd.config import ExportRecipe
 from edgekd.errors import ConfigError, OutputError
 from edgekd.export.quantization.recipe import RECIPE_SUFFIX, Int8Recipe, read_int8_recipe

@@ -62,13 +62,13 @@ def test_the_total_is_the_weighted_sum_of_the_terms():
     expected = sum(labels.values()) + 0.7 * kl + 0.25 * fit
     assert losses.total.item() == pytest.approx(expected.item(), rel=1e-5)
     assert losses.terms["fit_loss"].item() == pytest.approx(fit.item(), rel=1e-5)
-    assert losses.terms.keys() == {"label_loss", "triplet_loss", "kl_loss", "fit_loss"}
+    assert losses.terms.keys() == {"label_loss", "triplet_loss", "kd_loss", "fit_loss"}
 
 
 def test_a_student_that_is_its_teacher_has_label_losses_only():
     student = network(4).eval()
     losses = EmbeddingDistillation(recipe()).losses(student, batch(student))
-    assert losses.terms["kl_loss"].item() == pytest.approx(0.0, abs=1e-6)
+    assert losses.terms["kd_loss"].item() == pytest.approx(0.0, abs=1e-6)
     assert losses.terms["fit_loss"].item() == pytest.approx(0.0, abs=1e-6)
 
 
@@ -85,7 +85,7 @@ def test_features_reach_the_student_below_its_head():
 def test_a_narrower_student_fits_no_features():
     losses = EmbeddingDistillation(recipe()).losses(network(2), batch(network(4)))
     assert "fit_loss" not in losses.terms
-    assert "kl_loss" in losses.terms
+    assert "kd_loss" in losses.terms
 
 
 def test_stages_are_paired_from_the_last_backwards():

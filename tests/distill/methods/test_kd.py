@@ -57,9 +57,9 @@ def test_kd_without_a_teacher_is_refused_when_it_is_made():
         make_method(recipe(method="kd"))
 
 
-@pytest.mark.parametrize("name", ["none", "kd"])
-def test_a_method_without_additions_leaves_the_student_alone(name):
-    method = make_method(recipe(method=name, teacher="t"))
+@pytest.mark.parametrize(("name", "teacher"), [("none", None), ("kd", "t")])
+def test_a_method_without_additions_leaves_the_student_alone(name, teacher):
+    method = make_method(recipe(method=name, teacher=teacher))
     student = nn.Linear(2, 2)
     assert method.attach(student) is student
     assert method.finish(student) is student

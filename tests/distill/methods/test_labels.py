@@ -4,7 +4,7 @@ import torch.nn.functional as F  # noqa: N812
 
 from edgekd.config import TrainRecipe
 from edgekd.distill.losses.triplet import triplet_loss
-from edgekd.distill.methods.labels import detached, label_losses
+from edgekd.distill.methods.labels import class_indices, detached, label_losses
 from edgekd.students.head import EmbeddingOutput
 
 TARGETS = torch.tensor([0, 0, 1, 1])
@@ -30,6 +30,12 @@ def test_an_embedding_network_is_told_apart_on_logits_and_features():
     margin = triplet_loss(output.features, TARGETS, margin=0.7)
     assert losses["label_loss"].item() == pytest.approx(smoothed.item())
     assert losses["triplet_loss"].item() == pytest.approx(margin.item())
+
+
+def test_mixed_images_are_of_their_larger_class():
+    assert class_indices(TARGETS) is TARGETS
+    shares = torch.tensor([[0.3, 0.7, 0.0], [0.6, 0.0, 0.4]])
+    assert class_indices(shares).tolist() == [1, 0]
 
 
 def test_the_history_keeps_no_graph():

@@ -1,3 +1,5 @@
+import weakref
+
 import pytest
 import torch
 from torch import nn
@@ -50,6 +52,34 @@ def test_a_trial_step_is_not_remembered():
     method.losses(net, Batch(inputs=(torch.randn(2, 1, 4),), targets=torch.tensor([0, 1]),
                              indices=torch.arange(2), teacher=None))  # fmt: skip
     assert not method.state()["known"].any()
+
+
+@pytest.mark.parametrize("soft_labels", [{"weight": 0}, {"source": "previous"}])
+def test_answers_that_nobody_remembers_are_not_worked_out(soft_labels, monkeypatch):
+    method = ProgressiveSelfDistillation(recipe(soft_labels=soft_labels))
+    method.enter(Run(input_shape=(1, 4), steps_per_epoch=1, inputs=(SPEC,), num_samples=9))
+    net = method.attach(Net())
+    monkeypatch.setattr(method, "_answers", lambda logits: pytest.fail("nobody asked"))
+    batch = Batch(inputs=(torch.randn(2, 1, 4),), targets=torch.tensor([0, 1]),
+                  indices=torch.arange(2), teacher=None)  # fmt: skip
+    assert method.losses(net, batch).total.isfinite()
+
+
+def test_a_resumed_run_does_not_keep_the_table_twice():
+    method, run = (
+        ProgressiveSelfDistillation(recipe()),
+        Run(input_shape=(1, 4), steps_per_epoch=1, inputs=(SPEC,), num_samples=9),
+    )
+    method.enter(run)
+    method.attach(Net())
+    saved = {name: tensor.clone() for name, tensor in method.state().items()}
+    table = weakref.ref(saved["rows"])
+    again = ProgressiveSelfDistillation(recipe())
+    again.enter(run)
+    again.load_state(saved)
+    del saved
+    again.attach(Net())
+    assert table() is None
 
 
 def test_a_teacher_is_refused():

@@ -47,6 +47,22 @@ class Channels:
             tensor[positions] for tensor in (self.numbers, self.mask, self.dead, self.score)
         )
 
+    def bury(self, lengths: Tensor, band: float) -> Tensor:
+        """Count masked channels that only swing around zero as dead, but never all of a site.
+
+        Args:
+            lengths: ``(C,)``: what each channel still passes on.
+            band: The swing.
+
+        Returns:
+            ``(C,)`` bool: true for the longest channel of a site whose channels are all masked: it
+            is to stay and needs no pull.
+        """
+        places = torch.arange(len(lengths), device=lengths.device)
+        spared = (places == lengths.argmax()) & ~self.mask.any()
+        self.dead |= ~self.mask & ~spared & (lengths <= band)
+        return spared
+
     @property
     def num_removed(self) -> int:
         """Channels that are physically gone."""

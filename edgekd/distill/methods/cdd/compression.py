@@ -12,9 +12,10 @@ from edgekd.distill.methods.cdd.channels import Channels
 from edgekd.distill.methods.cdd.gather import gathered
 from edgekd.distill.methods.cdd.indicator import IndicatedNorm, row_lengths
 from edgekd.distill.methods.cdd.mask import Pairs, dispensability, dispensable, neighbour_pairs
+from edgekd.distill.methods.cdd.pull import Pull
 from edgekd.distill.methods.cdd.queue import FeatureQueue
 from edgekd.distill.methods.cdd.reset import reset_gradient, rows_of
-from edgekd.distill.methods.cdd.target import Pull, Target
+from edgekd.distill.methods.cdd.target import Target
 
 _MEMORY: Final = 0.95  # of a channel's score from step to step
 
@@ -58,6 +59,11 @@ class Compression:
         self._target = target
         self.queue = FeatureQueue(recipe.queue_size)
 
+    def to(self, device: torch.device) -> None:
+        """Move all channels to ``device``, in place; a checkpoint leaves them on the CPU."""
+        for channels in self.channels:
+            channels.to(device)
+
     def step(
         self,
         parts: Sequence[IndicatedNorm],
@@ -77,8 +83,7 @@ class Compression:
             step: Number of the step in the whole run.
             progress: Share of the second phase that is over, in [0, 1].
         """
-        for channels in self.channels:
-            channels.to(pooled.labels.device)
+        self.to(pooled.labels.device)
         if self._recipe.mask == "retrieval":
             self._look(pooled)
         else:
@@ -142,13 +147,12 @@ class Compression:
         is_done = self._target is not None and self._target.is_reached(masks)
         defended = 0.0 if is_done else self._recipe.compression  # the lasso of all other rows
         for (weight, bias, channels), follower in zip(groups, followers, strict=True):
-            lengths = _lengths(weight, bias)
-            channels.dead |= ~channels.mask & (lengths <= band)
+            spared, mask = channels.bury(_lengths(weight, bias), band), channels.mask
             clear_channels(weight, follower, channels.dead)
-            mask = channels.mask
-            reset_gradient(weight, mask, torch.where(mask, defended, strength))
+            pull = torch.where(spared, 0.0, strength)
+            reset_gradient(weight, mask, torch.where(mask, defended, pull))
             if bias is not None:
-                reset_gradient(bias, mask, torch.where(mask, 0.0, strength))
+                reset_gradient(bias, mask, torch.where(mask, 0.0, pull))
 
     def clear_dead(
         self, parts: Sequence[IndicatedNorm], followers: Sequence[nn.Module | None]

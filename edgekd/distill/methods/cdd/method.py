@@ -30,12 +30,15 @@ from edgekd.distill.methods.cdd.indicator import (
     insert_indicators,
 )
 from edgekd.distill.methods.cdd.narrow import narrow, narrow_to, plan_narrowing
-from edgekd.distill.methods.cdd.objective import Objective
 from edgekd.distill.methods.cdd.pace import Pace
-from edgekd.distill.methods.cdd.target import Pull, make_target
+from edgekd.distill.methods.cdd.pull import Pull
+from edgekd.distill.methods.cdd.requirements import require_trainable
+from edgekd.distill.methods.cdd.schedule import Schedule
+from edgekd.distill.methods.cdd.target import make_target
+from edgekd.distill.methods.labels import class_indices, detached
+from edgekd.distill.methods.objective import Objective
 from edgekd.distill.methods.protocol import Batch, Losses, Method, Run
-from edgekd.distill.optimization import learning_rate
-from edgekd.errors import ConfigError, ModelError
+from edgekd.errors import ModelError
 from edgekd.records import ArchSpec
 from edgekd.students.blocks import before_activation, require_sites, site_widths
 from edgekd.teachers.protocol import Capability
@@ -47,7 +50,7 @@ class CapacityDynamicDistillation(Method):
     teacher_needs = frozenset[Capability]({"logits", "pooled"})
 
     def __init__(self, recipe: SettledRecipe) -> None:
-        _check(recipe)
+        require_trainable(recipe)
         self._recipe = recipe
         self._objective = Objective(recipe)
         self._teacher_widths: tuple[int, ...] | None = None
@@ -59,9 +62,7 @@ class CapacityDynamicDistillation(Method):
     def enter(self, run: Run) -> None:
         """Take the schedule from the run."""
         self._run = run
-        epochs = self._recipe.epochs
-        self._first_masked_step = round(self._recipe.cdd.mask_from * epochs) * run.steps_per_epoch
-        self._num_steps = epochs * run.steps_per_epoch
+        self._schedule = Schedule(self._recipe, run.steps_per_epoch)
 
     def teacher_layers(self, teacher: nn.Module) -> Sequence[nn.Module]:
         """The teacher's BatchNorms at the places of the student's indicators.
@@ -89,13 +90,13 @@ class CapacityDynamicDistillation(Method):
                 "student's own architecture, or use method kd"
             )
         self._costs = deployed_costs(student, self._run.input_shape)
-        target = make_target(self._recipe.cdd, self._costs, widths)
+        self._target = make_target(self._recipe.cdd, self._costs, widths)
         pull = Pull(
             self._recipe.cdd.compression,
-            self._rate,
-            momentum=self._momentum,
-            steps=(self._first_masked_step, self._num_steps),
-            deadline=target is not None,
+            self._schedule.rate,
+            momentum=self._schedule.momentum,
+            steps=(self._schedule.first_masked, self._schedule.num_steps),
+            deadline=self._target is not None,
         )
         fresh = [Channels.all_of(width) for width in widths]
         self._compression = Compression(
@@ -103,15 +104,14 @@ class CapacityDynamicDistillation(Method):
             load_channels(self._loaded) if self._loaded else fresh,
             class_neighbours=self._recipe.task == "classification",
             pull=pull,
-            target=target,
+            target=self._target,
         )
         insert_indicators(
             student, self._sites, track_variance=self._recipe.cdd.shrink_while_training
         )
         if self._loaded:
             self._compression.load_queue(self._loaded)
-            numbers = [channels.numbers for channels in self._compression.channels]
-            narrow_to(student, self._sites, numbers)
+            narrow_to(student, self._sites, [c.numbers for c in self._compression.channels])
             self._loaded = {}
         self._student = student
         return student
@@ -122,7 +122,7 @@ class CapacityDynamicDistillation(Method):
             {
                 "params": [part.indicator.weight for part in indicated_norms(module)],
                 "weight_decay": 0.0,
-                "momentum": self._momentum,
+                "momentum": self._schedule.momentum,
                 "lr_scale": self._recipe.cdd.indicator_lr_scale,
             }
         ]
@@ -142,25 +142,24 @@ class CapacityDynamicDistillation(Method):
         terms["fit_loss"] = feature_fit_loss(self._still_there(teacher), [b for b, _ in taken])
         terms["compression_loss"] = compression_loss(parts)
         total = total + self._recipe.cdd.fit_weight * terms["fit_loss"]
-        if self._step < self._first_masked_step:
+        if not self._schedule.has_masks(self._step):
             total = total + self._recipe.cdd.compression * terms["compression_loss"]
         # Only a step that is really taken may change masks: after_backward looks at this.
         self._pooled = Pooled(
-            teacher=teacher, student=[a for _, a in taken], labels=_labels(batch.targets)
+            teacher=teacher, student=[a for _, a in taken], labels=class_indices(batch.targets)
         )
-        return Losses(total=total, terms={name: term.detach() for name, term in terms.items()})
+        return Losses(total=total, terms=detached(terms))
 
     def after_backward(self, module: nn.Module) -> None:
         """In phase 2, update the masks and replace the gradients of the indicators."""
         pooled, self._pooled = self._pooled, None
-        ahead = self._num_steps - self._first_masked_step
-        if self._step >= self._first_masked_step and pooled is not None:
+        if self._schedule.has_masks(self._step) and pooled is not None:
             self._compression.step(
                 self._parts(module),
                 self._followers(module),
                 pooled,
                 step=self._step,
-                progress=(self._step - self._first_masked_step + 1) / ahead,
+                progress=self._schedule.progress(self._step),
             )
         self._step += 1
 
@@ -174,17 +173,19 @@ class CapacityDynamicDistillation(Method):
         """Remove dead channels, where the recipe wants them gone at once."""
         if not self._recipe.cdd.shrink_while_training:
             return False
-        broadcast_buffers(module)
+        for network in (module,) if average is None else (module, average):
+            broadcast_buffers(network)
+        # Of a run that was resumed after the last step of an epoch they are still on the CPU.
+        self._compression.to(next(module.parameters()).device)
         has_changed = False
         for site, channels, kept in zip(
             self._sites, self._compression.channels, self._compression.living(), strict=True
         ):
             if len(kept) == len(channels.numbers):
                 continue
-            plan = plan_narrowing(module, site, kept)
-            narrow(module, site, plan, optimizer)
+            narrow(module, site, plan_narrowing(module, site, kept), optimizer)
             if average is not None:
-                narrow(average, site, plan)
+                narrow(average, site, plan_narrowing(average, site, kept))
             channels.keep(kept)
             has_changed = True
         return has_changed
@@ -215,6 +216,10 @@ class CapacityDynamicDistillation(Method):
         """``arch`` with the widths that are left."""
         return arch.model_copy(update={"widths": self._widths, "merged": True})
 
+    def notes(self) -> tuple[str, ...]:
+        """What was missed of the targets."""
+        return () if self._target is None else self._target.misses(self._widths)
+
     def state(self) -> dict[str, Tensor]:
         """Step, pace, masks, scores and queue."""
         own = {"step": torch.tensor(self._step), "pace": self._pace.state()}
@@ -225,15 +230,6 @@ class CapacityDynamicDistillation(Method):
         self._loaded = state
         self._step = int(state["step"])
         self._pace = Pace.of(state["pace"])
-
-    @property
-    def _momentum(self) -> float:
-        own = self._recipe.cdd.indicator_momentum
-        return self._recipe.momentum if own is None else own
-
-    def _rate(self, step: int) -> float:
-        rate = learning_rate(self._recipe, step, steps_per_epoch=self._run.steps_per_epoch)
-        return rate * self._recipe.cdd.indicator_lr_scale
 
     def _still_there(self, teacher: Sequence[Tensor]) -> list[Tensor]:
         """The teacher's channels that the student still has."""
@@ -251,23 +247,3 @@ class CapacityDynamicDistillation(Method):
 
     def _survivors(self, module: nn.Module) -> list[Tensor]:
         return self._compression.survivors(self._parts(module), self._followers(module))
-
-
-def _check(recipe: SettledRecipe) -> None:
-    if recipe.teacher is None:
-        raise ModelError("method cdd learns from a teacher and none was given: add --teacher")
-    if recipe.optimizer != "sgd":
-        raise ConfigError(
-            f"optimizer = {recipe.optimizer!r}: cdd pulls rows to zero by their gradient's length, "
-            "which an adaptive optimizer takes away; use sgd"
-        )
-    if recipe.cdd.queue_size < recipe.batch_size:
-        raise ConfigError(
-            f"cdd.queue_size = {recipe.cdd.queue_size}: smaller than batch_size = "
-            f"{recipe.batch_size}; the queue holds one batch at least"
-        )
-
-
-def _labels(targets: Tensor) -> Tensor:
-    """Class indices; of mixed images the class that has the largest share."""
-    return targets if targets.ndim == 1 else targets.argmax(dim=1)

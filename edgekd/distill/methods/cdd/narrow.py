@@ -85,7 +85,8 @@ def narrow(
 ) -> None:
     """Carry out a narrowing, in place; ``optimizer`` gets the new parameters and their state.
 
-    The same plan suits a network and its moving average: all it does to weights is linear.
+    The plan is one of ``network`` itself: norm and lengths of another one, be it its moving
+    average, would take the place of its own.
     """
     part, conv = indicated_at(network, site), conv_at(network, site.conv)
     changes = [*_changes(part, conv, plan), *_follower_changes(network, site, plan.kept)]

@@ -1,12 +1,13 @@
-"""The closed loop to an end size: how many channels to mask by when, and how hard to pull.
+"""The closed loop to an end size: which channels to mask by when.
 
 The published method has no target; its size follows from the weight of the compression loss. Here
 that weight stays, and two things close the loop: channels are masked in the order of how
 dispensable retrieval finds them until their cost reaches what has to go, and the pull on masked
-rows is raised where it would not bring them to zero in time.
+rows (:mod:`~edgekd.distill.methods.cdd.pull`) is raised where it would not bring them to zero in
+time.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import torch
@@ -14,58 +15,55 @@ from torch import Tensor
 
 from edgekd.config import CddRecipe
 from edgekd.distill.methods.cdd.costs import SiteCosts, Unit
-from edgekd.errors import ModelError
+from edgekd.distill.methods.cdd.goal import (
+    TOLERANCE,
+    Goal,
+    require_compatible,
+    require_reachable,
+)
 
-TOLERANCE: Final = 0.02
-"""How far an end may be from its target, relative to the target."""
-_ALL_MASKED_AT: Final = 0.5  # of the second phase: the rest is for dying ...
-_ALL_DEAD_AT: Final = 0.75  # ... and for recovering, before the rate is too low for it
-_SAFETY: Final = 2.0  # task gradients of other rows and momentum make the way longer
+_ALL_MASKED_AT: Final = 0.5  # of the second phase: the rest is for dying and recovering
+_STRAY: Final = TOLERANCE / 4  # relative to their goals: how far two units may be apart on the way
+
+Offers = Sequence[tuple[float, int]]
+"""Channels of one site that may go, as score and position, the most dispensable first."""
 
 
 class Target:
-    """Which channels to mask so that the network ends at a share of its cost.
+    """Which channels to mask so that the network ends at its goals.
 
     Args:
-        costs: Of the network.
-        share: Of ``costs.full`` that is to remain, in (0, 1).
+        goals: One, or one in each unit.
         widths: Channels of every site at the start.
 
     Raises:
-        ModelError: If removing all but one channel everywhere does not reach the share.
+        ModelError: If removing all but one channel everywhere does not reach a goal, or no choice
+            of channels reaches both.
     """
 
-    def __init__(self, costs: SiteCosts, share: float, widths: Sequence[int]) -> None:
-        self.costs = costs
-        self.goal = share * costs.full
-        self.start = costs.of(widths)
-        least = costs.of([1] * len(widths))
-        if least > self.goal * (1 + TOLERANCE):
-            raise ModelError(
-                f"target {share:.3f} is out of reach: removing the inner channels of all "
-                f"{len(widths)} blocks leaves {least / costs.full:.3f} of this network; "
-                "raise the target or choose a smaller student"
-            )
-
-    def spent(self, masks: Sequence[Tensor]) -> float:
-        """Cost that is gone once every masked channel is."""
-        return self.start - self.costs.of([int(mask.sum()) for mask in masks])
+    def __init__(self, goals: Sequence[Goal], widths: Sequence[int]) -> None:
+        self.goals = tuple(goals)
+        self._widths = tuple(widths)
+        for goal in self.goals:
+            require_reachable(goal, self._widths)
+        for first, second in zip(self.goals, self.goals[1:], strict=False):
+            require_compatible(first, second, self._widths)
 
     def is_reached(self, masks: Sequence[Tensor]) -> bool:
         """Whether no further channel has to be masked."""
-        offered = [
-            cost
-            for cost, mask in zip(self.costs.per_channel, masks, strict=True)
-            if int(mask.sum()) > 1
-        ]
-        return not offered or 2 * self._room(masks, 1.0) < min(offered)
+        kept = _counts(masks)
+        rooms = self._rooms(kept, 1.0)
+        offered = (site for site, count in enumerate(kept) if count > 1)
+        return not any(self._helps(site, rooms) for site in offered)
 
     def choose(
         self, scores: Sequence[Tensor], masks: Sequence[Tensor], progress: float
     ) -> list[Tensor]:
         """The channels to mask now, the most dispensable first, one left in every site at least.
 
-        In the end the cost is as near to the goal as the cheapest channel allows.
+        Where one of two units strays behind the other, the most dispensable channel of those that
+        bring it back goes next. In the end channels go as long as that brings the network nearer
+        to its goals, be there room left in one unit alone.
 
         Args:
             scores: ``(C,)`` per site; larger is more dispensable.
@@ -76,16 +74,75 @@ class Target:
             ``(C,)`` bool per site on the masks' device, true for channels to mask.
         """
         due = min(1.0, progress / _ALL_MASKED_AT)
-        score = torch.cat([_eligible(s, m) for s, m in zip(scores, masks, strict=True)]).cpu()
-        sizes = [len(mask) for mask in masks]
-        cost = torch.repeat_interleave(
-            torch.tensor(self.costs.per_channel, dtype=torch.float64), torch.tensor(sizes)
-        )
-        chosen = _affordable(score, cost, self._room(masks, due), to_the_end=due == 1)
-        return [part.to(masks[0].device) for part in torch.split(chosen, sizes)]
+        chosen = [torch.zeros(len(mask), dtype=torch.bool) for mask in masks]
+        rooms = self._rooms(_counts(masks), due)
+        if max(rooms) > 0:
+            offers = _offers(scores, masks)
+            taken = self._take(offers, rooms, to_the_end=due == 1)
+            for part, offer, count in zip(chosen, offers, taken, strict=True):
+                positions = [position for _, position in offer[:count]]
+                part[torch.tensor(positions, dtype=torch.int64)] = True
+        return [part.to(mask.device) for part, mask in zip(chosen, masks, strict=True)]
 
-    def _room(self, masks: Sequence[Tensor], progress: float) -> float:
-        return progress * (self.start - self.goal) - self.spent(masks)
+    def misses(self, kept: Sequence[int]) -> tuple[str, ...]:
+        """A sentence per goal that a network with ``kept[b]`` channels in site ``b`` missed."""
+        return tuple(goal.sentence(kept) for goal in self.goals if abs(goal.miss(kept)) > TOLERANCE)
+
+    def _rooms(self, kept: Sequence[int], due: float) -> list[float]:
+        """Per goal what may still go of the share ``due`` of what has to go."""
+        rooms = []
+        for goal in self.goals:
+            start = goal.costs.of(self._widths)
+            rooms.append(due * (start - goal.cost) - (start - goal.costs.of(kept)))
+        return rooms
+
+    def _take(self, offers: Sequence[Offers], rooms: list[float], *, to_the_end: bool) -> list[int]:
+        """How many of its offers each site gives.
+
+        Before the end the first that does not fit waits until it does. In the end what fits behind
+        it is taken, and what does not fit where taking it misses the goals by less than leaving it.
+        """
+        taken = [0] * len(offers)
+        open_sites = [site for site, offer in enumerate(offers) if offer]
+        while open_sites:
+            candidates = self._candidates(open_sites, rooms)
+            site = max(candidates, key=lambda b: offers[b][taken[b]][0])
+            left = self._without(site, rooms)
+            fits = min(left) >= 0
+            if fits:
+                taken[site] += 1
+                rooms = left
+            elif not to_the_end:
+                return taken
+            if not fits or taken[site] == len(offers[site]):
+                open_sites.remove(site)
+        while sites := [b for b, offer in enumerate(offers) if taken[b] < len(offer)]:
+            site = min(sites, key=lambda b: self._distance(self._without(b, rooms)))
+            if not (to_the_end and self._helps(site, rooms)):
+                break
+            taken[site] += 1
+            rooms = self._without(site, rooms)
+        return taken
+
+    def _candidates(self, sites: Sequence[int], rooms: Sequence[float]) -> Sequence[int]:
+        """The sites to take from next: all, or those that bring a straying unit back."""
+        behind = [room / goal.cost for room, goal in zip(rooms, self.goals, strict=True)]
+        if max(behind) - min(behind) <= _STRAY:
+            return sites
+        far = self.goals[behind.index(max(behind))]
+        near = self.goals[behind.index(min(behind))]
+        return [b for b in sites if far.price(b) > near.price(b)] or sites
+
+    def _helps(self, site: int, rooms: Sequence[float]) -> bool:
+        return self._distance(self._without(site, rooms)) < self._distance(rooms)
+
+    def _without(self, site: int, rooms: Sequence[float]) -> list[float]:
+        """The rooms that are left when the site loses a channel."""
+        pairs = zip(self.goals, rooms, strict=True)
+        return [room - goal.costs.per_channel[site] for goal, room in pairs]
+
+    def _distance(self, rooms: Sequence[float]) -> float:
+        return max(abs(room) / goal.cost for room, goal in zip(rooms, self.goals, strict=True))
 
 
 def make_target(
@@ -96,82 +153,28 @@ def make_target(
     Raises:
         ModelError: If it is out of reach.
     """
-    if recipe.target_macs is not None:
-        return Target(costs["macs"], recipe.target_macs, widths)
-    if recipe.target_params is not None:
-        return Target(costs["params"], recipe.target_params, widths)
-    return None
+    shares: dict[Unit, float | None] = {"macs": recipe.target_macs, "params": recipe.target_params}
+    goals = [
+        Goal(unit=unit, costs=costs[unit], share=share)
+        for unit, share in shares.items()
+        if share is not None
+    ]
+    return Target(goals, widths) if goals else None
 
 
-def _affordable(score: Tensor, cost: Tensor, room: float, *, to_the_end: bool) -> Tensor:
-    """``(N,)`` bool: the channels with the highest scores whose costs fit into ``room``.
-
-    Before the end the first that does not fit waits until it does. In the end what fits behind it
-    is taken, and the cheapest channel besides if that misses the goal by less than leaving it.
-    """
-    chosen = torch.zeros(len(score), dtype=torch.bool)
-    order = score.argsort(descending=True, stable=True)
-    order = order[torch.isfinite(score[order])]
-    while len(order):
-        fits = cost[order].cumsum(0) <= room
-        taken = order[fits]
-        chosen[taken] = True
-        room -= float(cost[taken].sum())
-        order = order[~fits]
-        if not to_the_end:
-            return chosen
-        order = order[cost[order] <= room]
-    price, cheapest = cost.masked_fill(~torch.isfinite(score) | chosen, torch.inf).min(0)
-    if to_the_end and float(price) < 2 * room:
-        chosen[cheapest] = True
-    return chosen
+def _counts(masks: Sequence[Tensor]) -> list[int]:
+    """Defended channels per site."""
+    counts: list[int] = torch.stack([mask.sum() for mask in masks]).tolist()
+    return counts
 
 
-def _eligible(score: Tensor, mask: Tensor) -> Tensor:
-    """The score, -inf for masked channels and for the least dispensable one."""
-    eligible = score.double().masked_fill(~mask, -torch.inf)
-    last = score.double().masked_fill(~mask, torch.inf).argmin()
-    eligible[last] = -torch.inf
-    return eligible
-
-
-class Pull:
-    """How hard masked rows are pulled to zero at every step.
-
-    Args:
-        base: The recipe's weight of the compression loss.
-        rate: Learning rate of the indicators at a step.
-        momentum: Theirs.
-        steps: First step of the second phase, and number of all steps.
-        deadline: Whether rows have to be at zero by a certain step (a target was given).
-    """
-
-    def __init__(
-        self,
-        base: float,
-        rate: Callable[[int], float],
-        *,
-        momentum: float,
-        steps: tuple[int, int],
-        deadline: bool,
-    ) -> None:
-        self._base = base
-        self._rate = rate
-        self._momentum = momentum
-        first, total = steps
-        self._end = first + round(_ALL_DEAD_AT * (total - first))
-        ways = torch.tensor([rate(step) for step in range(self._end)], dtype=torch.float64)
-        # _ahead[s]: how far a pull of 1 moves a row from step s to the end
-        self._ahead = ways.flip(0).cumsum(0).flip(0) / (1 - momentum)
-        self._has_deadline = deadline
-
-    def strength(self, step: int, longest: float) -> float:
-        """The pull at ``step`` if the longest masked row is ``longest``."""
-        if not self._has_deadline or longest == 0:
-            return self._base
-        ahead = float(self._ahead[step]) if step < self._end else self._rate(step)
-        return max(self._base, _SAFETY * longest / max(ahead, 1e-12))
-
-    def band(self, step: int, strength: float) -> float:
-        """Length below which a pulled row only swings around zero."""
-        return self._rate(step) * strength / (1 - self._momentum)
+def _offers(scores: Sequence[Tensor], masks: Sequence[Tensor]) -> list[list[tuple[float, int]]]:
+    """Per site its defended channels but the least dispensable one."""
+    defended = [s.double().masked_fill(~m, -torch.inf) for s, m in zip(scores, masks, strict=True)]
+    parts = torch.split(torch.cat(defended).cpu(), [len(mask) for mask in masks])
+    found = []
+    for part in parts:
+        values, order = part.sort(descending=True, stable=True)
+        count = max(0, int(torch.isfinite(values).sum()) - 1)
+        found.append(list(zip(values[:count].tolist(), order[:count].tolist(), strict=True)))
+    return found

@@ -6,18 +6,16 @@ transformation``. Only the student runs in eval mode: the branches add nothing t
 
 import copy
 from collections.abc import Sequence
-from typing import Final, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from edgekd.distill.methods.lsskd.probe import plain_answer
+from edgekd.distill.methods.probe import plain_answer
+from edgekd.students.answers import MAP_AXES, as_tokens, channels_of, pooled
 from edgekd.students.stages import Chain, find_chains, outputs_of
 
 BranchKind = Literal["copy", "light"]
-
-_MAP_AXES: Final = 4  # (B, C, H, W)
-_VECTOR_AXES: Final = 2  # (B, F)
 
 
 class LayeredOutput(NamedTuple):
@@ -66,7 +64,8 @@ class LayeredNetwork(nn.Module):
         for chain in chains:
             first = 0 if num_branches is None else max(0, len(chain.stages) - num_branches)
             for stage in range(first, len(chain.stages)):
-                branches.append(Branch(_body(chain, stage, kind), _width(chain.shapes[-1]), labels))
+                body = _body(chain, stage, kind)
+                branches.append(Branch(body, channels_of(chain.shapes[-1]), labels))
                 taps.append((chain.stages[stage], chain.stages[-1]))
         if len(chains) > 1:  # what fusion answers is deeper than any encoder
             fusion = student.get_submodule("fusion")
@@ -97,7 +96,7 @@ class LayeredNetwork(nn.Module):
             logits=logits,
             joint=tuple(joint for _, joint in found),
             features=tuple(features for features, _ in found),
-            finals=tuple(as_sequence(maps[id(last)]).mean(dim=2) for _, last in self._taps),
+            finals=tuple(pooled(maps[id(last)]) for _, last in self._taps),
         )
 
 
@@ -121,34 +120,22 @@ class Branch(nn.Module):
 
     def forward(self, stage_map: Tensor) -> tuple[Tensor, Tensor]:
         """A stage's answer to pooled features ``(B, C)`` and joint logits ``(B, K * M)``."""
-        sequence = as_sequence(self.body(stage_map))
-        pooled = torch.relu(self.norm(sequence)).mean(dim=2)
-        return sequence.mean(dim=2), self.classifier(pooled)
-
-
-def as_sequence(answer: Tensor) -> Tensor:
-    """Maps ``(B, C, H, W)``, tokens ``(B, N, C)``, vectors ``(B, C)`` as ``(B, C, positions)``."""
-    if answer.ndim == _MAP_AXES:
-        return answer.flatten(2)
-    return answer.unsqueeze(2) if answer.ndim == _VECTOR_AXES else answer.transpose(1, 2)
+        answer = self.body(stage_map)
+        normed = self.norm(as_tokens(answer).transpose(1, 2))  # (B, C, positions), as BN wants it
+        return pooled(answer), self.classifier(torch.relu(normed).mean(dim=2))
 
 
 def _body(chain: Chain, stage: int, kind: BranchKind) -> nn.Module:
     if kind == "light":
-        return _light_body(chain.shapes[stage], _width(chain.shapes[-1]))
+        return _light_body(chain.shapes[stage], channels_of(chain.shapes[-1]))
     behind = chain.stages[stage + 1 :] or chain.tail
     return nn.Sequential(*(copy.deepcopy(part) for part in behind))
 
 
 def _light_body(shape: tuple[int, ...], width: int) -> nn.Module:
-    if len(shape) + 1 == _MAP_AXES:
-        return nn.Conv2d(shape[0], width, 1, bias=False)
-    return nn.Linear(shape[-1], width, bias=False)
-
-
-def _width(shape: tuple[int, ...]) -> int:
-    """Channels of a map ``(C, H, W)`` or of tokens ``(N, C)``."""
-    return shape[0] if len(shape) + 1 == _MAP_AXES else shape[-1]
+    if len(shape) + 1 == MAP_AXES:
+        return nn.Conv2d(channels_of(shape), width, 1, bias=False)
+    return nn.Linear(channels_of(shape), width, bias=False)
 
 
 def _fused_width(fusion: nn.Module, student: nn.Module, inputs: Sequence[Tensor]) -> int:

@@ -19,16 +19,17 @@ from edgekd.distill.losses.logits import kd_loss
 from edgekd.distill.methods.labels import detached
 from edgekd.distill.methods.lsskd.branches import LayeredNetwork, LayeredOutput
 from edgekd.distill.methods.lsskd.objective import Objective
-from edgekd.distill.methods.lsskd.past import Past
-from edgekd.distill.methods.lsskd.probe import plain_answer, zero_inputs
-from edgekd.distill.methods.lsskd.soft_labels import (
+from edgekd.distill.methods.lsskd.transforms import Transformations, choose_transformations
+from edgekd.distill.methods.probe import plain_answer, zero_inputs
+from edgekd.distill.methods.protocol import Batch, Losses, Method, Run
+from edgekd.distill.methods.softening.past import Past
+from edgekd.distill.methods.softening.soft_labels import (
     Answers,
     class_probabilities,
     joint_probabilities,
 )
-from edgekd.distill.methods.lsskd.transforms import Transformations, choose_transformations
-from edgekd.distill.methods.protocol import Batch, Losses, Method, Run
 from edgekd.errors import ModelError
+from edgekd.students.at_rest import at_rest
 from edgekd.teachers.protocol import Capability
 
 
@@ -53,8 +54,8 @@ class LayeredSelfDistillation(Method):
         """
         self._run = run
         chosen = choose_transformations(self.recipe.lsskd.transformations, run.inputs)
-        self._transformations, names = chosen
-        run.console.info(f"{self._transformations.count} transformations: {', '.join(names)}")
+        run.console.info(f"{chosen.count} views of every sample: itself; {chosen.described()}")
+        self._transformations = chosen
 
     def attach(self, student: nn.Module) -> nn.Module:
         """The student with its branches.
@@ -83,6 +84,7 @@ class LayeredSelfDistillation(Method):
             respond=self._respond,
             saved=self._saved,
         )
+        self._saved = {}  # the memory has its own copy, and a table is large
         return network
 
     def losses(self, module: nn.Module, batch: Batch) -> Losses:
@@ -95,7 +97,8 @@ class LayeredSelfDistillation(Method):
         output: LayeredOutput = module(*views)
         hard = self._hard(batch.targets, output)
         targets = self._past.soften(hard, views, batch.indices)
-        self._past.note(batch.indices, self._answers(output))
+        if self._past.keeps_answers:
+            self._past.note(batch.indices, self._answers(output))
         total, terms = self._objective(output, targets, epoch=self._past.epoch)
         if self.teacher_needs:
             logits = output.logits[: len(batch.targets)]
@@ -112,10 +115,10 @@ class LayeredSelfDistillation(Method):
         self._past.after_epoch(epoch)
 
     def finish(self, module: nn.Module) -> nn.Module:
-        """The student alone, proven to answer as the network with branches did in eval mode.
+        """The student alone, proven to answer as it does inside the network with all its branches.
 
         Raises:
-            ModelError: If it does not; then nothing of it may be deployed.
+            ModelError: If one bit differs; then nothing of it may be deployed.
         """
         if not isinstance(module, LayeredNetwork):
             raise TypeError(f"expected the network with branches, found {type(module).__name__}")
@@ -123,8 +126,13 @@ class LayeredSelfDistillation(Method):
         device = next(module.parameters()).device
         shapes = [spec.shape for spec in self._run.inputs]
         inputs = [torch.randn(2, *shape, generator=noise).to(device) for shape in shapes]
-        if not torch.equal(plain_answer(module, inputs), plain_answer(module.student, inputs)):
-            raise ModelError("the student answers otherwise without its branches; use method kd")
+        with at_rest(module):
+            main = module.answer_all(*inputs).logits
+        if not torch.equal(main, plain_answer(module.student, inputs)):
+            raise ModelError(
+                "the student answers otherwise without its branches, so they take part in what it "
+                "answers; nothing was kept: train another student, or this one by method ps-kd"
+            )
         return module.student
 
     def state(self) -> dict[str, Tensor]:

@@ -22,7 +22,7 @@ from torch import Tensor
 from edgekd.config import LsskdRecipe
 from edgekd.distill.losses.logits import kd_loss, label_loss
 from edgekd.distill.methods.lsskd.branches import LayeredOutput
-from edgekd.distill.methods.lsskd.soft_labels import Answers
+from edgekd.distill.methods.softening.soft_labels import Answers
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,3 +30,14 @@ def test_its_state_brings_it_back():
     assert again.full == 4
     for name, tensor in channels.state().items():
         assert torch.equal(again.state()[name], tensor), name
+
+
+def test_what_only_swings_is_dead_but_never_all_of_a_site():
+    channels = Channels.all_of(3)
+    channels.mask[1:] = False
+    lengths = torch.tensor([0.05, 0.02, 0.5])
+    assert channels.bury(lengths, 0.1).tolist() == [False, False, False]
+    assert channels.dead.tolist() == [False, True, False]
+    channels.mask[0] = False
+    assert channels.bury(torch.tensor([0.05, 0.0, 0.06]), 0.1).tolist() == [False, False, True]
+    assert channels.dead.tolist() == [True, True, False]

@@ -11,8 +11,10 @@ from edgekd.distill.methods.cdd.compression import (
     load_channels,
 )
 from edgekd.distill.methods.cdd.costs import SiteCosts
+from edgekd.distill.methods.cdd.goal import Goal
 from edgekd.distill.methods.cdd.indicator import IndicatedNorm
-from edgekd.distill.methods.cdd.target import Pull, Target
+from edgekd.distill.methods.cdd.pull import Pull
+from edgekd.distill.methods.cdd.target import Target
 
 
 def indicator(*lengths):
@@ -36,7 +38,8 @@ def compression(*widths, target=None, **recipe):
 
 def half(width):
     """Ten per channel and nothing else: half of them have to go."""
-    return Target(SiteCosts(full=10 * width, fixed=0, per_channel=(10,)), 0.5, [width])
+    costs = SiteCosts(full=10 * width, fixed=0, per_channel=(10,))
+    return Target([Goal(unit="macs", costs=costs, share=0.5)], [width])
 
 
 def test_short_rows_and_dead_channels_go():
@@ -114,6 +117,19 @@ def test_a_masked_row_within_the_swing_of_the_pull_is_dead_at_once():
     step(work, part, torch.zeros(2, 2))
     assert work.channels[0].dead.tolist() == [False, True]
     assert part.rows()[1].tolist() == [0.0, 0.0]
+
+
+def test_the_longest_row_never_dies_when_all_are_masked():
+    work = compression(3)
+    work.channels[0].mask[:] = False
+    part = indicator(0.03, 0.05, 0.04)  # all within the swing of 0.1
+    for _ in range(2):
+        found = step(work, part, torch.full((3, 3), 7.0))
+        assert work.channels[0].dead.tolist() == [True, False, True]
+        assert part.rows().diag().tolist() == pytest.approx([0.0, 0.05, 0.0])
+        assert found[1].tolist() == [0.0, 0.0, 0.0]  # neither the task nor the pull moves it
+    assert [kept.tolist() for kept in work.survivors([part], [None])] == [[1]]
+    assert [kept.tolist() for kept in work.living()] == [[1]]
 
 
 @pytest.mark.parametrize("removed", [0, 2])

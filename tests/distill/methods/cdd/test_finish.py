@@ -63,6 +63,34 @@ def test_the_merged_network_answers_like_the_pruned_one(name, options):
     assert indicated_norms(network) == []
 
 
+@pytest.mark.parametrize(("error", "is_refused"), [(3e-5, False), (3e-4, True)])
+def test_the_limit_is_a_ten_thousandth_of_the_largest_answer(error, is_refused):
+    network, sites = indicated()
+    honest = network.forward
+
+    def changes_when_it_is_merged(x):
+        answer = 1e-3 * honest(x)  # small answers are compared as closely as large ones
+        return answer if indicated_norms(network) else answer * (1 + error)
+
+    network.forward = changes_when_it_is_merged
+    if is_refused:
+        with pytest.raises(ModelError, match="merging changed its answer"):
+            merge_indicators(network, sites, [torch.arange(2)] * 3, SHAPE)
+    else:
+        merge_indicators(network, sites, [torch.arange(2)] * 3, SHAPE)
+
+
+def test_answers_are_compared_on_the_cpu_whatever_the_network_is_on(monkeypatch):
+    network, sites = indicated()
+    asked = []
+    monkeypatch.setattr(
+        type(network), "cpu", lambda self: asked.append(self) or self, raising=False
+    )
+    merge_indicators(network, sites, [torch.arange(2)] * 3, SHAPE)
+    assert len(asked) == 2
+    assert network not in asked
+
+
 def test_a_block_that_is_not_what_it_looks_like_is_refused():
     network, sites = indicated()
     block = network.stages[0][0]

@@ -17,7 +17,7 @@ from edgekd.distill.methods.cdd.channels import Channels
 from edgekd.distill.methods.cdd.compression import Compression, Pooled
 from edgekd.distill.methods.cdd.gather import broadcast_buffers, gathered
 from edgekd.distill.methods.cdd.indicator import IndicatedNorm
-from edgekd.distill.methods.cdd.target import Pull
+from edgekd.distill.methods.cdd.pull import Pull
 
 rank = int(sys.argv[2])
 store = f"file://{sys.argv[1]}"

@@ -98,26 +98,26 @@ def test_the_optimizer_holds_the_new_parameters_and_no_old_one():
     assert any(not torch.equal(a, b) for a, b in zip(before, network.parameters(), strict=True))
 
 
-def test_an_average_is_narrowed_by_the_same_plan():
-    """The plan is linear in the weights: the average of what it makes is what it makes of it."""
+def test_an_average_needs_a_plan_of_its_own():
+    """Norms, and how rows mix channels, are its own; those of the student would replace them."""
     network, sites, _ = trained("resnet8", {"width": 8}, mixing=0.1)
-    other = copy.deepcopy(network)
+    average, site, x = copy.deepcopy(network), sites[1], torch.randn(4, 3, 16, 16)
+    part = indicated_at(average, site)
     with torch.no_grad():
-        for parameter in other.parameters():
-            parameter.mul_(1.5)
-    mean = copy.deepcopy(network)
+        part.norm.weight.mul_(1.5)
+        part.norm.running_var.mul_(0.5)
+        part.indicator.weight.add_(0.1 * torch.randn_like(part.indicator.weight))
+    kept = drop_every_other(network, site)
+    drop_every_other(average, site)
+    foreign = copy.deepcopy(average)
     with torch.no_grad():
-        for m, a, b in zip(
-            mean.parameters(), network.parameters(), other.parameters(), strict=True
-        ):
-            m.copy_((a + b) / 2)
-    site, kept = sites[1], torch.tensor([0, 3, 5])
-    plan = plan_narrowing(network, site, kept)
-    for each in (network, other, mean):
-        narrow(each, site, plan)
-    for path in (site.conv, site.consumer):
-        a, b, m = (conv_at(each, path).weight for each in (network, other, mean))
-        torch.testing.assert_close(m, (a + b) / 2)
+        expected = average.eval()(x)
+        narrow(average, site, plan_narrowing(average, site, kept))
+        narrow(foreign, site, plan_narrowing(network, site, kept))
+        found, wrong = average(x), foreign.eval()(x)
+    scale = float(expected.abs().max())
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-4 * scale)
+    assert float((wrong - expected).abs().max()) > 1e-2 * scale
 
 
 def test_a_row_of_zeros_that_has_to_stay_stays_zero():

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from edgekd.distill.methods.lsskd.branches import LayeredNetwork, as_sequence
+from edgekd.distill.methods.lsskd.branches import Branch, LayeredNetwork
 from edgekd.students.build import build_student, parse_student
 
 IMAGE = torch.zeros(1, 3, 32, 32)
@@ -93,7 +93,14 @@ def test_timm_networks_get_branches(name, options, kind):
     assert all(p.grad is not None for p in network.branches.parameters())
 
 
-def test_maps_tokens_and_vectors_as_sequences():
-    assert as_sequence(torch.zeros(2, 3, 4, 5)).shape == (2, 3, 20)
-    assert as_sequence(torch.zeros(2, 7, 3)).shape == (2, 3, 7)
-    assert as_sequence(torch.zeros(2, 3)).shape == (2, 3, 1)
+def test_a_branch_reads_maps_tokens_and_vectors_alike():
+    torch.manual_seed(0)
+    branch = Branch(nn.Identity(), 3, 8).eval()
+    answer = torch.randn(2, 3, 4, 5)
+    features, joint = branch(answer)
+    normed = torch.relu(answer / (1 + branch.norm.eps) ** 0.5)  # a fresh BN in eval mode
+    torch.testing.assert_close(features, answer.mean(dim=(2, 3)))
+    torch.testing.assert_close(joint, branch.classifier(normed.mean(dim=(2, 3))))
+    torch.testing.assert_close(branch(answer.flatten(2).transpose(1, 2)), (features, joint))
+    vector = answer[:, :, 0, 0]
+    torch.testing.assert_close(branch(vector), branch(vector[:, :, None, None]))

@@ -12,7 +12,7 @@ from edgekd.distill.methods.lsskd.objective import (
     layer_kl,
     marginal_kl,
 )
-from edgekd.distill.methods.lsskd.soft_labels import Answers, joint_probabilities
+from edgekd.distill.methods.softening.soft_labels import Answers, joint_probabilities
 
 
 def test_uniform_branches_cost_the_entropy_of_all_joint_labels():

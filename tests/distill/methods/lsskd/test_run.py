@@ -4,17 +4,29 @@ import json
 import signal
 import subprocess
 import sys
+import weakref
 
 import pytest
 import torch
 
-from edgekd.config import TrainRecipe, to_toml
+from edgekd.bench.run import bench
+from edgekd.config import BenchRecipe, ExportRecipe, TrainRecipe, to_toml
+from edgekd.console import SilentConsole
 from edgekd.distill.checkpoint import read_checkpoint
-from edgekd.distill.methods.lsskd.past import Past
+from edgekd.distill.methods.lsskd.branches import LayeredNetwork
+from edgekd.distill.methods.softening.past import Past
 from edgekd.distill.run import distill
+from edgekd.distill.workspace import open_workspace
 from edgekd.errors import ConfigError, InterruptedRun
+from edgekd.export.describe import describe
+from edgekd.export.run import export
 from edgekd.students.build import build_student, load_student
 from edgekd.students.count import count_cost
+
+
+class Deaf(SilentConsole):
+    def warn(self, text):
+        """A busy machine is no failure of these tests."""
 
 
 def recipe(method="lsskd", **changes):
@@ -49,18 +61,44 @@ def test_the_bundle_is_the_plain_student(whole):
     assert record.metrics[1].value > 0.6
 
 
-def test_the_answers_are_those_of_the_main_branch(whole):
+@torch.no_grad()
+def test_the_answers_are_those_of_the_main_branch_of_the_whole_network(whole):
     """The checkpoint of the last step still has the branches; the bundle has not."""
     folder, record = whole
-    student = read_checkpoint(folder / "checkpoint.safetensors").parts["student"]
-    assert any(name.startswith("branches.") for name in student)
-    main = build_student(record.arch).eval()
-    main.load_state_dict(
-        {n.removeprefix("student."): t for n, t in student.items() if n.startswith("student.")}
+    trained = read_checkpoint(folder / "checkpoint.safetensors").parts["student"]
+    network = LayeredNetwork(
+        build_student(record.arch),
+        [torch.zeros(1, 1, 8, 8)],
+        num_classes=10,
+        num_transformations=4,
+        kind="copy",
     )
-    _, module = load_student(folder)
+    network.load_state_dict(trained)
     x = torch.randn(4, 1, 8, 8)
-    assert torch.equal(module(x), main(x))
+    output = network.eval().answer_all(x)
+    assert len(output.joint) == 3
+    _, module = load_student(folder)
+    assert torch.equal(module(x), output.logits)
+
+
+def test_its_files_cost_what_the_plain_student_costs_and_are_measured_like_any_other(
+    whole, tmp_path
+):
+    folder, record = whole
+    loose = {"min_agreement": 0.5, "min_sqnr_db": 5.0, "max_drop_points": 100.0, "num_parity": 40}
+    data = {"data": "builtin:digits"}
+    plan = ExportRecipe(int8="full", num_calibration=64, **data, **loose)
+    models = export(folder, tmp_path / "out", plan, Deaf())
+    plain = count_cost(build_student(record.arch), [(1, 8, 8)])
+    for model in models[::2]:
+        assert model.precision == "fp32"
+        assert describe(tmp_path / "out" / model.file)["macs"] == plain.macs
+    quick = {"num_calls": 3, "num_warmup": 1, "min_seconds": 0.0, "energy_seconds": 0.0}
+    found = bench([tmp_path / "out"], BenchRecipe(**data, **quick), Deaf())
+    assert sorted(m.precision for m in found) == ["fp32", "fp32", "int8-static", "int8-static"]
+    for measured in found:
+        assert measured.source_sha256 == record.weights_sha256
+        assert measured.metric.value == pytest.approx(record.metrics[1].value, abs=0.1)
 
 
 def test_the_history_has_every_term(whole):
@@ -82,18 +120,27 @@ def test_an_interrupted_run_ends_with_the_same_weights(whole, tmp_path, monkeypa
     plan = recipe(**changes)
     expected = whole[1] if not changes else distill(plan, tmp_path / "whole")
     after_step = Past.after_step
-    steps = []
+    steps, read = [], []
 
     def interrupted(self, module):
         after_step(self, module)
         steps.append(self)
+        assert not any(checkpoint() for checkpoint in read)  # it holds a table as well
         if len(steps) == 14:  # in the middle of the second of three epochs of nine steps
             signal.raise_signal(signal.SIGINT)
 
+    def opened(*arguments, **options):
+        checkpoint = open_workspace(*arguments, **options)
+        if checkpoint is not None:
+            read.append(weakref.ref(checkpoint))
+        return checkpoint
+
     monkeypatch.setattr(Past, "after_step", interrupted)
+    monkeypatch.setattr("edgekd.distill.run.open_workspace", opened)
     with pytest.raises(InterruptedRun):
         distill(plan, tmp_path / "run")
     again = distill(plan, tmp_path / "run", resume=True)
+    assert len(read) == 1
     assert len({id(past) for past in steps}) == 2
     assert again.weights_sha256 == expected.weights_sha256
 
@@ -115,6 +162,19 @@ def test_two_processes_remember_every_sample_they_saw(tmp_path):
     assert steps * 128 <= int(state["known"].sum()) <= samples
     sums = state["rows"][state["known"]][:, :10].float().sum(dim=1)
     torch.testing.assert_close(sums, torch.ones_like(sums), atol=5e-3, rtol=0)
+
+
+def test_norms_are_synchronised_among_processes_once_the_branches_are_there(tmp_path, monkeypatch):
+    seen = []
+
+    def watch(module, fabric):
+        seen.append(module)
+        return module
+
+    monkeypatch.setattr("edgekd.distill.loop.synchronise_norms", watch)
+    distill(recipe(epochs=1), tmp_path / "run")
+    (network,) = seen
+    assert isinstance(network, LayeredNetwork)
 
 
 def test_an_external_teacher_adds_a_term(whole, tmp_path):

@@ -10,8 +10,12 @@ GREY = ImageInput(channels=1, height=4, width=6, mean=(0.0,), std=(1.0,))
 ACC = SignalInput(name="acc", channels=2, length=8, mean=(0.0,) * 2, std=(1.0,) * 2)
 
 
+def signal(length):
+    return ACC.model_copy(update={"length": length})
+
+
 def views(names, spec, x):
-    transformations, _ = choose_transformations(names, (spec,))
+    transformations = choose_transformations(names, (spec,))
     (found,) = transformations.all_views((x,))
     return found.view(transformations.count, *x.shape)
 
@@ -55,9 +59,34 @@ def test_a_window_that_four_does_not_divide_keeps_all_its_steps():
     assert sorted(permute(x).flatten().tolist()) == x.flatten().tolist()
 
 
+@pytest.mark.parametrize(
+    ("length", "names"),
+    [
+        (1, ("negate", "scale")),
+        (2, ("reverse", "negate", "scale")),
+        (3, ("reverse", "negate", "permute", "scale")),
+    ],
+)
+def test_no_two_views_of_a_short_window_are_the_same(length, names):
+    transformations = choose_transformations("auto", (signal(length),))
+    assert transformations.names == {"signal": names}
+    x = torch.arange(1.0, 1 + 2 * length).view(1, 2, length)
+    (found,) = transformations.all_views((x,))
+    assert len({tuple(view.flatten().tolist()) for view in found}) == 1 + len(names)
+
+
+def test_the_shortest_window_decides_for_all_sensors():
+    """A vector beside a window has branches of its own, which must see what was done to it."""
+    assert choose_transformations("auto", (ACC, signal(1))).names == {"signal": ("negate", "scale")}
+
+
 def test_image_and_sensor_are_changed_together():
-    transformations, names = choose_transformations("auto", (COLOUR, ACC))
-    assert names == ("rotate", "reverse", "negate", "permute", "scale")
+    transformations = choose_transformations("auto", (COLOUR, ACC))
+    assert transformations.names == {
+        "image": ("rotate", "rotate", "rotate"),
+        "signal": ("reverse", "negate", "permute"),  # the fourth has no partner
+    }
+    assert transformations.described() == "image rotate; signal reverse, negate, permute"
     assert transformations.count == 4
     image, window = torch.rand(2, 3, 4, 4), torch.rand(2, 2, 8)
     found = transformations.all_views((image, window))
@@ -66,8 +95,14 @@ def test_image_and_sensor_are_changed_together():
     assert torch.equal(found[1][2:4], window.flip(2))
 
 
+def test_what_is_used_of_a_name_in_part_is_said():
+    transformations = choose_transformations("auto", (COLOUR, signal(1)))
+    assert transformations.count == 3
+    assert transformations.described() == "image rotate (2 of 3); signal negate, scale"
+
+
 def test_grey_or_oblong_images_are_not_rotated_by_themselves():
-    assert choose_transformations("auto", (GREY,))[1] == ("patches",)
+    assert choose_transformations("auto", (GREY,)).names == {"image": ("patches",) * 3}
 
 
 @pytest.mark.parametrize(
@@ -78,8 +113,30 @@ def test_grey_or_oblong_images_are_not_rotated_by_themselves():
         (("rotate",), GREY, "needs square images, these are 4x6"),
         (("colour",), GREY, "these images are grey"),
         ((), ACC, "as they are; add one of reverse"),
+        (("reverse",), signal(1), "'reverse' needs a length of 2, 'acc' has 1"),
+        (("permute",), signal(1), "'permute' needs a length of 3, 'acc' has 1"),
+        (("negate", "permute"), signal(2), "'permute' needs a length of 3, 'acc' has 2"),
     ],
 )
 def test_what_does_not_suit_the_data_is_refused(names, spec, message):
     with pytest.raises(ConfigError, match=message):
         choose_transformations(names, (spec,))
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (("rotate", "reverse"), "kind image in 3 ways, of kind signal in 1"),
+        (("colour", "reverse", "negate", "permute", "scale"), "image in 5 ways, of kind signal in"),
+        (("rotate",), "leaves inputs of kind signal as they are; add one of reverse"),
+    ],
+)
+def test_a_list_that_would_be_cut_is_refused(names, message):
+    with pytest.raises(ConfigError, match=message):
+        choose_transformations(names, (COLOUR, ACC))
+
+
+def test_a_list_with_as_many_for_each_kind_is_taken_whole():
+    transformations = choose_transformations(("patches", "scale", "negate", "reverse"), (GREY, ACC))
+    assert transformations.names["signal"] == ("scale", "negate", "reverse")
+    assert transformations.count == 4

@@ -4,7 +4,7 @@ import sys
 
 import torch
 
-from edgekd.distill.methods.lsskd.table import PredictionTable, table_bytes
+from edgekd.distill.methods.softening.table import PredictionTable, table_bytes
 
 CPU = torch.device("cpu")
 
@@ -43,7 +43,7 @@ def test_the_state_fills_another_table():
 SHARE = """
 import json, sys
 import torch
-from edgekd.distill.methods.lsskd.table import PredictionTable
+from edgekd.distill.methods.softening.table import PredictionTable
 
 rank, store = int(sys.argv[1]), sys.argv[2]
 torch.distributed.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)

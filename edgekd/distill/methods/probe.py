@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 
 from edgekd.distill.methods.protocol import Run
+from edgekd.students.at_rest import at_rest
 
 
 def zero_inputs(network: nn.Module, run: Run) -> list[Tensor]:
@@ -14,13 +14,8 @@ def zero_inputs(network: nn.Module, run: Run) -> list[Tensor]:
     return [like.new_zeros(1, *spec.shape) for spec in run.inputs]
 
 
-@torch.no_grad()
 def plain_answer(network: nn.Module, inputs: Sequence[Tensor]) -> Tensor:
     """``(B, K)`` of a network in eval mode; the mode of each of its parts is restored."""
-    training = [part for part in network.modules() if part.training]
-    try:
-        answer: Tensor = network.eval()(*inputs)
-    finally:
-        for part in training:
-            part.training = True
+    with at_rest(network):
+        answer: Tensor = network(*inputs)
     return answer

@@ -1,4 +1,4 @@
-"""What the student learns besides losing channels: labels and the teacher's answers, per task."""
+"""What methods with a teacher have in common: labels and the teacher's answers, per task."""
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ from edgekd.students.head import EmbeddingOutput
 
 
 class Objective:
-    """Label losses and the softened KL divergence, weighed as the task's own ``kd`` weighs them.
+    """Label losses and the softened KL divergence, weighed as the recipe says for its task.
 
     Args:
         recipe: For retrieval ``retrieval`` says weight and temperature, and labels have weight 1;

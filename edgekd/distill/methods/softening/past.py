@@ -1,7 +1,4 @@
-"""A method's own past: which memory it has, what it will keep, and in which epoch it stands.
-
-Shared by every method that softens its labels with earlier answers.
-"""
+"""A method's own past: which memory it has, what it will keep, and in which epoch it stands."""
 
 from collections.abc import Mapping
 
@@ -9,15 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from edgekd.config import SettledRecipe
-from edgekd.distill.methods.lsskd.soft_labels import (
-    Answers,
-    Memory,
-    Respond,
-    make_memory,
-    soften,
-    softening_weight,
-)
 from edgekd.distill.methods.protocol import Run
+from edgekd.distill.methods.softening.memories import Memory, Respond, make_memory
+from edgekd.distill.methods.softening.soft_labels import Answers, soften, softening_weight
 
 
 class Past:
@@ -79,18 +70,24 @@ class Past:
             soften(hard.joint, recalled.answers.joint, recalled.known, weight),
         )
 
+    @property
+    def keeps_answers(self) -> bool:
+        """Whether :meth:`note` is of use: past weights, or no memory, need no answers."""
+        return self._memory is not None and self._memory.keeps_answers
+
     def note(self, indices: Tensor, answers: Answers) -> None:
         """What was answered in this step; kept once the step is taken, so not by a trial."""
-        if self._memory is not None:
+        if self.keeps_answers:
             self._pending = (indices, Answers(*(part.detach() for part in answers)))
 
     def after_step(self, module: nn.Module) -> None:
         """Keep what was noted."""
-        if self._memory is None or self._pending is None:
+        if self._memory is None:
             return
-        self._memory.keep(*self._pending)
+        if self._pending is not None:
+            self._memory.keep(*self._pending)
+            self._pending = None
         self._memory.after_step(module)
-        self._pending = None
 
     def after_epoch(self, epoch: int) -> None:
         """The present becomes the past."""

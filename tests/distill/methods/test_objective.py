@@ -3,7 +3,7 @@ import torch
 
 from edgekd.config import TrainRecipe
 from edgekd.distill.losses.logits import kd_loss
-from edgekd.distill.methods.cdd.objective import Objective
+from edgekd.distill.methods.objective import Objective
 from edgekd.students.head import EmbeddingOutput
 
 

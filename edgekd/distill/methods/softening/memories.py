@@ -1,7 +1,4 @@
-"""Labels softened by what the network answered for the same sample and transformation before.
-
-Two memories give that answer: a table, where it fits, or the network's own past weights, run again.
-"""
+"""Two memories of past answers: a table, where it fits, or past weights, which are run again."""
 
 import copy
 from collections.abc import Callable, Mapping
@@ -12,19 +9,11 @@ from torch import Tensor, nn
 
 from edgekd.config import SoftLabelsRecipe
 from edgekd.console import Console
-from edgekd.distill.methods.lsskd.table import PredictionTable, table_bytes
+from edgekd.distill.methods.softening.soft_labels import Answers
+from edgekd.distill.methods.softening.table import PredictionTable, table_bytes
 from edgekd.errors import ConfigError
 
 _MB: Final = 1_000_000
-
-
-class Answers(NamedTuple):
-    """Probabilities of one batch; every distribution sums to 1."""
-
-    main: Tensor
-    """``(B, K)`` of the samples as they are."""
-    joint: Tensor
-    """``(B, M, L, K * M)``: per transformation and branch, over joint labels; L may be 0."""
 
 
 class Recalled(NamedTuple):
@@ -39,48 +28,11 @@ Respond = Callable[[nn.Module, tuple[Tensor, ...]], Answers]
 """What a given network answers to a batch of inputs."""
 
 
-def softening_weight(recipe: SoftLabelsRecipe, epoch: int, epochs: int) -> float:
-    """``alpha_t = alpha_T * (e + 1) / E``: share of the past answer in ``epoch`` (from 0).
-
-    Source:
-        Kim et al. (2021), arXiv:2006.12000, equation 7.
-    """
-    return recipe.weight * (epoch + 1) / epochs
-
-
-def soften(hard: Tensor, past: Tensor, known: Tensor, weight: float) -> Tensor:
-    """``(1 - weight) * hard + weight * past`` where the past is known, ``hard`` elsewhere.
-
-    Args:
-        hard: ``(B, ..., C)`` probabilities.
-        past: Of the same shape.
-        known: ``(B,)`` bool.
-        weight: In [0, 1).
-    """
-    share = weight * known.to(hard.dtype).view(-1, *(1,) * (hard.ndim - 1))
-    return torch.lerp(hard, past.to(hard.dtype), share)
-
-
-def class_probabilities(targets: Tensor, num_classes: int) -> Tensor:
-    """``(B,)`` classes as one-hot ``(B, K)``; probabilities stay as they are."""
-    if targets.ndim > 1:
-        return targets
-    return torch.nn.functional.one_hot(targets, num_classes).float()
-
-
-def joint_probabilities(classes: Tensor, num_transformations: int) -> Tensor:
-    """``(B, K)`` to ``(B, M, K * M)``: under transformation ``j`` class ``y`` is ``y * M + j``.
-
-    >>> joint_probabilities(torch.eye(3)[[1]], 4).argmax(dim=2)  # class 1 under four rotations
-    tensor([[4, 5, 6, 7]])
-    """
-    transformations = torch.eye(num_transformations, dtype=classes.dtype, device=classes.device)
-    joint = classes[:, None, :, None] * transformations[None, :, None, :]
-    return joint.flatten(2)
-
-
 class Memory(Protocol):
     """Where past answers come from."""
+
+    keeps_answers: bool
+    """Whether :meth:`keep` does anything: if not, nobody need work answers out for it."""
 
     def recall(self, inputs: tuple[Tensor, ...], indices: Tensor) -> Recalled | None:
         """The past answers to a batch; ``None`` while there is no past."""
@@ -109,6 +61,8 @@ class TableMemory:
         shape: ``(M, L, K)``: transformations (1 where there are no branches), branches, classes.
         device: Where the table lies.
     """
+
+    keeps_answers = True
 
     def __init__(
         self, num_samples: int, shape: tuple[int, int, int], *, device: torch.device
@@ -153,6 +107,8 @@ class NetworkMemory:
         decay: Per step, of a moving average; ``None`` takes the weights after every epoch.
         device: Where the past network runs.
     """
+
+    keeps_answers = False
 
     def __init__(self, respond: Respond, *, decay: float | None, device: torch.device) -> None:
         self._respond = respond

@@ -1,0 +1,88 @@
+"""A training that a driver needs: a recipe, what differs from it, and the folder it fills."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from benchmarks.commands import bundle, edgekd, is_finished
+from edgekd.config import SettledRecipe, TrainRecipe, build_recipe
+
+CHANGE_NO_RESULT = {"num_threads", "checkpoint_minutes"}
+
+
+@dataclass(frozen=True)
+class Training:
+    """One ``edgekd distill`` that resumes."""
+
+    file: Path
+    """The recipe."""
+    settings: Mapping[str, object]
+    """Dotted keys of the recipe that differ from the file."""
+    folder: Path
+
+    def run(self) -> dict:
+        """Train to the end, unless that is done; the finished run's record.
+
+        Raises:
+            SystemExit: See :meth:`check`.
+        """
+        self.check()
+        if not is_finished(self.folder):
+            sets = [part for text in self.assignments() for part in ("--set", text)]
+            edgekd("distill", "--recipe", self.file, *sets, "--resume", "-o", self.folder)
+        return bundle(self.folder)
+
+    def check(self) -> None:
+        """Refuse a finished run of another recipe: it is no result of this one.
+
+        Raises:
+            SystemExit: If the folder holds one; it says what differs.
+        """
+        if not is_finished(self.folder):
+            return
+        provenance = bundle(self.folder)["provenance"]
+        wanted = build_recipe(TrainRecipe, recipe=self.file, assignments=self.assignments())
+        settled = wanted.settled(provenance["data"]["num_samples"]["train"])
+        now = dict(_leaves(settled.model_dump(mode="json")))
+        before = dict(_leaves(_completed(provenance["recipe"])))
+        differing = sorted(
+            key for key in before.keys() | now.keys() if before.get(key) != now.get(key)
+        )
+        if differing:
+            details = "; ".join(f"{k}: {before.get(k)!r} -> {now.get(k)!r}" for k in differing)
+            raise SystemExit(
+                f"{self.folder}: finished with another recipe ({details}); give another --runs, "
+                "or delete the folder"
+            )
+
+    def assignments(self) -> list[str]:
+        """The settings as ``--set`` takes them."""
+        return [f"{key}={_text(value)}" for key, value in self.settings.items()]
+
+
+def described(settings: Mapping[str, object]) -> str:
+    """What differs from a recipe, for the caption of a table."""
+    return ", ".join(f"`{key}` {_text(value)}" for key, value in settings.items())
+
+
+def _text(value: object) -> str:
+    return str(value) if isinstance(value, str | Path) else json.dumps(value)
+
+
+def _leaves(table: Mapping[str, object], path: str = "") -> Iterator[tuple[str, object]]:
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{path}{key}.")
+        elif path or key not in CHANGE_NO_RESULT:
+            yield f"{path}{key}", value
+
+
+def _completed(recipe: Mapping[str, object]) -> Mapping[str, object]:
+    """A recorded recipe with the defaults of fields that the version of then did not know."""
+    try:
+        return SettledRecipe.model_validate_json(json.dumps(recipe)).model_dump(mode="json")
+    except ValidationError:  # it holds what this version does not know: that is a difference
+        return recipe

@@ -1,0 +1,1 @@
+"""Labels softened by a network's own past answers, for every method that wants them."""

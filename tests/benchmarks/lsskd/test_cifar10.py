@@ -1,0 +1,138 @@
+import json
+import sys
+
+import pytest
+from finished_run import finish
+
+from benchmarks.commands import ROOT
+from benchmarks.lsskd import cifar10
+from benchmarks.lsskd.ablation import EQUAL_EPOCHS, EQUAL_TIME, REDUCED, Kind, Plan, Run
+from benchmarks.training import Training
+
+QUARTER = Kind("labels-0.25", 0.25)
+
+
+def plan(folder, **changes):
+    given = {
+        "data": folder / "cifar10.zip",
+        "teacher": str(folder / "teacher-{fraction}-{seed}"),
+        "runs": folder / "runs",
+        "results": folder / "results.jsonl",
+        "seeds": (0, 1),
+        "fractions": (0.25,),
+        "jobs": 1,
+        "common": {},
+        "changes": REDUCED,
+    }
+    return Plan(**(given | changes))
+
+
+def finish_table(found, kind, **figures):
+    for row in found.rows(kind):
+        for seed in found.seeds:
+            finish(found.training(Run(kind, row, seed)), **figures)
+
+
+def teacher(folder, **settings):
+    file = ROOT / "models" / "lsskd-resnet20-cifar10" / "recipe.toml"
+    finish(Training(file, {"data": "x", "method": "none", **settings}, folder))
+
+
+def test_the_caption_names_the_reduction(tmp_path):
+    found = plan(tmp_path, teacher=None)
+    finish_table(found, EQUAL_EPOCHS)
+    caption = cifar10.caption(found, EQUAL_EPOCHS)
+    assert (
+        "the recipe with `student_options.stem_stride` 2, `lsskd.branch` light, "
+        "`lsskd.kl_ramp_epochs` 3, `epochs` 8" in caption
+    )
+    assert "equal training time" not in caption
+
+
+def test_the_caption_of_few_labels_says_what_was_not_measured(tmp_path):
+    found = plan(tmp_path, teacher=None, changes={})
+    finish_table(found, QUARTER, samples=250)
+    caption = cifar10.caption(found, QUARTER)
+    assert "250 training samples, the recipe as it is" in caption
+    assert caption.endswith("with few labels equal training time was not measured.")
+
+
+@pytest.mark.parametrize(
+    ("of_seed", "said"),
+    [
+        ({0: {}, 1: {}}, "all"),
+        ({0: {"label_fraction": 0.25}, 1: {"label_fraction": 0.25, "seed": 1}}, "the same"),
+        ({0: {"label_fraction": 0.25}, 1: {"label_fraction": 0.25}}, "other or the same"),
+        ({0: {"label_fraction": 0.5}, 1: {"label_fraction": 0.5, "seed": 1}}, "other"),
+    ],
+)
+def test_a_taught_row_says_which_labels_its_teacher_saw(tmp_path, of_seed, said):
+    found = plan(tmp_path)
+    for seed, settings in of_seed.items():
+        teacher(tmp_path / f"teacher-0.25-{seed}", **settings)
+    finish_table(found, QUARTER)
+    assert f"| + external teacher (teacher trained on {said} labels) |" in cifar10.table(
+        found, QUARTER
+    )
+
+
+def test_every_row_trains_for_as_long_as_the_whole_method_took(tmp_path):
+    found = plan(tmp_path, teacher=None)
+    finish_table(found, EQUAL_EPOCHS, minutes=10)
+    for seed in found.seeds:
+        rows = {row.name: row for row in found.rows(EQUAL_EPOCHS)}
+        finish(found.training(Run(EQUAL_EPOCHS, rows["labels only"], seed)), minutes=2)
+        copied = rows["all terms with copied branches"]
+        finish(found.training(Run(EQUAL_EPOCHS, copied, seed)), minutes=20)
+    assert {(run.row.name, run.epochs) for run in cifar10.equal_time(found)} == {
+        ("labels only", 40),  # 8 epochs took 2 of the 10 minutes
+        ("all terms with copied branches", 4),
+    }
+    assert all(run.kind == EQUAL_TIME for run in cifar10.equal_time(found))
+
+
+def test_a_run_of_another_setting_stops_the_driver_before_it_trains(tmp_path, monkeypatch):
+    found = plan(tmp_path, teacher=None)
+    last = cifar10.equal_epochs(found)[-1]
+    finish(found.training(last), epochs=1)
+    monkeypatch.setattr(cifar10, "train", lambda *_: pytest.fail("nothing may start"))
+    with pytest.raises(SystemExit, match="epochs: 1 -> 8"):
+        cifar10.train_all(found, cifar10.equal_epochs(found))
+
+
+def test_a_network_trained_anew_is_a_row_of_its_own(tmp_path):
+    for folder, weights in (("runs", "1" * 64), ("elsewhere", "2" * 64)):
+        found = plan(tmp_path, teacher=None, runs=tmp_path / folder)
+        run = cifar10.equal_epochs(found)[0]
+        finish(found.training(run), weights=weights)
+        for _ in range(2):  # a driver that was started again
+            cifar10.train(found, run)
+    lines = (tmp_path / "results.jsonl").read_text().splitlines()
+    assert [json.loads(line)["weights_sha256"][0] for line in lines] == ["1", "2"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "name"),
+    [
+        ((), "lsskd-cifar10"),
+        (("--quick",), "lsskd-cifar10-quick"),
+        (("--full",), "lsskd-cifar10-full"),
+        (("--full", "--quick"), "lsskd-cifar10-full-quick"),
+    ],
+)
+def test_every_setting_has_its_own_folder_and_files(monkeypatch, flags, name):
+    monkeypatch.setattr(sys, "argv", ["cifar10", "--data", "x.zip", *flags])
+    found, file = cifar10.parse()
+    assert found.runs.name == name
+    assert file.name == name.replace("lsskd", "table") + ".md"
+    assert found.results.parent == file.parent
+    assert (file.parent == found.runs) == ("--quick" in flags)
+
+
+def test_a_teacher_that_is_not_there_is_an_error(monkeypatch, tmp_path, capsys):
+    named = str(tmp_path / "teacher-{fraction}")
+    monkeypatch.setattr(sys, "argv", ["cifar10", "--data", "x.zip", "--teacher", named])
+    teacher(tmp_path / "teacher-1")
+    with pytest.raises(SystemExit):
+        cifar10.parse()
+    assert f"no finished teacher in {tmp_path / 'teacher-0.25'}, " in capsys.readouterr().err

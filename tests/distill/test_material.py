@@ -1,0 +1,70 @@
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+from sensor_file import write_sensors
+from torch import nn
+
+from edgekd.config import TrainRecipe
+from edgekd.console import SilentConsole
+from edgekd.distill.material import open_material
+from edgekd.errors import DataError
+
+
+class Bars(SilentConsole):
+    """Notes every bar with its length, and how many steps are done in all."""
+
+    def __init__(self):
+        self.opened, self.steps = [], 0
+
+    @contextmanager
+    def track(self, description, total, done=0):
+        self.opened.append((description, total))
+        yield self
+
+    def advance(self, steps=1):
+        self.steps += steps
+
+
+def recipe(data, **augment):
+    return TrainRecipe(data=str(data), augment=augment)
+
+
+def test_decoding_and_scoring_show_how_far_they_are():
+    console = Bars()
+    material = open_material(recipe("builtin:digits"), console)
+    sizes = {name: len(samples) for name, samples in material.dataset.splits.items()}
+    decoded = [(f"Decoding {name}", sizes[name]) for name in ("train", "val", "test")]
+    assert sorted(bar for bar in console.opened if bar[0] in dict(decoded)) == sorted(decoded)
+    assert console.steps == sum(sizes.values())
+    console.opened.clear()
+    module = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    material.validate(module)
+    material.score(module, "test")
+    assert console.opened == [("Scoring val", sizes["val"]), ("Scoring test", sizes["test"])]
+    assert console.steps == sum(sizes.values()) + sizes["val"] + sizes["test"]
+
+
+@pytest.mark.parametrize(
+    "augment",
+    [
+        {"mixup": 0.2},
+        {"cutmix": 1.0},
+        {"erasing": 0.5},
+        {"randaugment": 9},
+        {"flip": True},
+        {"crop_padding": 2},
+    ],
+)
+def test_what_is_done_to_images_is_refused_for_sensors(tmp_path, augment):
+    data = write_sensors(tmp_path / "body.npz", subjects=2)
+    with pytest.raises(DataError, match=f"holds sensor windows.*{next(iter(augment))}"):
+        open_material(recipe(data, **augment), SilentConsole())
+
+
+def test_the_images_of_several_inputs_take_randaugment_and_none_is_asked_of_sensors(tmp_path):
+    data = write_sensors(tmp_path / "body.npz", subjects=2)
+    open_material(recipe(data, flip=False, crop_padding=0), SilentConsole())
+    images = np.random.default_rng(0).integers(0, 256, (60, 8, 8, 3), dtype=np.uint8)
+    mixed = write_sensors(tmp_path / "mixed.npz", subjects=2, x=images)
+    assert open_material(recipe(mixed, randaugment=9), SilentConsole()).dataset.kind == "mixed"
