@@ -99,7 +99,14 @@ def originals(tmp_path_factory):
     )
     assert code == 0, stderr
     bundle, exported = folder / "student", folder / "exported"
-    loose = ("--set", "min_sqnr_db=-100", "--set", "min_agreement=0", "--set", "max_drop=1")
+    loose = (
+        "--set",
+        "min_sqnr_db=-100",
+        "--set",
+        "min_agreement=0",
+        "--set",
+        "max_drop_points=100",
+    )
     code, stderr = edgekd("export", bundle, "--int8", *data, *loose, "-o", exported)
     assert code == 0, stderr
     return folder

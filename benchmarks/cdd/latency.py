@@ -45,7 +45,14 @@ def _export(plan: Plan, name: str) -> None:
         edgekd(
             *("export", source, "--int8", "-o", output, *_data(plan)),
             # The test reads the files' own accuracy; a gate here would hide it.
-            *("--set", "max_drop=1", "--set", "min_agreement=0", "--set", "min_sqnr_db=-100"),
+            *(
+                "--set",
+                "max_drop_points=100",
+                "--set",
+                "min_agreement=0",
+                "--set",
+                "min_sqnr_db=-100",
+            ),
         )
 
 

@@ -84,7 +84,7 @@ def measure(name: str, options: argparse.Namespace) -> None:
             num_calibration=CALIBRATION,
             num_parity=HELD_OUT,
             min_agreement=0.0,  # near ties are common between random classes
-            max_drop=1.0,
+            max_drop_points=100.0,
             num_threads=options.threads,
             cache=False,  # the time of the export is a result
         )

@@ -124,7 +124,7 @@ def export(plan: Plan, source: Path, output: Path) -> str:
     expected = [output / f"student{kind}.{f}.json" for kind in ("", ".int8") for f in FORMATS]
     if all(path.is_file() for path in expected):
         return ""
-    limits = ("--max-drop", BUDGET, "--num-parity", 5000, "--recover", plan.recover)
+    limits = ("--max-drop", 100 * BUDGET, "--num-parity", 5000, "--recover", plan.recover)
     try:
         edgekd("export", source, "--int8", *limits, "--data", plan.data, "-o", output)
     except subprocess.CalledProcessError as failure:

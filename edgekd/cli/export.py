@@ -27,7 +27,11 @@ _FLAGS: Final = (
     Flag("int8_recipe", ("--int8-recipe",), "Make the int8 file of this FILE.recipe.json again."),
     Flag("device", ("--device",), "Where --int8 fast measures: local, or a board (see devices)."),
     Flag("wheels", ("--wheels",), "Folder of wheels for the board, where there is no network."),
-    Flag("search_seconds", ("--search-seconds",), "Longest int8 search; 300 on a board."),
+    Flag(
+        "search_seconds",
+        ("--search-seconds",),
+        "Longest int8 search, of all formats together; 300 on a board.",
+    ),
     Flag("num_threads", ("--num-threads",), "Threads with which the int8 search measures."),
     Flag(
         "reference_kernels",
@@ -48,7 +52,7 @@ _FLAGS: Final = (
     Flag("tolerance", ("--tolerance",), "Largest relative error of an fp32 output."),
     Flag("min_sqnr_db", ("--min-sqnr-db",), "Least signal-to-noise of int8 outputs, in dB."),
     Flag("min_agreement", ("--min-agreement",), "Least share of equal first answers in int8."),
-    Flag("max_drop", ("--max-drop",), "Largest loss of the metric in int8; 0.005 is half a point."),
+    Flag("max_drop_points", ("--max-drop",), "Largest loss of the metric in int8, in points."),
     Flag(
         "recovery.epochs",
         ("--recover",),

@@ -9,6 +9,7 @@ from edgekd.config.data import DataRecipe
 from edgekd.config.recovery import RecoveryRecipe
 
 _LOCAL: Final = "local"
+_ALLOWED_SAMPLES: Final = 2  # whose loss is chance
 _BOARD_SECONDS: Final = 300.0  # it is slower, and candidates have to get there
 
 
@@ -26,9 +27,10 @@ class ExportRecipe(DataRecipe):
     """Where the search measures: this machine, or a board of the devices files."""
     wheels: str | None = None
     """Folder of wheels for the board, in place of the package index."""
-    search_seconds: Annotated[float, Field(ge=0)] = 150.0
-    """What the whole search for a fast int8 file of one format may take: calibration, adjustments
-    of the network, candidates, and the errors of single layers; 300 on a board unless given."""
+    search_seconds: Annotated[float, Field(ge=0)] = 170.0
+    """What the search for fast int8 files may take, of all formats together: calibration,
+    adjustments of the network, candidates, and the errors of single layers. What one format leaves
+    goes to the next. 300 on a board unless given."""
     num_threads: Annotated[int, Field(ge=1, le=256)] = 1
     """With which the search measures."""
     reference_kernels: bool = True
@@ -50,8 +52,9 @@ class ExportRecipe(DataRecipe):
     """Largest difference of an fp32 logit from torch's, relative to max(1, largest logit)."""
     min_sqnr_db: float = 20.0
     min_agreement: Annotated[float, Field(ge=0, le=1)] = 0.9
-    max_drop: Annotated[float, Field(ge=0)] = 0.02
-    """Largest loss of the task metric through int8, as a fraction (0.005 is half a point)."""
+    max_drop_points: Annotated[float, Field(ge=0, le=100)] = 0.5
+    """Largest loss of the task metric through int8, in points; of few samples, as much as two of
+    them weigh."""
     recovery: RecoveryRecipe = RecoveryRecipe()
     """What is done about int8 files that lose more."""
 
@@ -112,6 +115,18 @@ class ExportRecipe(DataRecipe):
         reason = "without recovery.epochs nothing is trained; give --recover EPOCHS"
         others = (name for name in RecoveryRecipe.model_fields if name != "epochs")
         return {f"recovery.{name}": reason for name in others}
+
+    def allowed_drop(self, num_samples: int) -> float:
+        """Largest loss of the metric on so many samples, as a fraction.
+
+        Two samples more or less say nothing: they are always allowed.
+
+        >>> ExportRecipe(max_drop_points=0.5).allowed_drop(1000)
+        0.005
+        >>> ExportRecipe(max_drop_points=0.5).allowed_drop(50)
+        0.04
+        """
+        return max(self.max_drop_points / 100, _ALLOWED_SAMPLES / num_samples)
 
     @property
     def wants_int8(self) -> bool:

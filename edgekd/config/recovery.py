@@ -11,7 +11,8 @@ class RecoveryRecipe(Section):
     """Training with 8-bit rounding in the student, against itself in fp32."""
 
     epochs: Annotated[int, Field(ge=0, le=10_000)] = 0
-    """Passes over the training split, where an int8 file loses more than ``max_drop`` allows;
+    """Passes over the training split, where an int8 file loses more than ``max_drop_points``
+    allows;
     0 never trains."""
     lr: Annotated[float, Field(gt=0, le=1)] = 1e-4
     """Highest learning rate of AdamW: a step moves a weight by about as much."""

@@ -1,7 +1,8 @@
 """What can be written, in one table: how the files of each format are made."""
 
+import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
@@ -23,6 +24,7 @@ from edgekd.export.onnx_file import export_onnx
 from edgekd.export.prepare import Deployed, sample_input
 from edgekd.export.program import fixed_batch
 from edgekd.export.quantization.candidates import Quantizer
+from edgekd.export.quantization.clock import SearchTime
 from edgekd.export.quantization.onnx_quantizer import OnnxQuantizer
 from edgekd.export.quantization.recipe import Int8Recipe, Processor
 from edgekd.export.quantization.tflite_quantizer import TfliteQuantizer
@@ -51,6 +53,8 @@ class Source:
     """Proposes changes of the network for int8; ``None`` where nothing is calibrated."""
     adjustments: Adjustments = AS_IT_IS
     """Of ``network``, in the files that are written."""
+    search_time: SearchTime = field(default_factory=lambda: SearchTime(math.inf, searches=1))
+    """Of the searches of all formats together."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +69,8 @@ class Candidate:
     recovered: Recovered | None = None
     strict_problems: tuple[str, ...] = ()
     """Why the file with everything in int8 would be refused, where a search took none."""
+    made_again: bool = False
+    """Whether it is, byte for byte, an int8 file that has passed its gate before."""
 
 
 @dataclass(frozen=True, kw_only=True)

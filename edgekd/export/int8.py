@@ -13,13 +13,14 @@ from edgekd.console import Tracker
 from edgekd.export.adjustments.record import KINDS
 from edgekd.export.int8_basis import Basis, Chosen, Trial, best_basis
 from edgekd.export.int8_job import Arrays, Int8Job
-from edgekd.export.int8_replay import recalled, replayed
+from edgekd.export.int8_replay import recalled, replayed, versions_of, written_again
 from edgekd.export.quantization.cache import SearchKey, remember
 from edgekd.export.quantization.candidates import Quantizer
+from edgekd.export.quantization.clock import Clock
 from edgekd.export.quantization.ranges import RangeCollector
 from edgekd.export.quantization.recipe import Figures, Int8Recipe, Mode, Range
 from edgekd.export.quantization.search import PASSES, Budget, Found, Search
-from edgekd.export.quantization.sensitivity import layer_errors
+from edgekd.export.quantization.sensitivity import LayerErrors, layer_errors
 from edgekd.export.quantization.units import Choices, prefer
 
 SEARCH_STEPS: Final = PASSES + 2 + len(KINDS)
@@ -40,20 +41,23 @@ def write_int8(quantizer: Quantizer, job: Int8Job, target: Path, progress: Track
         progress: Advanced as the search goes.
 
     Raises:
-        ConfigError: If a recipe to be replayed is not of this file or of these tools.
+        ConfigError: If a recipe to be replayed is not of this file, or makes another one.
         DeviceError: If the device that times candidates is gone, or can run none of them.
         ExportError: If the quantizer fails.
     """
     plain = Basis(quantizer=quantizer, fp32=job.fp32)
     given = replayed(plain, job)
     if given is not None:
-        basis, found = given
-    elif (job.recipe.int8 or "fast") == "fast":
-        basis, found = _searched(plain, job, progress)
-    else:
-        basis, found = _named(plain, job, progress)
-    basis.quantizer.write(found.operators, found.ranges, target)
-    return found
+        return written_again(*given, target)
+    if (job.recipe.int8 or "fast") == "fast":
+        return _searched(plain, job, target, progress)
+    return _written(*_named(plain, job, progress), target)
+
+
+def _written(basis: Basis, recipe: Int8Recipe, target: Path) -> Int8Recipe:
+    """The recipe of the file that was written."""
+    basis.quantizer.write(recipe.operators, recipe.ranges, target)
+    return recipe.model_copy(update={"file_sha256": sha256_of(target)})
 
 
 def _named(plain: Basis, job: Int8Job, progress: Tracker) -> tuple[Basis, Int8Recipe]:
@@ -68,23 +72,25 @@ def _named(plain: Basis, job: Int8Job, progress: Tracker) -> tuple[Basis, Int8Re
     choices = prefer(chosen.basis.quantizer.units, "static")
     layers = layer_errors(chosen.bench, choices, (), job.metric_drop)
     found = _recipe(chosen.basis, job, "full", choices, chosen.bench.ranges)
-    return chosen.basis, found.model_copy(update={"layers": layers, **_about(chosen, job.feeds)})
+    return chosen.basis, found.model_copy(update=_about(chosen, layers, job.feeds))
 
 
-def _searched(plain: Basis, job: Int8Job, progress: Tracker) -> tuple[Basis, Int8Recipe]:
+def _searched(plain: Basis, job: Int8Job, target: Path, progress: Tracker) -> Int8Recipe:
     if job.feeds is None:
         raise ValueError("a search needs calibration samples")
     device = job.target.measuring(plain.quantizer.format, job.recipe.num_threads)
     key = SearchKey.of(
         sha256_of(plain.fp32),
         _fingerprint(job.feeds),
-        plain.quantizer.versions(),
+        versions_of(plain.quantizer),
         job.recipe,
         device,
     )
     known = recalled(plain, job, key)
     if known is not None:
-        return known
+        again = _written(*known, target)
+        if again.file_sha256 == known[1].file_sha256:
+            return again
     start, name = time.monotonic(), plain.quantizer.format
     progress.describe(f"calibrating {name}")
     chosen = _best_basis(plain, job, job.feeds, progress)
@@ -99,13 +105,13 @@ def _searched(plain: Basis, job: Int8Job, progress: Tracker) -> tuple[Basis, Int
             "figures": figures,
             "measured_on": device,
             "sensitivity": won.sensitivity,
-            "layers": layers,
-            **_about(chosen, job.feeds),
+            **_about(chosen, layers, job.feeds),
         }
     )
+    found = _written(chosen.basis, found, target)
     if job.recipe.cache:
         remember(key, found)
-    return chosen.basis, found
+    return found
 
 
 def _search(chosen: Chosen, job: Int8Job, progress: Tracker) -> Found:
@@ -120,23 +126,23 @@ def _search(chosen: Chosen, job: Int8Job, progress: Tracker) -> Found:
 
 
 def _best_basis(plain: Basis, job: Int8Job, feeds: Arrays, progress: Tracker) -> Chosen:
-    seconds = None if job.recipe.int8 == "full" else job.recipe.search_seconds
     trial = Trial(
         feeds=feeds,
         batch=job.batch,
         folder=job.work,
         adjuster=job.adjuster,
         remake=job.remake,
-        seconds=seconds,
+        clock=Clock() if job.recipe.int8 == "full" else job.clock,
     )
     return best_basis(plain, trial, progress)
 
 
-def _about(chosen: Chosen, feeds: Arrays) -> dict[str, Any]:
-    """What was tried and seen on the way to a basis, as fields of a recipe."""
+def _about(chosen: Chosen, layers: LayerErrors, feeds: Arrays) -> dict[str, Any]:
+    """What was tried, seen and measured on the way to a file, as fields of a recipe."""
     seen = _seen(chosen.collector, chosen.bench.ranges)
     notes = (*_few_samples(feeds), *seen["notes"], *chosen.notes)
-    return {**seen, "tried": chosen.tried, "notes": notes}
+    measured = {"layers": layers.measured, "unmeasured_layers": layers.unmeasured}
+    return {**seen, **measured, "tried": chosen.tried, "notes": notes}
 
 
 def _few_samples(feeds: Arrays) -> tuple[str, ...]:
@@ -184,7 +190,7 @@ def _recipe(
         source_sha256=sha256_of(basis.fp32),
         adjustments=basis.adjustments,
         processor=job.target.processor,
-        versions=basis.quantizer.versions(),
+        versions=versions_of(basis.quantizer),
         operators=dict(choices),
         ranges=dict(ranges),
     )

@@ -6,7 +6,7 @@ every operator in int8 answers more exactly than before.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from edgekd.console import Tracker
 from edgekd.errors import ExportError
 from edgekd.export.adjustments.record import AS_IT_IS, KINDS, Adjustments, Kind
+from edgekd.export.quantization.calibration import collect
 from edgekd.export.quantization.candidates import (
     Quantizer,
     Workbench,
@@ -32,7 +33,7 @@ from edgekd.records import Adjustment
 Arrays = Mapping[str, NDArray[Any]]
 
 _WORTH_DB: Final = 0.1  # a smaller gain on a few samples says nothing
-_CALIBRATION_VALUES: Final = 20_000  # kept per tensor, over all samples
+_CAUTIOUS: Final = 10_000  # values, of which extremes count as two
 _JUDGED_ON: Final = 64  # samples that set the ranges in which adjustments are judged
 _SHARE: Final = 0.5  # of the time: adjustments end by then
 _FIRST_GUESS: Final = 2.0  # times what the network as it is took: an adjusted one is also converted
@@ -73,7 +74,7 @@ class Trial:
         folder: Scratch folder.
         adjuster: ``None`` where the network has to stay as it is.
         remake: The basis of an adjusted network.
-        seconds: That this and the search after it may take; ``None`` for any.
+        clock: Of this and the search after it.
     """
 
     feeds: Arrays
@@ -81,7 +82,7 @@ class Trial:
     folder: Path
     adjuster: Proposes | None
     remake: Callable[[Adjustments], Basis] | None
-    seconds: float | None = None
+    clock: Clock = field(default_factory=Clock)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -132,11 +133,12 @@ def _climb(best: Chosen, judge: "_Judge", part: Arrays, progress: Tracker) -> Ch
     tried: list[Adjustment] = []
     late: list[str] = []
     notes: list[str] = []
-    expected = _FIRST_GUESS * judge.clock.spent()
+    clock = trial.clock
+    expected = _FIRST_GUESS * clock.spent()
     try:
         for name, propose in _steps(trial.adjuster):
-            begun = judge.clock.spent()
-            if not judge.clock.allows(expected, until=_SHARE):
+            begun = clock.spent()
+            if not clock.allows(expected, until=_SHARE):
                 late.append(name)
                 continue
             progress.describe(f"trying {name} for {best.basis.quantizer.format}")
@@ -145,7 +147,7 @@ def _climb(best: Chosen, judge: "_Judge", part: Arrays, progress: Tracker) -> Ch
                 changed = judge.of(trial.remake(proposal), f"adjusted{len(tried)}", part)
                 tried.append(_outcome(name, best, changed))
                 best = changed if tried[-1].applied else best
-                expected = judge.clock.spent() - begun
+                expected = clock.spent() - begun
             progress.advance()
     except ExportError as error:  # the network as it is can still be quantized
         notes.append(f"adjustments for int8 ended early: {str(error).splitlines()[0]}")
@@ -154,14 +156,6 @@ def _climb(best: Chosen, judge: "_Judge", part: Arrays, progress: Tracker) -> Ch
     if tried or not late:
         trial.adjuster.settled = best.basis.adjustments
     return replace(best, tried=tuple(tried), notes=tuple(notes))
-
-
-def collect(quantizer: Quantizer, feeds: Arrays) -> RangeCollector:
-    """A collector that has seen all activations of all samples."""
-    rows = len(next(iter(feeds.values())))
-    collector = RangeCollector(seed=0, per_batch=max(64, _CALIBRATION_VALUES // max(rows, 1)))
-    quantizer.calibrate(feeds, collector)
-    return collector
 
 
 def _steps(
@@ -206,21 +200,26 @@ class _Judge:
     """On which errors are measured."""
     right: NDArray[Any]
     """Answers to them."""
-    clock: Clock
-    """Runs until the end of the search."""
 
     @classmethod
     def with_right_answers(cls, plain: Basis, trial: Trial) -> "_Judge":
-        clock = Clock() if trial.seconds is None else Clock(seconds=trial.seconds)
         few = rows_of(trial.feeds, error_rows(len(next(iter(trial.feeds.values())))))
         right = answers(plain.fp32, few, batch=trial.batch)
-        return cls(trial=trial, few=few, right=right, clock=clock)
+        return cls(trial=trial, few=few, right=right)
 
     def of(self, basis: Basis, label: str, feeds: Arrays) -> Chosen:
-        """With the ranges of these samples, of min-max and the best of all, that answer better."""
+        """With the ranges of these samples that answer best.
+
+        Which values may be cut off is judged tensor by tensor, but few large ones may decide the
+        answer: so a file with none cut off, one with few and one with all that pays compete.
+        """
         collector = collect(basis.quantizer, feeds)
         benches = []
-        for name, ranges in (("min-max", collector.extremes()), ("best", collector.best())):
+        for name, ranges in (
+            ("min-max", collector.extremes()),
+            ("cautious", collector.best(of_at_most=_CAUTIOUS)),
+            ("best", collector.best()),
+        ):
             folder = self.trial.folder / f"{basis.quantizer.format}-{label}-{name}"
             folder.mkdir()
             benches.append(
@@ -231,7 +230,7 @@ class _Judge:
                     answers=self.right,
                     batch=self.trial.batch,
                     folder=folder,
-                    clock=self.clock,
+                    clock=self.trial.clock,
                 )
             )
         bench = max(benches, key=_static_db)

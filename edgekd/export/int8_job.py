@@ -11,6 +11,7 @@ from edgekd.config import ExportRecipe
 from edgekd.devices.race import Race, race
 from edgekd.export.adjustments.record import Adjustments
 from edgekd.export.int8_basis import Basis, Proposes
+from edgekd.export.quantization.clock import Clock
 from edgekd.export.quantization.sensitivity import MetricDrop
 from edgekd.export.quantization.target import Target, this_machine
 
@@ -31,6 +32,7 @@ class Int8Job:
             labels.
         race: Times files on the target.
         target: The machine that the file is made for.
+        clock: Of a search; what follows from a word alone takes what it takes.
         adjuster: Proposes changes of the network; ``None`` where it has to stay as it is.
         remake: The basis of a changed network; ``None`` where there is no network to change.
     """
@@ -44,6 +46,7 @@ class Int8Job:
     metric_drop: MetricDrop | None = None
     race: Race = race
     target: Target = field(default_factory=this_machine)
+    clock: Clock = field(default_factory=Clock)
     adjuster: Proposes | None = None
     remake: Callable[[Adjustments], Basis] | None = None
 

@@ -14,6 +14,8 @@ from edgekd.evaluate.retrieval import nearest_others
 from edgekd.records import Metric, Parity, Precision, SplitName, Task
 from edgekd.runtimes.session import Session
 
+_ROUNDING: Final = 1e-9  # of the difference of two metrics
+
 Logits = NDArray[np.float32]
 """``(n, K)``; of a network for retrieval its embeddings, ``(n, D)``."""
 
@@ -155,11 +157,19 @@ def problems(
             f"{words.first} agrees on {parity.top1_agreement:.1%}, "
             f"required is {recipe.min_agreement:.1%}"
         )
-    if parity.metric_drop is not None and parity.metric_drop > recipe.max_drop:
+    if parity.metric_drop is not None and loses_too_much(parity, recipe):
+        allowed = 100 * recipe.allowed_drop(parity.num_samples)
         found.append(
-            f"{words.metric} drops by {parity.metric_drop:.4f}, allowed is {recipe.max_drop:g}"
+            f"{words.metric} drops by {100 * parity.metric_drop:.2f} points on "
+            f"{parity.num_samples} samples, allowed is {allowed:.2f}"
         )
     return found
+
+
+def loses_too_much(parity: Parity, recipe: ExportRecipe) -> bool:
+    """Whether a file loses more of the metric than the recipe allows; not without labels."""
+    allowed = recipe.allowed_drop(parity.num_samples) + _ROUNDING
+    return parity.metric_drop is not None and parity.metric_drop > allowed
 
 
 class _Words(NamedTuple):

@@ -25,7 +25,7 @@ from edgekd.records import OperatorCheck, ReferenceCheck
 from edgekd.runtimes.session import Session
 
 LEAST_SHARE: Final = 0.999
-"""Of what single operators compute, within one step; where less agrees the console speaks."""
+"""Of what single operators compute, within one step; where less agrees a file is refused."""
 
 _WORKER: Final = "edgekd.export.reference_worker"
 _SAMPLES: Final = 4  # reference kernels are a hundred times slower

@@ -25,9 +25,11 @@ from edgekd.export.adjustments.adjuster import Adjuster, proposing_rows
 from edgekd.export.device import open_measuring_device
 from edgekd.export.formats import Source
 from edgekd.export.int8_checks import findings, not_checked
+from edgekd.export.int8_replay import given_recipe
 from edgekd.export.network import load_plain_network
 from edgekd.export.prepare import input_shape, prepare_for_export
 from edgekd.export.publish import publish
+from edgekd.export.quantization.clock import SearchTime
 from edgekd.export.recovery import make_with_recovery, require_trainable
 from edgekd.export.recovery_training import Recover
 from edgekd.export.samples import ExportSamples, gather_samples
@@ -85,6 +87,8 @@ def export(
         DeviceError: If the recipe's device is unknown, emulated, unreachable or lost on the way.
         MissingExtraError: If a converter is not installed.
         ExportError: If a converter fails, or produces something else than was asked for.
+        ConfigError: If a recipe to be replayed is damaged, is of another format or another kind of
+            int8 than asked for, or makes another file.
         ParityError: If a file does not answer like the student; nothing is exported then.
         OutputError: If ``output`` cannot be written.
     """
@@ -93,6 +97,8 @@ def export(
         require_litert()
     if recipe.recovery.epochs:
         require_trainable(bundle_folder)
+    for name in recipe.formats:  # before time is spent: what it says of the recipes may be wrong
+        given_recipe(recipe, name)
     with _scratch_folder(output) as work, open_measuring_device(recipe, console) as device:
         bundle_folder = bundle_of(bundle_folder, recipe, work, console)
         record, student = load_plain_network(bundle_folder)
@@ -135,13 +141,19 @@ def _adjuster(network: nn.Module, samples: ExportSamples) -> Adjuster | None:
 
 
 def _make_all(source: Source, samples: ExportSamples, console: Console) -> list[Verdict]:
-    """Convert, quantize and verify every format the recipe names."""
+    """Convert, quantize and verify every format the recipe names.
+
+    The searches share the recipe's time; those of a recovery are others, with as much again.
+    """
+    formats = source.recipe.formats
+    total = SearchTime(source.recipe.search_seconds, searches=len(formats))
+    source = replace(source, search_time=total)
     shapes = [input_shape(spec) for spec in source.record.preprocess.inputs]
     cost = count_cost(source.network, shapes)
     versions = _versions()
     verdicts = []
-    with console.track("exporting", total=2 * len(source.recipe.formats)) as progress:
-        for name in source.recipe.formats:
+    with console.track("exporting", total=2 * len(formats)) as progress:
+        for name in formats:
             progress.describe(f"writing {name}")
             candidates = write_files(name, source, samples, console)
             progress.advance()
@@ -170,6 +182,7 @@ def rows(models: Sequence[ExportedModel]) -> list[dict[str, Any]]:
             "int8_checks": checks and checks.model_dump(mode="json"),
             "adjustments": [tried.model_dump(mode="json") for tried in model.adjustments],
             "layer_errors": [layer.model_dump(mode="json") for layer in model.layer_errors],
+            "unmeasured_layers": model.unmeasured_layers,
             "num_params": model.num_params,
             "macs": model.macs,
             "sha256": model.sha256,

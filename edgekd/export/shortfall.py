@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 
 from edgekd.config import ExportRecipe
+from edgekd.export.parity import loses_too_much
 from edgekd.export.verify import Verdict
 
 
@@ -19,10 +20,10 @@ def shortfall(verdicts: Sequence[Verdict], recipe: ExportRecipe) -> str | None:
     if not worst.problems:
         problems = ", ".join(worst.candidate.strict_problems)
         return f"{worst.file}: with everything in int8, {problems}"
-    drop = worst.metric_drop
-    if drop is not None and drop > recipe.max_drop:
-        said = f"drop {100 * drop:.1f} points over the budget of {100 * recipe.max_drop:g}"
-        return f"{worst.file}: {said}"
+    if worst.model is not None and loses_too_much(worst.model.parity, recipe):
+        allowed = recipe.allowed_drop(worst.model.parity.num_samples)
+        lost = f"{100 * (worst.metric_drop or 0.0):.1f}"
+        return f"{worst.file}: drop {lost} points over the budget of {100 * allowed:g}"
     return f"{worst.file}: {', '.join(worst.problems)}"
 
 

@@ -58,6 +58,9 @@ def verify(
 ) -> Verdict:
     """Complete a candidate with its metadata, look at what it computes in, compare its answers.
 
+    An int8 file that was made again byte for byte has been judged on data: where there is none now,
+    it is compared and described, and not judged again.
+
     Args:
         candidate: Rewritten in place with the metadata inside, so that what is compared is what
             is published.
@@ -112,10 +115,15 @@ def verify(
         provenance=source.record.provenance,
         adjustments=() if candidate.int8_recipe is None else candidate.int8_recipe.tried,
         layer_errors=() if candidate.int8_recipe is None else candidate.int8_recipe.layers,
+        unmeasured_layers=(
+            0 if candidate.int8_recipe is None else candidate.int8_recipe.unmeasured_layers
+        ),
         recovery=None if candidate.recovered is None else candidate.recovered.record,
         measured_on=None if candidate.int8_recipe is None else candidate.int8_recipe.measured_on,
         notes=(*candidate.notes, *_beyond(candidate, facts, cost)),
     )
+    if candidate.made_again and reference.split is None:  # judged before, and on real samples
+        return Verdict(candidate=candidate, model=model, problems=())
     found = problems(parity, facts.precision, reference.logits, source.recipe, task=reference.task)
     return Verdict(candidate=candidate, model=model, problems=(*disagreements, *found))
 

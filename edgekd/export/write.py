@@ -3,6 +3,7 @@
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 from edgekd.console import Console
 from edgekd.errors import BundleError, ExportError, ParityError
@@ -17,12 +18,15 @@ from edgekd.export.int8_job import Int8Job
 from edgekd.export.int8_replay import given_recipe
 from edgekd.export.parity import problems
 from edgekd.export.quantization.candidates import Quantizer
+from edgekd.export.quantization.clock import Clock
 from edgekd.export.quantization.learned import WithLearnedRanges
 from edgekd.export.quantization.recipe import Int8Recipe
 from edgekd.export.quantization.sensitivity import MetricDrop
 from edgekd.export.quantization.target import Target
 from edgekd.export.quantization.units import prefer
 from edgekd.export.samples import ExportSamples
+
+_UNJUDGED: Final = "the file of its recipe, byte for byte; without data it was not judged again"
 
 
 def write_files(
@@ -48,8 +52,12 @@ def _int8_file(
     path = fp32.with_name(f"student.int8.{name}")
     learned = () if source.recovered is None else source.recovered.learned
     quantizer = WithLearnedRanges(_quantizer(name, source, fp32), learned)
-    with console.track(f"int8 for {name}", total=SEARCH_STEPS) as progress:
-        found = write_int8(quantizer, _job(name, source, samples, fp32), path, progress)
+    with (
+        console.track(f"int8 for {name}", total=SEARCH_STEPS) as progress,
+        source.search_time.part() as clock,
+    ):
+        job = _job(name, source, samples, fp32, clock)
+        found = write_int8(quantizer, job, path, progress)
     _tell(path.name, found, console)
     if source.recovered is not None:
         found = found.model_copy(
@@ -60,18 +68,29 @@ def _int8_file(
                 "notes": (*found.notes, *quantizer.told),
             }
         )
+    made_again = _is_made_again(name, source)
+    unjudged = made_again and samples.reference.split is None
     return Candidate(
         path=path,
         format=name,
         int8=True,
-        notes=(*quantizer.notes, *_origin(found), *found.notes),
+        notes=(*quantizer.notes, *_origin(found), *found.notes, *[_UNJUDGED] * unjudged),
         int8_recipe=found,
         recovered=source.recovered,
         strict_problems=_strict_problems(quantizer, found, source, samples),
+        made_again=made_again,
     )
 
 
-def _job(name: FormatName, source: Source, samples: ExportSamples, fp32: Path) -> Int8Job:
+def _is_made_again(name: FormatName, source: Source) -> bool:
+    """Whether the file was held against one that an earlier export published."""
+    given = given_recipe(source.recipe, name)
+    return given is not None and given[1].file_sha256 is not None
+
+
+def _job(
+    name: FormatName, source: Source, samples: ExportSamples, fp32: Path, clock: Clock
+) -> Int8Job:
     feeds = None
     if samples.calibration is not None:
         feeds = samples.calibration.feeds(
@@ -87,6 +106,7 @@ def _job(name: FormatName, source: Source, samples: ExportSamples, fp32: Path) -
         work=source.work,
         race=source.device.race,
         target=Target.of(source.device),
+        clock=clock,
         adjuster=_adjuster(source),
         remake=lambda adjustments: _remade(name, source, adjustments),
     )

@@ -201,6 +201,9 @@ class ExportedModel(Record):
     """Of the float network before int8, in the order in which they were tried."""
     layer_errors: tuple[LayerError, ...] = ()
     """Of an int8 file the layers that were measured alone, worst first."""
+    unmeasured_layers: int = Field(default=0, ge=0)
+    """How many other layers of it compute in int8: not every one is measured, nor is there always
+    time."""
     measured_on: MeasuringDevice | None = None
     """Where its int8 recipe was found to be fast; ``None`` where none was searched for."""
     recovery: Recovery | None = None

@@ -49,10 +49,11 @@ def adjustment_section(networks: Sequence[Network]) -> Section | None:
 
 def sensitivity_section(networks: Sequence[Network]) -> Section | None:
     """The layers that int8 loses most by, file by file; ``None`` where none was measured."""
+    measured = [(label, file) for label, file in _int8(networks) if file.layer_errors]
     lines = [
         Line(
             cells=(
-                Cell(text=label),
+                Cell(text=label, detail="" if number else _coverage(file)),
                 Cell(text=error.layer, detail=error.kind),
                 Cell(text=error.computes),
                 Cell(text=_decibel(error.sqnr_db)),
@@ -60,8 +61,8 @@ def sensitivity_section(networks: Sequence[Network]) -> Section | None:
             ),
             repeats=number > 0,
         )
-        for label, exported in _int8(networks)
-        for number, error in enumerate(exported.layer_errors[:_WORST])
+        for label, file in measured
+        for number, error in enumerate(file.layer_errors[:_WORST])
     ]
     if not lines:
         return None
@@ -77,9 +78,9 @@ def sensitivity_section(networks: Sequence[Network]) -> Section | None:
         f"{_WORST} layers per file; its record has all that were measured. The drop is of the "
         "task's metric on the samples of the file's own comparison.",
     )
-    return Section(
-        title="Worst layers in int8", table=Table(columns=columns, lines=tuple(lines), notes=notes)
-    )
+    unmeasured = sum(file.unmeasured_layers for _, file in measured)
+    title = "Worst layers in int8" + (f" ({unmeasured} not measured)" if unmeasured else "")
+    return Section(title=title, table=Table(columns=columns, lines=tuple(lines), notes=notes))
 
 
 def _int8(networks: Sequence[Network]) -> list[tuple[str, ExportedModel]]:
@@ -89,6 +90,14 @@ def _int8(networks: Sequence[Network]) -> list[tuple[str, ExportedModel]]:
         for file in network.files
         if file.exported is not None
     ]
+
+
+def _coverage(file: ExportedModel) -> str:
+    """How many layers were not measured; nothing where all were."""
+    if not file.unmeasured_layers:
+        return ""
+    num_measured = len(file.layer_errors)
+    return f"{num_measured} of {num_measured + file.unmeasured_layers} layers measured"
 
 
 def _decibel(value: float) -> str:

@@ -144,10 +144,25 @@ def test_a_person_sees_a_table(calls, capsys):
 
 def test_a_recovery_is_asked_for_with_its_epochs_and_settings(calls):
     flags = ["--int8", "--recover", "2", "--teacher", "runs/t", "--set", "recovery.lr=0.001"]
-    assert main_inner(["export", "runs/s", *flags, "--max-drop", "0.005", "-o", "out"]) == 0
+    assert main_inner(["export", "runs/s", *flags, "--max-drop", "0.5", "-o", "out"]) == 0
     recipe = calls[0][2]
     assert (recipe.recovery.epochs, recipe.recovery.teacher) == (2, "runs/t")
-    assert (recipe.recovery.lr, recipe.max_drop) == (0.001, 0.005)
+    assert (recipe.recovery.lr, recipe.max_drop_points) == (0.001, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("points", "said"),
+    [
+        ("101", "--max-drop 101: should be at most 100"),
+        ("-0.5", "--max-drop -0.5: should be at least 0"),
+        ("nan", "--max-drop nan: should be "),
+    ],
+)
+def test_a_loss_that_is_none_is_exit_code_2(calls, capsys, points, said):
+    flags = ["--int8", f"--max-drop={points}"]
+    assert main_inner(["export", "runs/s", *flags, "-o", "out"]) == 2
+    assert said in capsys.readouterr().err
+    assert not calls
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ def exported(student, tmp_path_factory):
         num_calibration=64,
         num_parity=40,
         min_agreement=0.5,
-        max_drop=1.0,
+        max_drop_points=100.0,
     )
     models = export(student.folder, output, recipe)
     return SimpleNamespace(folder=output, models={model.file: model for model in models})

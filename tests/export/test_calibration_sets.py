@@ -15,7 +15,7 @@ from edgekd.errors import DataError
 from edgekd.export.samples import gather_samples
 from edgekd.records import ExportedModel, Preprocess, SignalInput
 
-LENIENT = ["--min-sqnr-db", "-100", "--min-agreement", "0", "--max-drop", "1"]
+LENIENT = ["--min-sqnr-db", "-100", "--min-agreement", "0", "--max-drop", "100"]
 SPLITS = np.array(["train"] * 40 + ["val"] * 10 + ["test"] * 10)
 
 

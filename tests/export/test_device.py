@@ -20,10 +20,10 @@ from edgekd.export.quantization.recipe import read_int8_recipe
 from edgekd.export.run import export
 
 # random weights have near ties between classes; a graph as it is converts sooner
-GATE = {"min_agreement": 0.5, "max_drop": 1.0, "num_parity": 40, "simplify": False}
+GATE = {"min_agreement": 0.5, "max_drop_points": 100.0, "num_parity": 40, "simplify": False}
 FLAGS = [
     "--int8", "--data", "builtin:digits", "--search-seconds", "0", "--num-calibration", "32",
-    "--num-parity", "40", "--min-agreement", "0.5", "--max-drop", "1", "--format", "onnx",
+    "--num-parity", "40", "--min-agreement", "0.5", "--max-drop", "100", "--format", "onnx",
     "--no-simplify",
 ]  # fmt: skip
 

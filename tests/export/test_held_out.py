@@ -65,8 +65,8 @@ def test_the_budget_is_that_of_the_recipe(path):
     labels[:3] = (labels[:3] + 1) % 3
     judged = samples(np.eye(3, dtype=np.float32)[labels], labels, right)
     loose = {"min_agreement": 0.5, "min_sqnr_db": 20}
-    assert keeps_the_budget(path, "onnx", source(max_drop=0.3, **loose), judged)
-    assert not keeps_the_budget(path, "onnx", source(max_drop=0.2, **loose), judged)
+    assert keeps_the_budget(path, "onnx", source(max_drop_points=30, **loose), judged)
+    assert not keeps_the_budget(path, "onnx", source(max_drop_points=20, **loose), judged)
 
 
 def test_answers_that_are_no_numbers_keep_no_budget(path, monkeypatch):

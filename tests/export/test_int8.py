@@ -1,4 +1,5 @@
 import dataclasses
+import hashlib
 
 import numpy as np
 import onnx
@@ -15,7 +16,9 @@ from edgekd.export.audit import audit_file
 from edgekd.export.int8 import write_int8
 from edgekd.export.int8_basis import Basis
 from edgekd.export.int8_job import Int8Job
+from edgekd.export.quantization.cache import cache_folder
 from edgekd.export.quantization.candidates import answers, signal_to_noise
+from edgekd.export.quantization.clock import Clock
 from edgekd.export.quantization.onnx_quantizer import OnnxQuantizer
 from edgekd.export.quantization.target import Target
 
@@ -50,8 +53,10 @@ def job(tmp_path, feeds=None, race=flat_race, device=None, **recipe):
         write_small_network(fp32)
     work = tmp_path / f"work{len(list(tmp_path.iterdir()))}"
     work.mkdir()
+    wanted = ExportRecipe(**recipe)
     return Int8Job(
-        recipe=ExportRecipe(**recipe),
+        recipe=wanted,
+        clock=Clock(seconds=wanted.search_seconds),
         fp32=fp32,
         feeds=feeds,
         batch=3,
@@ -89,6 +94,37 @@ def test_a_second_search_is_answered_from_the_cache(tmp_path):
         write(job(tmp_path, samples(), no_race, int8="fast", cache=False), tmp_path)
     with pytest.raises(AssertionError, match="measured twice"):  # other samples, another search
         write(job(tmp_path, samples(seed=9), no_race, int8="fast"), tmp_path)
+
+
+def test_a_remembered_search_that_makes_another_file_is_made_again(tmp_path):
+    recipe, _ = write(job(tmp_path, samples(), int8="fast"), tmp_path)
+    (kept,) = cache_folder().iterdir()
+    kept.write_bytes(to_json(recipe.model_copy(update={"file_sha256": "1" * 64})))
+    with pytest.raises(AssertionError, match="measured twice"):
+        write(job(tmp_path, samples(), no_race, int8="fast"), tmp_path)
+
+
+def test_a_recipe_that_makes_another_file_is_refused_with_both_sets_of_versions(tmp_path):
+    recipe, path = write(job(tmp_path, None, no_race, int8="weights"), tmp_path)
+    assert recipe.file_sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert recipe.versions.keys() == {"edgekd", "onnx", "onnxruntime"}
+    other = tmp_path / "r.json"
+    again = {"int8_recipe": (str(other),)}
+    versions = {**recipe.versions, "onnx": "0.1"}
+
+    other.write_bytes(to_json(recipe.model_copy(update={"versions": versions})))
+    write(job(tmp_path, None, no_race, **again), tmp_path)  # the same bytes after all
+
+    strange = {"versions": versions, "file_sha256": "1" * 64}
+    other.write_bytes(to_json(recipe.model_copy(update=strange)))
+    said = rf"onnx 0\.1, .*; here are .*onnx {onnx.__version__}, .* which write another file"
+    with pytest.raises(ConfigError, match=said):
+        write(job(tmp_path, None, no_race, **again), tmp_path)
+
+    unknown = {"versions": versions, "file_sha256": None}  # nothing to hold it against
+    other.write_bytes(to_json(recipe.model_copy(update=unknown)))
+    with pytest.raises(ConfigError, match="which may write another file"):
+        write(job(tmp_path, None, no_race, **again), tmp_path)
 
 
 def test_the_recipe_says_where_it_was_measured_and_what_for(tmp_path):

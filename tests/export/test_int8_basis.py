@@ -1,4 +1,3 @@
-from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -74,7 +73,7 @@ def workplace(tmp_path):
         quantizer = OnnxQuantizer(path, "x86-vnni")
         return Basis(quantizer=quantizer, fp32=path, adjustments=adjustments)
 
-    def choose(plain_sizes, adjuster, sizes_of, *, feeds=None, seconds=None):
+    def choose(plain_sizes, adjuster, sizes_of, *, feeds=None, clock=None):
         few = {"x": np.random.default_rng(1).standard_normal((40, 8), np.float32)}
         trial = Trial(
             feeds=feeds or few,
@@ -82,7 +81,7 @@ def workplace(tmp_path):
             folder=tmp_path,
             adjuster=adjuster,
             remake=lambda adjustments: basis(sizes_of(adjustments), adjustments),
-            seconds=seconds,
+            clock=clock or Clock(),
         )
         with SilentConsole().track("", total=9) as progress:
             return best_basis(basis(plain_sizes), trial, progress)
@@ -161,16 +160,16 @@ class Hand:
         return self.seconds
 
 
-def test_a_step_that_would_not_end_in_time_is_not_begun(workplace, monkeypatch):
+def test_a_step_that_would_not_end_in_time_is_not_begun(workplace):
     hand = Hand()
-    monkeypatch.setattr(int8_basis, "Clock", partial(Clock, now=hand))
 
     def slow(adjustments):
         hand.seconds += 40.0
         return EVEN
 
     adjuster = Adjuster({"equalization": EQUALIZED, "smoothing": SMOOTHED})
-    found = workplace.choose(UNEVEN, adjuster, slow, seconds=100.0)  # half of it is for steps
+    clock = Clock(seconds=100.0, now=hand)  # half of it is for steps
+    found = workplace.choose(UNEVEN, adjuster, slow, clock=clock)
     assert [t.name for t in found.tried] == ["equalization"]
     assert found.basis.adjustments == adjuster.settled == EQUALIZED
     assert found.notes == ("--search-seconds left no time to try smoothing, bias correction",)
@@ -178,7 +177,7 @@ def test_a_step_that_would_not_end_in_time_is_not_begun(workplace, monkeypatch):
 
 def test_without_time_the_network_stays_as_it_is_and_nothing_is_settled(workplace):
     adjuster = Adjuster({"equalization": EQUALIZED})
-    found = workplace.choose(UNEVEN, adjuster, lambda _: EVEN, seconds=0.0)
+    found = workplace.choose(UNEVEN, adjuster, lambda _: EVEN, clock=Clock(seconds=0.0))
     assert (found.basis.adjustments, found.tried, adjuster.asked) == (AS_IT_IS, (), [])
     assert adjuster.settled is None
     assert found.notes[0].endswith("equalization, smoothing, bias correction")
@@ -195,3 +194,23 @@ def test_what_is_taken_has_seen_all_samples_however_few_judged(workplace):
     assert found.collector.extremes()["x"][1] == 50.0
     assert found.basis.adjustments == EQUALIZED
     assert [t.name for t in found.tried] == ["equalization"]
+
+
+def test_of_ranges_that_cut_off_none_few_and_many_values_those_that_answer_best_are_taken(
+    workplace, monkeypatch
+):
+    seen = []
+
+    def answers_by_folder(bench):
+        kind = bench.folder.name.rpartition("-")[2]
+        seen.append((kind, dict(bench.ranges)))
+        return {"max": 10.0, "cautious": 30.0, "best": 20.0}[kind]
+
+    monkeypatch.setattr(int8_basis, "_static_db", answers_by_folder)
+    feeds = {"x": np.random.default_rng(1).standard_normal((100, 8), np.float32)}
+    found = workplace.choose(EVEN, None, lambda _: EVEN, feeds=feeds)
+    assert [kind for kind, _ in seen[:3]] == ["max", "cautious", "best"]
+    assert found.static_db == 30.0
+    assert found.bench.folder.name.endswith("cautious")
+    widths = [ranges["x"][1] - ranges["x"][0] for _, ranges in seen[:3]]
+    assert widths == sorted(widths, reverse=True)

@@ -1,9 +1,12 @@
+from types import SimpleNamespace
+
 import pytest
 
 from edgekd.export import int8_checks
-from edgekd.export.int8_checks import findings, not_checked
+from edgekd.export.int8_checks import check_int8, findings, not_checked, operator_problems
 from edgekd.export.reference_kernels import not_made
 from edgekd.records import Int8Checks, OperatorCheck, ReferenceCheck
+from edgekd.runtimes.encoding import InputEncoding
 
 ALONE = OperatorCheck(num_operators=53, share=1.0, lowest_share=0.9995, worst="MEAN pooled")
 AGREES = ReferenceCheck(
@@ -47,11 +50,18 @@ def test_dead_channels_are_said(exported):
     assert text.endswith("most of all b (5)")
 
 
-def test_kernels_that_disagree_are_said_with_the_operator(exported):
+def test_kernels_that_disagree_are_a_problem_with_the_name_of_the_operator():
     alone = ALONE.model_copy(update={"share": 0.9985, "lowest_share": 0.25})
-    (text,) = findings(model(exported, reference=AGREES.model_copy(update={"operators": alone})))
+    (text,) = operator_problems(AGREES.model_copy(update={"operators": alone}))
     assert text.startswith("of what its 53 int8 operators compute from equal inputs only 99.85%")
-    assert "least of all of MEAN pooled (25.0%)" in text
+    assert "required is 99.9%; least of all of MEAN pooled (25.0%)" in text
+
+
+def test_kernels_agree_on_999_values_of_1000_or_were_not_compared():
+    alone = ALONE.model_copy(update={"share": 0.999, "lowest_share": 0.25})
+    assert operator_problems(AGREES.model_copy(update={"operators": alone})) == []
+    assert operator_problems(AGREES.model_copy(update={"operators": None})) == []
+    assert operator_problems(not_made("tensorflow", "it is not installed")) == []
 
 
 def test_roundings_that_add_up_from_end_to_end_are_no_finding(exported):
@@ -70,30 +80,43 @@ def test_a_check_that_was_not_made_is_said(exported):
     )
 
 
-@pytest.mark.parametrize(("precision", "refused"), [("int8-static", True), ("int8-mixed", False)])
-def test_kernels_that_compute_something_else_are_a_problem_of_static_files(
-    exported, precision, refused, monkeypatch
-):
-    from types import SimpleNamespace
+@pytest.fixture
+def problems(exported, monkeypatch):
+    """What ``check_int8`` says of a file, given what comparing its kernels came to."""
 
-    path = exported.folder / "student.int8.tflite"
-    apart = AGREES.model_copy(update={"share": 0.1})
-    monkeypatch.setattr(int8_checks, "compare_kernels", lambda *_: (apart, 3.0))
-    recipe = SimpleNamespace(reference_kernels=True, min_sqnr_db=20.0)
-    arguments = (
-        SimpleNamespace(path=path, format="tflite", int8=True, int8_recipe=None),
-        SimpleNamespace(recipe=recipe, work=exported.folder),
-        SimpleNamespace(samples=[]),
-        SimpleNamespace(precision=precision),
-    )
-    encodings = [
-        int8_checks.InputEncoding(
+    def found(check, noise_db, precision):
+        monkeypatch.setattr(int8_checks, "compare_kernels", lambda *_: (check, noise_db))
+        recipe = SimpleNamespace(reference_kernels=True, min_sqnr_db=20.0)
+        path = exported.folder / "student.int8.tflite"
+        image = InputEncoding(
             name="image", kind="image", mean=(0.3,), std=(0.4,), layout="NHWC", raw=False
         )
-    ]
-    checks, problems = int8_checks.check_int8(*arguments, encodings)
-    assert checks.reference.share == 0.1
-    assert [text.partition(" (")[0] for text in problems] == [
+        checks, texts = check_int8(
+            SimpleNamespace(path=path, format="tflite", int8=True, int8_recipe=None),
+            SimpleNamespace(recipe=recipe, work=exported.folder),
+            SimpleNamespace(samples=[]),
+            SimpleNamespace(precision=precision),
+            [image],
+        )
+        assert checks.reference == check  # kept in the record, whatever it says
+        return texts
+
+    return found
+
+
+@pytest.mark.parametrize(("precision", "refused"), [("int8-static", True), ("int8-mixed", False)])
+def test_kernels_that_compute_something_else_are_a_problem_of_static_files(
+    problems, precision, refused
+):
+    texts = problems(AGREES.model_copy(update={"share": 0.1}), 3.0, precision)
+    assert [text.partition(" (")[0] for text in texts] == [
         "its answers are only 3.0 dB from those of tensorflow 2, reference kernels, required is "
         "20 dB"
     ] * refused
+
+
+@pytest.mark.parametrize("precision", ["int8-static", "int8-mixed", "int8-dynamic"])
+def test_operators_that_disagree_are_a_problem_of_every_file(problems, precision):
+    alone = ALONE.model_copy(update={"share": 0.5})
+    (text,) = problems(AGREES.model_copy(update={"operators": alone}), 60.0, precision)
+    assert text.startswith("of what its 53 int8 operators compute")

@@ -24,9 +24,18 @@ def test_of_several_recipes_each_format_takes_its_own(tmp_path):
         assert (found[0], found[1].versions) == (path, {"made by": model_format})
 
 
-def test_of_several_recipes_of_one_format_the_last_counts(tmp_path):
+def test_two_recipes_of_one_format_are_refused(tmp_path):
     paths = tuple(written(tmp_path, "onnx", name) for name in ("first", "last"))
-    assert given_recipe(ExportRecipe(int8_recipe=paths), "onnx")[0] == paths[1]
+    with pytest.raises(ConfigError, match=r"first\..* and .*last\..* are both for onnx; give one"):
+        given_recipe(ExportRecipe(int8_recipe=paths), "onnx")
+
+
+@pytest.mark.parametrize("word", ["fast", "full", "dynamic"])
+def test_a_recipe_of_another_kind_than_is_asked_for_is_refused(tmp_path, word):
+    paths = (written(tmp_path, "onnx", "weights"),)
+    with pytest.raises(ConfigError, match=f"made by --int8 weights, and --int8 {word} is asked"):
+        given_recipe(ExportRecipe(int8=word, int8_recipe=paths), "onnx")
+    assert given_recipe(ExportRecipe(int8="weights", int8_recipe=paths), "onnx") is not None
 
 
 def test_without_recipes_nothing_is_replayed():

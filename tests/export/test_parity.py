@@ -3,7 +3,14 @@ import pytest
 
 from edgekd.config import ExportRecipe
 from edgekd.data.roles import Roles
-from edgekd.export.parity import Reference, compare, problems, run_session, sqnr_db
+from edgekd.export.parity import (
+    Reference,
+    compare,
+    loses_too_much,
+    problems,
+    run_session,
+    sqnr_db,
+)
 
 SOURCE = np.float32([[3, 4], [0, 5], [4, 3]])
 
@@ -87,15 +94,40 @@ def test_small_logits_are_judged_absolutely():
 def test_int8_is_judged_by_three_limits_at_once():
     wrong = SOURCE[:, ::-1].copy()
     parity = compared({1: wrong}, labels=np.array([1, 1, 0]), split="val")
-    recipe = ExportRecipe(min_sqnr_db=10, min_agreement=0.9, max_drop=0.02)
+    recipe = ExportRecipe(min_sqnr_db=10, min_agreement=0.9)
     # noise 1 + 1 + 25 + 25 + 1 + 1 = 54
     assert problems(parity, "int8-static", SOURCE, recipe) == [
         "SQNR is 1.4 dB, required is 10 dB",
         "top-1 agrees on 0.0%, required is 90.0%",
-        "top-1 drops by 1.0000, allowed is 0.02",
+        "top-1 drops by 100.00 points on 3 samples, allowed is 66.67",
     ]
-    lenient = ExportRecipe(min_sqnr_db=1, min_agreement=0, max_drop=1)
+    lenient = ExportRecipe(min_sqnr_db=1, min_agreement=0, max_drop_points=100)
     assert problems(parity, "int8-static", SOURCE, lenient) == []
+
+
+@pytest.mark.parametrize(
+    ("lost", "num_samples", "points", "refused"),
+    [
+        (1, 64, 0.5, False),  # 1.6 points, and yet one sample
+        (2, 64, 0.5, False),
+        (3, 64, 0.5, True),
+        (5, 1000, 0.5, False),
+        (6, 1000, 0.5, True),
+        (2, 40, 0.0, False),
+        (20, 40, 50.0, False),
+        (21, 40, 50.0, True),
+    ],
+)
+def test_the_budget_is_in_points_and_never_less_than_two_samples(
+    lost, num_samples, points, refused
+):
+    before = 0.9
+    drop = before - (before - lost / num_samples)  # as metrics are subtracted, with its rounding
+    fields = {"num_samples": num_samples, "metric_drop": drop}
+    parity = compared({1: SOURCE}).model_copy(update=fields)
+    recipe = ExportRecipe(max_drop_points=points)
+    assert loses_too_much(parity, recipe) == refused
+    assert bool(problems(parity, "int8-mixed", SOURCE, recipe)) == refused
 
 
 class Doubling:
@@ -195,7 +227,8 @@ def test_refusals_speak_of_the_task():
         batch_sizes=(1,),
         tolerance=None,
     )
-    strict = ExportRecipe(min_sqnr_db=60, min_agreement=1, max_drop=0)
+    strict = ExportRecipe(min_sqnr_db=60, min_agreement=1, max_drop_points=0)
+    parity = parity.model_copy(update={"metric_drop": 0.75})  # of four samples, two are allowed
     said = problems(parity, "int8-static", EMBEDDINGS, strict, task="retrieval")
     assert said[0].startswith("SQNR is ")
     assert any(text.startswith("mean_ap drops by") for text in said)

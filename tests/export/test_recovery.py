@@ -23,7 +23,7 @@ from edgekd.students.quantized import FakeQuantized
 
 INT8 = ("student.int8.onnx", "student.int8.tflite")
 WEIGHTS = "student.recovered.safetensors"
-GATE = {"min_agreement": 0.0, "max_drop": 1.0, "min_sqnr_db": -100.0, "num_parity": 40}
+GATE = {"min_agreement": 0.0, "max_drop_points": 100.0, "min_sqnr_db": -100.0, "num_parity": 40}
 
 
 @dataclass

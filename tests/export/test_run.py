@@ -15,7 +15,7 @@ from edgekd.cli.main import main_inner
 from edgekd.config import DataRecipe, ExportRecipe
 from edgekd.console import SilentConsole
 from edgekd.data.open import open_dataset
-from edgekd.errors import ExportError
+from edgekd.errors import ExportError, ParityError
 from edgekd.export import int8_checks, run, tflite_file, verify
 from edgekd.export.formats import Candidate
 from edgekd.export.parity import run_session
@@ -168,7 +168,7 @@ def test_rows_have_the_names_that_are_promised(exported):
 def test_the_same_export_twice_gives_the_same_bytes(exported, student, tmp_path):
     recipe = ExportRecipe(
         data="builtin:digits", int8="full", formats=("onnx",), num_calibration=64,
-        num_parity=40, min_agreement=0.5, max_drop=1.0,
+        num_parity=40, min_agreement=0.5, max_drop_points=100.0,
     )  # fmt: skip
     for model in export(student.folder, tmp_path, recipe):
         assert model.sha256 == exported.models[model.file].sha256
@@ -179,7 +179,7 @@ def test_a_searched_file_is_made_again_from_its_recipe_byte_for_byte(
     student, tmp_path, monkeypatch
 ):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    gate = {"min_agreement": 0.5, "max_drop": 1.0, "num_parity": 40}
+    gate = {"min_agreement": 0.5, "max_drop_points": 100.0, "num_parity": 40}
     searched = ExportRecipe(
         data="builtin:digits", int8="fast", num_calibration=32, search_seconds=0, **gate
     )
@@ -189,8 +189,14 @@ def test_a_searched_file_is_made_again_from_its_recipe_byte_for_byte(
         assert model.precision.startswith("int8-")
         assert model.size_bytes < models[0].size_bytes
     recipes = tuple(str(tmp_path / "a" / f"{name}.recipe.json") for name in INT8)
-    again = export(student.folder, tmp_path / "b", ExportRecipe(int8_recipe=recipes, **gate))
+    # limits that no int8 file keeps: without data the same bytes are not judged again
+    strict = {"min_agreement": 1.0, "min_sqnr_db": 150.0}
+    again = export(student.folder, tmp_path / "b", ExportRecipe(int8_recipe=recipes, **strict))
     assert [model.sha256 for model in again] == [model.sha256 for model in models]
+    assert "without data it was not judged again" in again[1].notes[-1]
+    with pytest.raises(ParityError, match="required is 150 dB"):
+        judged = ExportRecipe(int8_recipe=recipes, data="builtin:digits", num_parity=40, **strict)
+        export(student.folder, tmp_path / "c", judged)
 
 
 def test_raw_pixels_in_give_the_same_answers_out(student, pixels, tmp_path):
@@ -328,7 +334,7 @@ def test_kernels_that_disagree_keep_their_report(student, exported, tmp_path, mo
 
     monkeypatch.setattr(int8_checks, "compare_kernels", lambda *_: (apart, 3.0))
     monkeypatch.setattr(run, "write_files", converted)
-    gate = ["--format", "tflite", "--int8", "full", "--min-sqnr-db", "5", "--max-drop", "1"]
+    gate = ["--format", "tflite", "--int8", "full", "--min-sqnr-db", "5", "--max-drop", "100"]
     gate += ["--data", "builtin:digits", "--set", "min_agreement=0", "--num-parity", "40"]
     assert main_inner(["export", str(student.folder), *gate, "-o", str(tmp_path / "o")]) == 6
     said = capsys.readouterr().err.splitlines()[-1]
@@ -364,7 +370,7 @@ def test_a_program_goes_the_same_way(kind, batch, tmp_path):
     path = saved(network, tmp_path / "net.pt2", batch=batch, shape=(1, 8, 8))
     recipe = ExportRecipe(
         data="builtin:digits", int8="full", num_calibration=32, num_parity=20, min_agreement=0.0,
-        max_drop=1.0, min_sqnr_db=10.0, reference_kernels=False,
+        max_drop_points=100.0, min_sqnr_db=10.0, reference_kernels=False,
     )  # fmt: skip
     models = export(Path(f"{path}#mean=0.3#std=0.4"), tmp_path / "out", recipe)
     assert [model.file for model in models] == FILES

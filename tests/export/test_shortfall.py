@@ -8,19 +8,20 @@ from edgekd.export.shortfall import better, outcome, shortfall
 
 def verdict(file, drop, problems=(), *, strict=(), fallback=None, int8=True, compared=True):
     figures = SimpleNamespace(fallback=fallback)
+    parity = SimpleNamespace(metric_drop=drop, num_samples=1000)
     return SimpleNamespace(
         candidate=SimpleNamespace(
             int8=int8, strict_problems=strict, int8_recipe=SimpleNamespace(figures=figures)
         ),
         file=file,
-        model=SimpleNamespace() if compared else None,
+        model=SimpleNamespace(parity=parity) if compared else None,
         metric_drop=drop,
         problems=problems,
     )
 
 
 def test_the_file_that_loses_most_says_why():
-    recipe = ExportRecipe(int8="full", max_drop=0.005)
+    recipe = ExportRecipe(int8="full", max_drop_points=0.5)
     verdicts = [
         verdict("a.onnx", 0.0, int8=False, problems=("a logit differs",)),
         verdict("a.int8.onnx", 0.007, problems=("top-1 drops",)),
@@ -31,7 +32,7 @@ def test_the_file_that_loses_most_says_why():
 
 
 def test_other_limits_are_a_budget_too():
-    recipe = ExportRecipe(int8="full", max_drop=0.02)
+    recipe = ExportRecipe(int8="full", max_drop_points=2)
     problem = "SQNR is 7.0 dB, required is 20 dB"
     assert shortfall([verdict("a", 0.001, (problem,))], recipe) == f"a: {problem}"
     assert shortfall([verdict("a", None, (problem,))], recipe) == f"a: {problem}"

@@ -41,14 +41,23 @@ def test_the_worst_layers_are_shown(make, tmp_path):
         )
         for i in range(12)
     )  # fmt: skip
-    section = sections(make, tmp_path, layer_errors=errors)["Worst layers in int8"]
+    found = sections(make, tmp_path, layer_errors=errors, unmeasured_layers=30)
+    section = found["Worst layers in int8 (30 not measured)"]
     shown = texts(section)
+    assert section.table.lines[0].cells[0].detail == "12 of 42 layers measured"
+    assert section.table.lines[1].cells[0].detail == ""
     assert len(shown) == 8
     assert shown[0] == ["student.int8.onnx", "conv0", "static", "20.0", "0.42"]
     assert [line[4] for line in shown[1:3]] == [DASH, DASH]
     assert section.table.lines[1].cells[4].detail == "the time for it was up"
     assert section.table.lines[2].cells[4].detail == ""  # a record of an earlier version
     assert section.table.lines[0].cells[1].detail == "Conv depthwise"
+
+
+def test_where_all_layers_were_measured_the_title_says_nothing_of_it(make, tmp_path):
+    error = LayerError(layer="conv", kind="Conv", computes="static", sqnr_db=20.0)
+    section = sections(make, tmp_path, layer_errors=(error,))["Worst layers in int8"]
+    assert section.table.lines[0].cells[0].detail == ""
 
 
 def test_without_int8_figures_there_is_no_section(make, tmp_path):

@@ -14,7 +14,7 @@ from edgekd.errors import ConfigError, OutputError
 from edgekd.export.quantization.recipe import RECIPE_SUFFIX, Int8Recipe, read_int8_recipe
 from edgekd.records import MeasuringDevice
 
-_SEARCH_VERSION: Final = 5
+_SEARCH_VERSION: Final = 6
 """Raised whenever the search or the writers change: their old results are not asked again."""
 
 
@@ -38,7 +38,15 @@ class SearchKey:
         recipe: ExportRecipe,
         device: MeasuringDevice,
     ) -> "SearchKey":
-        """The key of one fp32 file on one device."""
+        """The key of one fp32 file on one device.
+
+        Args:
+            source: sha256 of the file.
+            samples: sha256 of the calibration samples.
+            versions: Of edgekd, the runtime and the quantizer.
+            recipe: With the limits of the search, and the time for each of its formats.
+            device: That times candidates.
+        """
         return cls(
             source_sha256=source,
             samples_sha256=samples,
@@ -46,10 +54,10 @@ class SearchKey:
             machine=_machine(device),
             limits=recipe.model_dump(
                 include={
-                    "min_sqnr_db", "min_agreement", "max_drop", "num_threads", "search_seconds",
-                    "num_parity", "seed",
+                    "min_sqnr_db", "min_agreement", "max_drop_points", "num_threads", "num_parity",
+                    "seed",
                 }
-            ),
+            ) | {"seconds": recipe.search_seconds / len(recipe.formats)},
         )  # fmt: skip
 
     @property

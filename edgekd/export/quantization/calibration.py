@@ -1,16 +1,21 @@
 """The samples that set activation ranges, in whatever form a format's quantizer takes them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgekd.errors import DataError
 from edgekd.export.prepare import Encoding
+from edgekd.export.quantization.candidates import Quantizer
+from edgekd.export.quantization.ranges import RangeCollector
 from edgekd.records import ImageInput, InputSpec, SignalInput
 from edgekd.runtimes.encoding import InputEncoding, TensorInfo, encode_input
+
+_VALUES: Final = 20_000  # kept per tensor, over all samples
+_LEAST_PER_BATCH: Final = 64
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -61,3 +66,13 @@ def input_encoding(spec: InputSpec, encoding: Encoding, *, channel_last: bool) -
         raw=image and encoding == "uint8",
         clip=spec.clip if isinstance(spec, SignalInput) else None,
     )
+
+
+def collect(quantizer: Quantizer, feeds: Mapping[str, NDArray[Any]]) -> RangeCollector:
+    """A collector that has seen all activations of all samples."""
+    rows = len(next(iter(feeds.values())))
+    batches = -(-rows // quantizer.calibration_batch)
+    per_batch = max(_LEAST_PER_BATCH, -(-_VALUES // max(batches, 1)))
+    collector = RangeCollector(seed=0, per_batch=per_batch)
+    quantizer.calibrate(feeds, collector)
+    return collector

@@ -37,6 +37,10 @@ class Quantizer(Protocol):
     def notes(self) -> tuple[str, ...]:
         """What a user should know about its files."""
 
+    @property
+    def calibration_batch(self) -> int:
+        """Samples whose values reach a collector together."""
+
     def calibrate(self, feeds: Arrays, collector: RangeCollector) -> None:
         """Show every activation of every sample to a collector."""
 
@@ -54,11 +58,13 @@ class Candidate:
     Attributes:
         label: Why it was tried, for people.
         path: ``None`` where it could not be written.
+        fault: Why it could not.
     """
 
     label: str
     choices: Choices
     path: Path | None
+    fault: str | None = None
 
 
 @dataclass(kw_only=True, eq=False)
@@ -96,11 +102,12 @@ class Workbench:
         if key not in self._made:
             path: Path | None
             path = self.folder / f"candidate{len(self._made)}.{self.quantizer.format}"
+            fault = None
             try:
                 self.quantizer.write(choices, self.ranges, path)
-            except EdgekdError:  # some mixtures are beyond a tool chain: not this one, then
-                path = None
-            self._made[key] = Candidate(label=label, choices=dict(choices), path=path)
+            except EdgekdError as error:  # some mixtures are beyond a tool chain: not this one
+                path, fault = None, str(error).partition("\n")[0]
+            self._made[key] = Candidate(label=label, choices=dict(choices), path=path, fault=fault)
         return self._made[key]
 
     def is_measured(self, candidate: Candidate) -> bool:

@@ -1,8 +1,9 @@
-"""The time that a whole search may take: every stage asks it before it begins something."""
+"""The time that searches may take: every stage asks its clock before it begins something."""
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 
@@ -40,3 +41,39 @@ class Clock:
     def allows(self, seconds: float, *, until: float) -> bool:
         """Whether what takes so many seconds ends before a share of the time is gone."""
         return self.spent() + seconds < until * self.seconds
+
+
+class SearchTime:
+    """What the searches of one export may take together.
+
+    Each gets an equal part of what the ones before it left.
+
+    Args:
+        seconds: For all.
+        searches: How many there are.
+        now: As of :class:`Clock`.
+
+    >>> seconds = iter([0.0, 30.0, 50.0, 60.0])
+    >>> total = SearchTime(100.0, searches=2, now=lambda: next(seconds))
+    >>> with total.part() as clock:
+    ...     clock.seconds
+    50.0
+    >>> with total.part() as clock:
+    ...     clock.seconds
+    70.0
+    """
+
+    def __init__(
+        self, seconds: float, *, searches: int, now: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._left, self._searches, self._now = seconds, searches, now
+
+    @contextmanager
+    def part(self) -> Iterator[Clock]:
+        """The clock of one search, which begins here and has ended when the context has."""
+        clock = Clock(seconds=max(0.0, self._left) / max(1, self._searches), now=self._now)
+        try:
+            yield clock
+        finally:
+            self._left -= clock.spent()
+            self._searches -= 1

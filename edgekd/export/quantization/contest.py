@@ -55,7 +55,7 @@ class Contest:
         return self._bench.clock.is_past(self._budget.share)
 
     def slowdowns(self, reference: Candidate, others: Sequence[Candidate]) -> Timed:
-        """Times over the reference's of all that can run."""
+        """Times over the reference's, which has a file, of all that can run."""
         usable = [c for c in others if c.path is not None and c is not reference]
         found: Timed = {}
         most = self._budget.files_per_race
@@ -94,11 +94,12 @@ class Contest:
         self, fp32: Path, candidates: Sequence[Candidate]
     ) -> list[tuple[Candidate, float, float]]:
         """``(candidate, speed-up over a file, its error)`` of all that run, fastest first."""
-        if not candidates:
+        written = {c: c.path for c in candidates if c.path is not None}
+        if not written:
             return []
-        base, *times = self._timed([fp32, *(c.path for c in candidates if c.path is not None)])
+        base, *times = self._timed([fp32, *written.values()])
         found = []
-        for candidate, own in zip(candidates, times, strict=True):
+        for candidate, own in zip(written, times, strict=True):
             if base is not None and own is not None:
                 found.append((candidate, *ratio(base, own)))
         return sorted(found, key=lambda item: -item[1])

@@ -88,6 +88,11 @@ class WithLearnedRanges:
         return self._inner.notes
 
     @property
+    def calibration_batch(self) -> int:
+        """Of the inner quantizer."""
+        return self._inner.calibration_batch
+
+    @property
     def told(self) -> tuple[str, ...]:
         """How many ranges were learned, as a note; nothing where nothing was calibrated."""
         if not self._seen:

@@ -39,7 +39,7 @@ class OnnxQuantizer:
         self._graph = OnnxGraph.read(rewrite_for_int8(onnx.load(fp32)))
         self._types = TYPES[processor]
         self._processor = processor
-        self._batch = _batch_of(self._graph.model)
+        self.calibration_batch = _batch_of(self._graph.model)
         self.units: tuple[Unit, ...] = self._graph.units
         self.notes = (f"int8 types for {processor}: {self._types.note}",)
 
@@ -55,7 +55,7 @@ class OnnxQuantizer:
         """
         session = self._open_with_all_outputs()
         names = [output.name for output in session.get_outputs()]
-        for batch in batches(feeds, self._batch):
+        for batch in batches(feeds, self.calibration_batch):
             for name, values in zip(names, session.run(names, batch), strict=True):
                 collector.add(name, values)
             for name, values in batch.items():

@@ -1,12 +1,13 @@
 """Ranges of activations, and which way of setting them errs least.
 
-Every tensor's values are seen once: their extremes exactly, and a seeded sample of them for
-everything else. From these come four candidates, and the one with the least squared rounding and
-clipping error on the other half of the sample wins, tensor by tensor.
+Every tensor's values are seen once: their number and extremes exactly, and a seeded sample of them
+for everything else. From these come four candidates, and the one with the least squared rounding
+and clipping error wins, tensor by tensor. One half of the sample proposes and the other judges; the
+extremes count in both as what they are, two of all values.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,25 +17,27 @@ from edgekd.export.quantization.recipe import Range
 Values = NDArray[np.float32]
 
 _LEVELS: Final = 255
-_KEPT: Final = 16384  # values per tensor
+_KEPT: Final = 32_768  # values per tensor: bounds the memory
 _PERCENTILE: Final = 99.99
 _SHRINKS: Final = np.linspace(0.4, 1.0, 25)  # of the extremes, tried by MSE and entropy
 _BINS: Final = 512
 _LARGEST: Final = 1e30
+_LEAST: Final = 64  # values that propose; with fewer the extremes are kept
 
 
 class RangeCollector:
-    """Gathers extremes and a sample of every tensor, batch by batch.
+    """Gathers extremes, number and a sample of every tensor's values, batch by batch.
 
     Args:
         seed: Of the sample.
-        per_batch: Values kept of a tensor from each batch.
+        per_batch: Values kept of a tensor from each batch, all where it has no more.
     """
 
     def __init__(self, *, seed: int, per_batch: int) -> None:
         self._generator = np.random.default_rng(seed)
         self._per_batch = per_batch
         self._extremes: dict[str, Range] = {}
+        self._counts: dict[str, int] = {}
         self._samples: dict[str, list[Values]] = {}
 
     def add(self, name: str, values: NDArray[Any]) -> None:
@@ -52,11 +55,10 @@ class RangeCollector:
             low, high = float(values.min()), float(values.max())
         before = self._extremes.get(name, (low, high))
         self._extremes[name] = (min(before[0], low), max(before[1], high))
+        self._counts[name] = self._counts.get(name, 0) + values.size
         kept = self._samples.setdefault(name, [])
         if sum(map(len, kept)) < _KEPT:
-            flat = values.reshape(-1)
-            picks = self._generator.integers(0, flat.size, min(self._per_batch, flat.size))
-            kept.append(flat[picks].astype(np.float32))
+            kept.append(self._some(values.reshape(-1)).astype(np.float32))
 
     def extremes(self) -> dict[str, Range]:
         """Smallest and largest value of every tensor: calibration by min-max."""
@@ -74,29 +76,74 @@ class RangeCollector:
         """Tensors that never changed: dead, or computed for nothing."""
         return [name for name, (low, high) in self._extremes.items() if low == high]
 
-    def best(self) -> dict[str, Range]:
-        """Of every tensor the range, of all methods, that errs least on values held out."""
+    def best(self, *, of_at_most: int | None = None) -> dict[str, Range]:
+        """Of every tensor the range, of all methods, that errs least on values held out.
+
+        Args:
+            of_at_most: Extremes count as two of so many values where there are more, so that fewer
+                are cut off; ``None`` for their true share.
+        """
         return {
-            name: best_range(np.concatenate(self._samples[name]), extremes)
+            name: best_range(
+                np.concatenate(self._samples[name]),
+                extremes,
+                min(self._counts[name], of_at_most or self._counts[name]),
+            )
             for name, extremes in self._extremes.items()
         }
 
+    def sampled(self) -> dict[str, int]:
+        """How many values of every tensor are kept."""
+        return {name: sum(map(len, kept)) for name, kept in self._samples.items()}
 
-def best_range(values: Values, extremes: Range) -> Range:
+    def _some(self, flat: NDArray[Any]) -> NDArray[Any]:
+        if flat.size <= self._per_batch:
+            return flat
+        return flat[self._generator.integers(0, flat.size, self._per_batch)]
+
+
+def best_range(values: Values, extremes: Range, count: int) -> Range:
     """The candidate range with the least mean squared error on every other value.
 
     Args:
-        values: ``(n,)``; the first half proposes, the second judges.
+        values: ``(n,)``, a sample; one half proposes, the other judges.
         extremes: Of all values ever seen.
+        count: Of these.
     """
     order = np.random.default_rng(0).permutation(len(values))
-    propose, judge = values[order[: len(values) // 2]], values[order[len(values) // 2 :]]
-    if len(propose) < 64:
+    half = len(values) // 2
+    if half < _LEAST:
         return extremes
-    candidates = [method(propose, extremes) for method in METHODS.values()]
-    # the extremes are in the sample's judgement only by luck: add them
-    judge = np.concatenate([judge, np.array(extremes, np.float32)])
-    return min(candidates, key=lambda found: rounding_error(judge, found))
+    propose, judge = (
+        Sample(values[part], extremes, count) for part in (order[:half], order[half:])
+    )
+    candidates = [method(propose) for method in METHODS.values()]
+    return min(candidates, key=judge.error)
+
+
+class Sample(NamedTuple):
+    """What is known of a tensor's values.
+
+    Attributes:
+        values: ``(n,)``, drawn from all.
+        extremes: Smallest and largest of all.
+        count: Of all.
+    """
+
+    values: Values
+    extremes: Range
+    count: int
+
+    def error(self, limits: Range) -> float:
+        """Mean squared error of all values: the extremes once each, the rest as the sample.
+
+        >>> ramp = Sample(np.float32([0, 255]), (0, 355), 1000)
+        >>> ramp.error((0, 255))
+        10.0
+        """
+        outer = min(2 / self.count, 1.0)
+        ends = rounding_error(np.array(self.extremes, np.float32), limits)
+        return outer * ends + (1 - outer) * rounding_error(self.values, limits)
 
 
 def rounding_error(values: NDArray[Any], limits: Range) -> float:
@@ -113,30 +160,30 @@ def rounding_error(values: NDArray[Any], limits: Range) -> float:
     return float(np.square(values - rounded).mean())
 
 
-def min_max(_: Values, extremes: Range) -> Range:
+def min_max(sample: Sample) -> Range:
     """All values that were seen."""
-    return extremes
+    return sample.extremes
 
 
-def percentile(values: Values, extremes: Range) -> Range:
+def percentile(sample: Sample) -> Range:
     """All but the outermost 0.01 % on either side."""
-    low, high = np.percentile(values, [100 - _PERCENTILE, _PERCENTILE])
-    return max(float(low), extremes[0]), min(float(high), extremes[1])
+    low, high = np.percentile(sample.values, [100 - _PERCENTILE, _PERCENTILE])
+    return max(float(low), sample.extremes[0]), min(float(high), sample.extremes[1])
 
 
-def mean_squared_error(values: Values, extremes: Range) -> Range:
-    """The shrunken extremes that err least on these values."""
-    return _shrunken(extremes, lambda limits: rounding_error(values, limits))
+def mean_squared_error(sample: Sample) -> Range:
+    """The shrunken extremes that err least."""
+    return _shrunken(sample.extremes, sample.error)
 
 
-def entropy(values: Values, extremes: Range) -> Range:
+def entropy(sample: Sample) -> Range:
     """The shrunken extremes whose 8-bit histogram loses least information.
 
     Source:
         Migacz (2017), "8-bit inference with TensorRT": the Kullback-Leibler divergence of the
         values from their quantized form.
     """
-    reference, edges = np.histogram(values, bins=_BINS, range=extremes)
+    reference, edges = np.histogram(sample.values, bins=_BINS, range=sample.extremes)
     centres = (edges[1:] + edges[:-1]) / 2
 
     def divergence(limits: Range) -> float:
@@ -151,16 +198,16 @@ def entropy(values: Values, extremes: Range) -> Range:
         seen = p > 0
         return float((p[seen] * np.log(p[seen] / np.maximum(q[seen], 1e-12))).sum())
 
-    return _shrunken(extremes, divergence)
+    return _shrunken(sample.extremes, divergence)
 
 
-METHODS: Final[Mapping[str, Callable[[Values, Range], Range]]] = {
+METHODS: Final[Mapping[str, Callable[[Sample], Range]]] = {
     "min-max": min_max,
     "percentile": percentile,
     "mse": mean_squared_error,
     "entropy": entropy,
 }
-"""Name -> from a sample and the extremes to a range."""
+"""Name -> from a sample to a range."""
 
 
 def _shrunken(extremes: Range, cost: Callable[[Range], float]) -> Range:

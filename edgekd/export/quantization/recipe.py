@@ -60,8 +60,10 @@ class Int8Recipe(Record):
     processor: Processor
     """Of the machine it was made for; a replay keeps its number types."""
     versions: dict[str, str]
-    """Of the runtime and the quantizer."""
+    """Of edgekd, the runtime and the quantizer."""
     operators: dict[str, Choice]
+    file_sha256: str | None = None
+    """Of the int8 file, before metadata is put into it; a replay makes it again or is refused."""
     ranges: dict[str, Range]
     """Tensor to the smallest and largest real value it holds."""
     figures: Figures | None = None
@@ -71,6 +73,8 @@ class Int8Recipe(Record):
     """Worst first."""
     layers: tuple[LayerError, ...] = ()
     """Worst first."""
+    unmeasured_layers: int = Field(default=0, ge=0)
+    """Others that compute in int8."""
     tried: tuple[Adjustment, ...] = ()
     saturated: dict[str, float] | None = None
     """Activation to the share of calibration values outside its range, where that is notable."""

@@ -14,6 +14,7 @@ from typing import Final
 
 from edgekd.console import Tracker
 from edgekd.devices.race import Race
+from edgekd.errors import ExportError
 from edgekd.export.quantization.candidates import Candidate, Workbench
 from edgekd.export.quantization.contest import NOISE, Contest, Timed
 from edgekd.export.quantization.contest import Budget as Budget
@@ -86,7 +87,12 @@ class Search:
         self._sensitivity: tuple[OperatorError, ...] = ()
 
     def run(self) -> Found:
-        """Search until nothing helps or the time is up, then race the best ones to the end."""
+        """Search until nothing helps or the time is up, then race the best ones to the end.
+
+        Raises:
+            ExportError: If no starting point can be written, or nothing is to be taken but the
+                weights in 8 bits and these cannot be written.
+        """
         starts = [self._bench.make(c, label) for label, c in starting_points(self._units)]
         best, palette = self._start(starts)
         if palette:
@@ -104,7 +110,13 @@ class Search:
 
     def _start(self, starts: Sequence[Candidate]) -> tuple[Candidate, list[Move]]:
         """The best start, and the recipes to colour stretches with, fastest first."""
-        safest, *others = dict.fromkeys(starts)
+        written = [start for start in dict.fromkeys(starts) if start.path is not None]
+        if not written:
+            raise ExportError(
+                f"no int8 form of {self._fp32.name} can be written: {starts[0].fault}; "
+                "export it without --int8"
+            )
+        safest, *others = written
         timed = self._contest.slowdowns(safest, others)
         best = self._fastest([safest, *others], timed)
         by_speed = sorted(timed, key=lambda candidate: timed[candidate][0])
@@ -152,6 +164,8 @@ class Search:
         noise: dict[tuple[str, ...], float] = {}
         errors = []
         quietest = self._bench.make(self._stored, "weights in 8 bits")
+        if quietest.path is None:  # nothing to hear a stretch against
+            return
         floor = 10 ** (-self._bench.sqnr_db(quietest) / 10)  # of the stored weights themselves
         for stretch in cut(changed, min(_HEARD, len(changed)) or 1):
             if self._contest.is_late():
@@ -171,7 +185,10 @@ class Search:
     # -- the end ---------------------------------------------------------------------------------
 
     def _finish(self) -> Found:
-        """Race the last winners of passes against fp32; the fastest that is accepted is it."""
+        """Race the last winners of passes against fp32; the fastest that is accepted is it.
+
+        Each judgement answers all held-out samples: once the time is up, only one more is made.
+        """
         stored = self._bench.make(self._stored, "weights in 8 bits")
         winners = [c for c in dict.fromkeys(reversed(self._winners)) if c is not stored]
         others = [
@@ -179,7 +196,10 @@ class Search:
             if c not in winners and c is not stored and c.path is not None
         ]  # fmt: skip
         most = self._budget.files_per_race
+        is_last = False
         for group in (winners, others[:most]):
+            if is_last:
+                break
             kept = [
                 c
                 for c in group
@@ -187,20 +207,30 @@ class Search:
             ]
             finalists = kept[: min(most, _FINALISTS)]
             for candidate, speedup, error in self._contest.against(self._fp32, finalists):
-                faster = speedup - NOISE * error > 1.0
-                if faster and candidate.path is not None and self._accept(candidate.path):
+                if is_last or candidate.path is None or speedup - NOISE * error <= 1.0:
+                    continue
+                is_last = self._bench.clock.is_past(1.0)
+                if self._accept(candidate.path):
                     return self._found(candidate, speedup, None)
         reason = "nothing within the error budget was measured to be faster than fp32"
+        if is_last:
+            reason += ", and --search-seconds left no time to judge more files"
+        if stored.path is None:
+            raise ExportError(
+                f"{reason}, and its weights alone cannot be stored in 8 bits: {stored.fault}; "
+                "export it without --int8"
+            )
         speedups = [speedup for _, speedup, _ in self._contest.against(self._fp32, [stored])]
         return self._found(stored, speedups[0] if speedups else 0.0, reason)
 
     def _is_small(self, candidate: Candidate, stored: Candidate) -> bool:
         """Whether a file keeps to the size floor, or hardly exceeds what storage alone gives."""
-        if candidate.path is None or stored.path is None:
+        if candidate.path is None:
             return False
         allowed = _LARGEST_SHARE * self._fp32.stat().st_size
-        bare = stored.path.stat().st_size + _OVERHEAD_BYTES
-        return candidate.path.stat().st_size <= max(allowed, bare)
+        if stored.path is not None:
+            allowed = max(allowed, stored.path.stat().st_size + _OVERHEAD_BYTES)
+        return candidate.path.stat().st_size <= allowed
 
     def _found(self, candidate: Candidate, speedup: float, fallback: str | None) -> Found:
         return Found(

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from edgekd.errors import BundleError, ParityError
 from edgekd.export.quantization.candidates import Candidate, Workbench
@@ -21,13 +21,25 @@ _JUDGED: Final = 8  # worst layers whose files answer every held-out sample
 _SECONDS: Final = 15.0  # after which no further file does
 
 
+class LayerErrors(NamedTuple):
+    """What single layers cost.
+
+    Attributes:
+        measured: Worst first.
+        unmeasured: How many other layers compute in int8.
+    """
+
+    measured: tuple[LayerError, ...]
+    unmeasured: int
+
+
 def layer_errors(
     bench: Workbench,
     choices: Choices,
     heard: Sequence[OperatorError],
     metric_drop: MetricDrop | None = None,
-) -> tuple[LayerError, ...]:
-    """The layers of the loudest stretches, each measured alone; worst first.
+) -> LayerErrors:
+    """The layers of the loudest stretches, each measured alone, as far as there is time.
 
     Args:
         bench: Of the network.
@@ -38,7 +50,7 @@ def layer_errors(
     units = [unit for unit in bench.quantizer.units if choices[unit.name] in ("static", "dynamic")]
     named = {unit.name: unit for unit in units}
     stretches = [tuple(name for name in error.operators if name in named) for error in heard]
-    if len(units) > _ALONE and not any(stretches):
+    if len(units) > _ALONE and not any(stretches) and not bench.clock.is_past(1.0):
         pieces = cut(units, _STRETCHES)
         names = [tuple(unit.name for unit in piece) for piece in pieces]
         stretches = sorted(names, key=lambda alone: bench.sqnr_db(_alone(bench, choices, alone)))
@@ -50,7 +62,8 @@ def layer_errors(
         error = _error(bench, choices, named[name])
         written += [error] if error is not None else []
     worst_first = sorted(written, key=lambda error: error.sqnr_db)
-    return _judged(bench, choices, worst_first, metric_drop)
+    judged = _judged(bench, choices, worst_first, metric_drop)
+    return LayerErrors(judged, len(units) - len(judged))
 
 
 def _judged(
@@ -67,7 +80,7 @@ def _judged(
             lost = _unknown("there are no labels to judge by")
         elif place >= _JUDGED:
             lost = _unknown(f"only the {_JUDGED} worst layers are judged")
-        elif place and (time.monotonic() > end or bench.clock.is_past(1.0)):
+        elif bench.clock.is_past(1.0) or (place and time.monotonic() > end):
             lost = _unknown("the time for it was up")
         else:
             lost = _lost(_alone(bench, choices, (error.layer,)), metric_drop)

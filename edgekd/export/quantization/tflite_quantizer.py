@@ -38,6 +38,7 @@ class TfliteQuantizer:
 
     format: Final = "tflite"
     notes: tuple[str, ...] = ()
+    calibration_batch: Final = 1
 
     def __init__(self, fp32: Path) -> None:
         self._content = fp32.read_bytes()

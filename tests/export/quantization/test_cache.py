@@ -15,9 +15,12 @@ PI = MeasuringDevice(
 )  # fmt: skip
 
 
-def key(device=PI, **changes):
+VERSIONS = {"edgekd": "0.1", "onnxruntime": "1"}
+
+
+def key(device=PI, versions=VERSIONS, **changes):
     recipe = ExportRecipe(int8="fast", data="x", **changes)
-    return SearchKey.of("a" * 64, "b" * 64, {"onnxruntime": "1"}, recipe, device)
+    return SearchKey.of("a" * 64, "b" * 64, versions, recipe, device)
 
 
 def test_the_folder_is_where_xdg_says(monkeypatch, tmp_path):
@@ -40,6 +43,15 @@ def test_other_limits_are_another_search(monkeypatch, tmp_path):
     remember(key(), RECIPE)
     assert recall(key(min_sqnr_db=30.0)) is None
     assert recall(key(num_threads=2)) is None
+    assert recall(key(search_seconds=5)) is None
+    assert recall(key(max_drop_points=2.0)) is None
+    assert recall(key(formats=("onnx",))) is None  # which then has all the time
+
+
+def test_what_another_edgekd_found_is_not_asked(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    remember(key(), RECIPE)
+    assert recall(key(versions={"edgekd": "0.2", "onnxruntime": "1"})) is None
 
 
 @pytest.mark.parametrize("change", [{"cpu": "another"}, {"board": None}, {"runtime": "x 2"}])

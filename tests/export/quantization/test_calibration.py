@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
+from small_onnx import SHAPE, samples, write_small_network
 
 from edgekd.errors import DataError
-from edgekd.export.quantization.calibration import CalibrationSamples, input_encoding
+from edgekd.export.quantization.calibration import CalibrationSamples, collect, input_encoding
+from edgekd.export.quantization.onnx_quantizer import OnnxQuantizer
 from edgekd.records import ImageInput, SignalInput
 
 IMAGE = ImageInput(channels=3, height=1, width=1, mean=(0.2, 0.4, 0.6), std=(0.5, 0.25, 0.125))
@@ -39,3 +41,13 @@ def test_a_sample_that_is_not_a_number_is_refused(bad):
     windows = np.array([[[1, 3], [2, bad]]], np.float32)
     with pytest.raises(DataError, match="'wrist' hold NaN or infinity"):
         CalibrationSamples(specs=[SIGNAL], decoded=[windows])
+
+
+@pytest.mark.parametrize("count", [64, 320])
+def test_a_collector_holds_20_000_values_however_many_samples_come_together(tmp_path, count):
+    quantizer = OnnxQuantizer(write_small_network(tmp_path / "small.onnx"), "x86-vnni")
+    assert quantizer.calibration_batch == 8
+    sampled = collect(quantizer, samples(count)).sampled()
+    assert np.prod(SHAPE) * count > 20_000
+    assert sampled["image"] == 20_000
+    assert sampled["logits"] == 10 * count  # all there are

@@ -80,3 +80,11 @@ def test_speed_ups_over_a_file_come_fastest_first():
         (FASTER, pytest.approx(1.5)), (SLOWER, pytest.approx(0.8))
     ]  # fmt: skip
     assert found.against(Path("fp32_1200.onnx"), []) == []
+
+
+def test_what_could_not_be_written_has_no_speed_up():
+    found, _ = contest({})
+    missing = Candidate(label="missing", choices={}, path=None)
+    results = found.against(Path("fp32_1200.onnx"), [missing, FASTER])
+    assert [c for c, *_ in results] == [FASTER]
+    assert found.against(Path("fp32_1200.onnx"), [missing]) == []

@@ -4,6 +4,7 @@ import pytest
 from edgekd.export.quantization.ranges import (
     METHODS,
     RangeCollector,
+    Sample,
     best_range,
     entropy,
     mean_squared_error,
@@ -59,25 +60,63 @@ def test_what_is_clipped_errs_by_its_distance():
 
 def test_no_method_leaves_the_extremes():
     for name, method in METHODS.items():
-        low, high = method(BELL, (-6.0, 8.0))
+        low, high = method(Sample(BELL, (-6.0, 8.0), len(BELL)))
         assert -6.0 <= low <= high <= 8.0, name
 
 
 def test_one_far_outlier_is_cut_off_by_all_but_min_max():
     extremes = (float(BELL.min()), 400.0)
-    assert min_max(BELL, extremes) == extremes
-    assert percentile(BELL, extremes)[1] < 6
+    seen = Sample(BELL, extremes, 1_000_000)
+    assert min_max(seen) == extremes
+    assert percentile(seen)[1] < 6
     for method in (mean_squared_error, entropy):
-        assert method(BELL, extremes)[1] < 200
+        assert method(seen)[1] < 240
 
 
 def test_the_best_range_errs_no_more_than_any_method():
     extremes = (float(BELL.min()), float(BELL.max()))
-    found = rounding_error(BELL, best_range(BELL, extremes))
-    assert found <= 1.05 * min(rounding_error(BELL, m(BELL, extremes)) for m in METHODS.values())
+    found = rounding_error(BELL, best_range(BELL, extremes, len(BELL)))
+    tried = [method(Sample(BELL, extremes, len(BELL))) for method in METHODS.values()]
+    assert found <= 1.05 * min(rounding_error(BELL, limits) for limits in tried)
 
 
 def test_an_outlier_that_was_seen_is_not_forgotten_where_it_matters():
     # 255 steps over 0..1 err less in total than cutting 100 off: the outlier stays
     values = np.zeros(1000, np.float32)
-    assert best_range(values, (0.0, 100.0))[1] == 100.0
+    assert best_range(values, (0.0, 100.0), 1000)[1] == 100.0
+
+
+def collected(values, **how):
+    """The best range of values that come in a hundred batches."""
+    collector = RangeCollector(seed=0, per_batch=200)
+    for batch in np.split(values.astype(np.float32), 100):
+        collector.add("x", batch)
+    return collector.best(**how)["x"]
+
+
+def test_one_outlier_among_a_million_is_cut_off():
+    values = np.random.default_rng(1).standard_normal(1_000_000)
+    values[500_000] = 200.0
+    # 255 steps over 204 err by 0.8^2 / 12 = 0.05 a value, one value cut off at 6 by
+    # 194^2 / 1e6 = 0.04 and the rest by 0.0002
+    assert collected(values)[1] < 0.6 * 200
+
+
+def test_outliers_count_for_more_where_caution_is_asked_for():
+    values = np.random.default_rng(1).standard_normal(1_000_000)
+    values[500_000] = 200.0  # as one of 10,000 it would cost 3.8 a value to cut it off
+    assert collected(values, of_at_most=10_000)[1] > 190
+    few = np.random.default_rng(1).standard_normal(2000)
+    assert collected(few, of_at_most=10_000) == collected(few)
+
+
+def test_one_outlier_among_few_values_stays():
+    values = np.random.default_rng(1).standard_normal(2000)
+    values[1000] = 20.0  # cut off at 5 it costs 225 / 2000 = 0.1 a value; steps of 0.1 cost 0.0008
+    assert collected(values)[1] > 18
+
+
+def test_a_bulk_of_large_values_is_not_cut_off():
+    values = np.random.default_rng(1).standard_normal(1_000_000)
+    values[::500] = np.linspace(100, 200, 2000)  # 0.2 % of all
+    assert collected(values)[1] > 180

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from edgekd.console import SilentConsole
+from edgekd.errors import ExportError
 from edgekd.export.quantization.candidates import Candidate
 from edgekd.export.quantization.clock import Clock
 from edgekd.export.quantization.moves import starting_points
@@ -52,7 +53,8 @@ class FakeBench:
             path = None if time is None else self.folder / f"{len(self._made)}_{time}.onnx"
             if path is not None:
                 path.write_bytes(b"x" * (10 + self.extra_bytes(choices)))
-            self._made[key] = Candidate(label=label, choices=dict(choices), path=path)
+            fault = None if path is not None else "the tool chain says no"
+            self._made[key] = Candidate(label=label, choices=dict(choices), path=path, fault=fault)
         return self._made[key]
 
     def is_measured(self, candidate):
@@ -154,6 +156,38 @@ def test_candidates_that_cannot_run_are_passed_over(tmp_path):
     result = found(tmp_path, time_of)
     assert result.candidate.choices["sum0"] == "float"
     assert result.candidate.choices["conv0"] == "static"
+
+
+def test_where_the_weights_alone_cannot_be_stored_another_start_is_the_safest(tmp_path):
+    stored = prefer(units())
+    result = found(tmp_path, lambda c: None if c == stored else usual_time(c))
+    assert result.candidate.path is not None
+    assert result.speedup == pytest.approx(FP32_NS / (FP32_NS - 4 * 170))
+
+
+def test_where_the_only_file_to_take_cannot_be_written_the_reason_is_said(tmp_path):
+    stored = prefer(units())
+    with pytest.raises(ExportError, match=r"faster than fp32, and its weights .* says no"):
+        found(tmp_path, lambda c: None if c == stored else FP32_NS + 100)
+
+
+def test_where_no_start_can_be_written_that_is_an_error(tmp_path):
+    with pytest.raises(ExportError, match=r"no int8 form of fp32\.onnx .* the tool chain says no"):
+        found(tmp_path, lambda choices: None)
+
+
+def test_once_the_time_is_up_one_more_file_is_judged(tmp_path):
+    hand, judged = Hand(), []
+
+    def accept(path):  # an hour on all held-out samples
+        judged.append(path)
+        hand.seconds += 3600.0
+        return False
+
+    result = found(tmp_path, usual_time, accept=accept, clock=Clock(seconds=20.0, now=hand))
+    assert len(judged) == 2  # the first in time, the second late
+    assert result.candidate.choices == prefer(units())
+    assert "--search-seconds left no time to judge more files" in result.fallback
 
 
 def test_without_time_the_starting_points_still_compete(tmp_path):
