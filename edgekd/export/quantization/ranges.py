@@ -66,7 +66,7 @@ class RangeCollector:
         return dict(self._extremes)
 
     def clipped(self, ranges: Mapping[str, Range]) -> dict[str, float]:
-        """Of every tensor the share of its sample that saturates: outside a range by over half a step.
+        """Of every tensor the share of its sample that saturates: beyond a range by half a step.
 
         What lies nearer to an end is rounded to it like any other value.
         """
