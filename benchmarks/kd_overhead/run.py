@@ -69,9 +69,9 @@ class FrozenTeacher:
         return self
 
     @torch.no_grad()
-    def __call__(self, view: torch.Tensor) -> TeacherOutput:
+    def __call__(self, *views: torch.Tensor) -> TeacherOutput:
         """Logits of the view."""
-        return TeacherOutput(logits=self.module(view))
+        return TeacherOutput(logits=self.module(*views))
 
 
 def network(name: str, width: int) -> torch.nn.Module:

@@ -8,7 +8,7 @@ from benchmarks.training import Training
 
 RECIPE = ROOT / "models" / "lsskd-resnet20-cifar10" / "recipe.toml"
 WHOLE = "+ features"
-OFF = {"soft_labels.weight": 0, "lsskd.kl_weight": 0, "lsskd.feature_weight": 0}
+OFF: dict[str, object] = {"soft_labels.weight": 0, "lsskd.kl_weight": 0, "lsskd.feature_weight": 0}
 
 
 @dataclass(frozen=True)

@@ -74,7 +74,7 @@ class Plan:
     def training(self, row: str, subject: int) -> Training:
         """The command of one row; validation is the subject before."""
         split = {"group": "subject", "test_groups": [subject], "val_groups": [before(subject)]}
-        what = {"method": FUSED.get(row, "none")}
+        what: dict[str, object] = {"method": FUSED.get(row, "none")}
         if row in ALONE:
             what["modalities"] = [ALONE[row]]
         settings = {"data": self.data} | split | self.common | self.changes | what

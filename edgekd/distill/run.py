@@ -8,10 +8,8 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 import safetensors.torch
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from edgekd.bundle import is_bundle, read_bundle, write_bundle
@@ -25,6 +23,7 @@ from edgekd.distill.material import Material, make_batches, open_material
 from edgekd.distill.methods.protocol import Method
 from edgekd.distill.methods.table import make_method
 from edgekd.distill.provenance import machine, now, source_commit, versions
+from edgekd.distill.teacher import open_run_teacher
 from edgekd.distill.workspace import (
     claim_workspace,
     comparable,
@@ -32,16 +31,12 @@ from edgekd.distill.workspace import (
     thread_counts,
 )
 from edgekd.errors import DataError
-from edgekd.evaluate.classification import answers
-from edgekd.evaluate.metrics import metrics_of
 from edgekd.records import ArchSpec, InputSpec, Provenance, SplitName, StudentBundle
 from edgekd.students.build import build_student, parse_student_for
 from edgekd.students.count import count_cost
 from edgekd.students.head import EmbeddingNetwork, IdentityNetwork, head_tensors
 from edgekd.students.plain import require_plain
 from edgekd.students.pretrained import load_initial_weights
-from edgekd.teachers.open import open_teacher
-from edgekd.teachers.protocol import Capability, Teacher, TeacherOutput
 
 
 def distill(
@@ -84,7 +79,7 @@ def distill(
     _check_same_data(checkpoint, material)
     settled = recipe.settled(len(material.dataset.splits["train"]), num_processes=fabric.world_size)
     method = guest or make_method(settled)
-    teacher = _open_teacher(settled, material, method, fabric, console)
+    teacher = open_run_teacher(settled, material, method, fabric, console)
     torch.manual_seed(settled.seed)
     student, arch = _build(settled, material, console)
 
@@ -150,52 +145,6 @@ def _check_same_data(checkpoint: Checkpoint | None, material: Material) -> None:
             f"{material.dataset.source}: not the data that the interrupted run was trained on "
             "(contents, labels or splits differ); restore it, or start again with --overwrite"
         )
-
-
-def _open_teacher(
-    recipe: TrainRecipe, material: Material, method: Method, fabric: Fabric, console: Console
-) -> Teacher | None:
-    if recipe.teacher is None:
-        return None
-    needs: frozenset[Capability] = method.teacher_needs
-    if recipe.task == "retrieval":  # to be scored by, and to tell a teacher of another task
-        needs |= {"embedding"}
-    teacher = open_teacher(
-        recipe.teacher,
-        preprocess=material.preprocess,
-        class_names=material.dataset.train_class_names,
-        pretrained=recipe.pretrained,
-        needs=needs,
-        console=console,
-        layers=method.teacher_layers,
-    )
-    teacher.to(fabric.device)
-    if fabric.is_global_zero:
-        _introduce(teacher, material, fabric, console)
-    return teacher
-
-
-def _introduce(teacher: Teacher, material: Material, fabric: Fabric, console: Console) -> None:
-    """Say how good the teacher is here: a wrong normalisation shows before hours are spent."""
-    val = material.dataset.splits["val"]
-    found = answers(
-        lambda *views: _deployed(teacher(*views)),
-        material.sources["val"],
-        device=fabric.device,
-        console=console,
-        description="Scoring the teacher",
-    )
-    metric = metrics_of(material.task, found, val.labels, val.cameras, val.roles, split="val")[0]
-    chance = 1 / len(np.unique(val.labels))
-    say = console.info if metric.value > min(2 * chance, (1 + chance) / 2) else console.warn
-    say(
-        f"teacher {teacher.ref.source}: {metric.name} {metric.value:.4f} on "
-        f"{metric.num_samples:,} validation samples"
-    )
-
-
-def _deployed(output: TeacherOutput) -> Tensor:
-    return output.logits if output.embedding is None else output.embedding
 
 
 def _build(recipe: TrainRecipe, material: Material, console: Console) -> tuple[nn.Module, ArchSpec]:

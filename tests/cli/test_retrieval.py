@@ -44,7 +44,7 @@ def test_cdd_from_a_folder_of_identities_to_both_runtimes(tmp_path, capsys):
     )
     assert small["macs"] / dense["macs"] == pytest.approx(0.5, rel=0.02)
     assert small["teacher"]["source"] == str(teacher)
-    gate = ["--set", "max_drop=1", "--set", "min_agreement=0", "--set", "min_sqnr_db=-100"]
+    gate = ["--set", "max_drop_points=100", "--set", "min_agreement=0", "--set", "min_sqnr_db=-100"]
     files = typed(
         *(capsys, "export", student, "--int8", "--search-seconds", 0, "--num-calibration", 16),
         *("--data", data, *SPLIT, *gate, "-o", tmp_path / "exported"),

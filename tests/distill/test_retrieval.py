@@ -147,12 +147,13 @@ class Impatient(SilentConsole):
     """Presses Ctrl-C after so many steps of a run of ``total``."""
 
     def __init__(self, steps, *, total):
-        self.left, self.total = steps, total
+        self.left, self.total, self.is_training = steps, total, False
 
     @contextmanager
     def track(self, description, total, done=0):
-        self.is_training = total == self.total
+        outer, self.is_training = self.is_training, total == self.total
         yield self
+        self.is_training = outer  # scoring has a bar of its own within that of training
 
     def advance(self, steps=1):
         self.left -= self.is_training

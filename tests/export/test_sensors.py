@@ -19,7 +19,7 @@ from edgekd.runtimes.session import open_session
 from edgekd.students.build import build_student, load_student, parse_student_for
 
 # Random weights: near ties between classes, so agreement is not what is tested here.
-LOOSE = {"min_agreement": 0.0, "max_drop": 1.0, "min_sqnr_db": -100.0, "num_parity": 20}
+LOOSE = {"min_agreement": 0.0, "max_drop_points": 100.0, "min_sqnr_db": -100.0, "num_parity": 20}
 SENSORS, IMAGE_AND_SENSOR = ("acc", "gyro"), ("image", "gyro")
 
 

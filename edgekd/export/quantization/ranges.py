@@ -7,7 +7,8 @@ extremes count in both as what they are, two of all values.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple
+from dataclasses import dataclass
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,11 +66,16 @@ class RangeCollector:
         return dict(self._extremes)
 
     def clipped(self, ranges: Mapping[str, Range]) -> dict[str, float]:
-        """Of every tensor the share of its sample that lies outside a range, so saturates."""
+        """Of every tensor the share of its sample that saturates: beyond a range by half a step.
+
+        What lies nearer to an end is rounded to it like any other value.
+        """
         found = {}
         for name, (low, high) in ranges.items():
             values = np.concatenate(self._samples[name])
-            found[name] = float(((values < min(low, 0.0)) | (values > max(high, 0.0))).mean())
+            low, high = min(low, 0.0), max(high, 0.0)
+            half = 0.5 * (high - low) / _LEVELS
+            found[name] = float(((values < low - half) | (values > high + half)).mean())
         return found
 
     def constant(self) -> list[str]:
@@ -121,7 +127,8 @@ def best_range(values: Values, extremes: Range, count: int) -> Range:
     return min(candidates, key=judge.error)
 
 
-class Sample(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Sample:
     """What is known of a tensor's values.
 
     Attributes:

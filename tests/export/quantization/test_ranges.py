@@ -42,6 +42,14 @@ def test_what_saturates_and_what_never_changes_is_known():
     assert collector.constant() == ["dead"]
 
 
+def test_what_is_rounded_to_an_end_does_not_saturate():
+    collector = RangeCollector(seed=0, per_batch=1000)
+    collector.add("relu", np.float32([0.0] * 100 + [100.4] * 300 + [101.0] * 100))
+    # steps of 100 / 255: half of one is 0.2
+    assert collector.clipped({"relu": (0.0, 100.0)}) == {"relu": 0.8}
+    assert collector.clipped({"relu": (0.0, 100.25)}) == {"relu": 0.2}
+
+
 def test_a_few_values_keep_their_extremes():
     collector = RangeCollector(seed=0, per_batch=10)
     collector.add("x", np.float32([-1.0, 4.0]))

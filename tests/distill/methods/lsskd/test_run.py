@@ -85,7 +85,7 @@ def test_its_files_cost_what_the_plain_student_costs_and_are_measured_like_any_o
     whole, tmp_path
 ):
     folder, record = whole
-    loose = {"min_agreement": 0.5, "min_sqnr_db": 5.0, "max_drop": 1.0, "num_parity": 40}
+    loose = {"min_agreement": 0.5, "min_sqnr_db": 5.0, "max_drop_points": 100.0, "num_parity": 40}
     data = {"data": "builtin:digits"}
     plan = ExportRecipe(int8="full", num_calibration=64, **data, **loose)
     models = export(folder, tmp_path / "out", plan, Deaf())
