@@ -26,6 +26,7 @@ class Parity(Record):
 
     ``metric_drop`` is source minus file, as a fraction: 0.005 is half a point lost.
     ``sqnr_db`` is ``10 log10(sum source^2 / sum (source - file)^2)``, null when they are equal.
+    Of a source that is all zeros the noise is against values of 1.
     """
 
     num_samples: int = Field(ge=1)

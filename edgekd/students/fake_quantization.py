@@ -4,6 +4,7 @@ Forward, a value is rounded to the nearest of a few levels; backward, the roundi
 identity (a straight-through estimate), and what lies outside the range gets no gradient.
 """
 
+import math
 from typing import Any, Final
 
 import torch
@@ -80,3 +81,13 @@ def fake_quantize_weights(weights: Tensor, *, axis: int, bits: int = 8) -> Tenso
     rounded = torch.round(fixed / scale).clamp(-limit, limit) * scale
     answer: Tensor = weights + (rounded - fixed)
     return answer
+
+
+def calmed(limits: Tensor, num_values: int) -> Tensor:
+    """The same limits, with the gradients that all values sum up to divided by their root.
+
+    Source:
+        Esser et al. (2020), arXiv:1902.08153, section 2.2.
+    """
+    share = 1 / math.sqrt(num_values)
+    return limits.detach() + share * (limits - limits.detach())

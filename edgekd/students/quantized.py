@@ -6,7 +6,6 @@ rounded once, as in a file. So an activation in front of a product is the range'
 product in front of the activation, just as the writers fold an activation into its product.
 """
 
-import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
@@ -16,7 +15,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from edgekd.errors import ModelError
-from edgekd.students.fake_quantization import fake_quantize, fake_quantize_weights
+from edgekd.students.fake_quantization import calmed, fake_quantize, fake_quantize_weights
 
 _PRODUCTS: Final = frozenset({"conv1d", "conv2d", "linear"})
 """Operators with an activation and weights, whose first axis is that of the output channels."""
@@ -42,8 +41,7 @@ Visit = Callable[[int, str, Tensor], Tensor]
 class FakeQuantized(nn.Module):
     """The strictest int8 form of a network: 8-bit weights per channel, every range learned.
 
-    A file that computes some operators in float rounds at fewer places: see
-    :meth:`leave_in_float`.
+    A file that computes some operators in float rounds at fewer places (:meth:`leave_in_float`).
 
     BatchNorm need not be folded: it scales whole output channels, and so the rounding of weights
     with one scale per channel is the same in front of it and behind it.
@@ -102,7 +100,7 @@ class FakeQuantized(nn.Module):
                 )
             if number in self._in_float:
                 return x
-            low, high = _calmed(limits[number], x.numel()).unbind()
+            low, high = calmed(limits[number], x.numel()).unbind()
             return fake_quantize(x, low, high, bits=self._activation_bits)
 
         return self._run(inputs, rounded, self._weight_bits)
@@ -189,16 +187,6 @@ class FakeQuantized(nn.Module):
                 "it cannot be trained for int8"
             )
         return tuple(names)
-
-
-def _calmed(limits: Tensor, num_values: int) -> Tensor:
-    """The same limits, with the gradients that all values sum up to divided by their root.
-
-    Source:
-        Esser et al. (2020), arXiv:1902.08153, section 2.2.
-    """
-    share = 1 / math.sqrt(num_values)
-    return limits.detach() + share * (limits - limits.detach())
 
 
 class _Reading(TorchFunctionMode):

@@ -9,9 +9,8 @@ import torch
 from ai_edge_litert.interpreter import Interpreter
 from program_file import BatchNormed, BatchOfOne, saved
 
-from edgekd.bundle import WEIGHTS_FILE, read_bundle, read_record, sha256_of, write_bundle
-from edgekd.cli.main import main_inner
-from edgekd.config import DataRecipe, ExportRecipe
+from edgekd.bundle import read_bundle, read_record, sha256_of
+from edgekd.config import ExportRecipe
 from edgekd.console import SilentConsole
 from edgekd.data.open import open_dataset
 from edgekd.errors import ParityError
@@ -214,47 +213,6 @@ def test_raw_pixels_in_give_the_same_answers_out(student, pixels, tmp_path):
     found = session.run(["logits"], {"image": np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))})
     expected = torch_logits(student, pixels)
     np.testing.assert_allclose(found[0], expected, rtol=0, atol=1e-4 * np.abs(expected).max())
-
-
-def trained_with(student, folder, **split):
-    """The student, as if trained on the digits split so."""
-    trained = DataRecipe(data="builtin:digits", **split)
-    record = read_bundle(student.folder)
-    origin = record.provenance.model_copy(
-        update={
-            "data": open_dataset(trained, SilentConsole()).ref(),
-            "recipe": trained.model_dump(mode="json"),
-        }
-    )
-    weights = (student.folder / WEIGHTS_FILE).read_bytes()
-    write_bundle(folder, record.model_copy(update={"provenance": origin}), weights)
-    return folder
-
-
-def test_the_judges_are_those_that_the_training_kept_aside(student, tmp_path, capsys):
-    source = trained_with(student, tmp_path / "student", split=(0.3, 0.3))
-    arguments = ["--data", "builtin:digits", "--format", "onnx", "-o", str(tmp_path / "out")]
-    assert main_inner(["export", str(source), *arguments]) == 0
-    said = capsys.readouterr().err
-    assert "builtin:digits: split as in training, --split 0.3,0.3" in said
-    assert "warning" not in said
-    model = read_record(ExportedModel, tmp_path / "out" / "student.onnx.json")
-    kept_aside = model.provenance.data.num_samples["val"]
-    assert (model.parity.split, model.parity.num_samples) == ("val", kept_aside)
-    assert not any("judged on other data" in note for note in model.notes)
-
-
-def test_a_split_that_was_asked_for_is_taken_and_what_it_costs_is_told(student, tmp_path, capsys):
-    source = trained_with(student, tmp_path / "student", split=(0.3, 0.3))
-    arguments = ["--data", "builtin:digits", "--format", "onnx", "-o", str(tmp_path / "out")]
-    assert main_inner(["export", str(source), *arguments, "--split", "0.15,0.15"]) == 0
-    said = capsys.readouterr().err
-    assert (
-        "warning: trained on builtin:digits; --data builtin:digits holds other samples or" in said
-    )
-    model = read_record(ExportedModel, tmp_path / "out" / "student.onnx.json")
-    assert model.parity.num_samples < model.provenance.data.num_samples["val"]
-    assert any(note.startswith("judged on other data") for note in model.notes)
 
 
 @pytest.mark.parametrize(("kind", "batch"), [(BatchNormed, None), (BatchOfOne, 1)])
