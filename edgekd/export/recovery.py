@@ -6,7 +6,7 @@ are made again from the one network that came out, each tensor with the range th
 it where it can be told. The fp32 files stay those of the student.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,13 +15,12 @@ from torch import nn
 from edgekd.console import Console
 from edgekd.errors import UsageError
 from edgekd.export.formats import Source
-from edgekd.export.recovered import Recovered, recorded_recovery
+from edgekd.export.make import make_files
+from edgekd.export.recovered import Recovered
 from edgekd.export.recovery_training import Recover, train, trained_network
 from edgekd.export.samples import ExportSamples, source_logits
 from edgekd.export.shortfall import better, outcome, shortfall
 from edgekd.export.verify import Verdict
-
-Make = Callable[[Source, ExportSamples, Console], list[Verdict]]
 
 
 def require_trainable(source: Path) -> None:
@@ -37,50 +36,62 @@ def require_trainable(source: Path) -> None:
         )
 
 
-def make_with_recovery(
-    source: Source,
-    samples: ExportSamples,
-    *,
-    make: Make,
-    recover: Recover | None,
-    student: nn.Module,
-    console: Console,
+def make_recovered_again(
+    source: Source, samples: ExportSamples, recovered: Recovered, console: Console
 ) -> list[Verdict]:
-    """All files of an export; the int8 ones recovered where the recipe asks and they need it.
+    """All files of an export whose int8 recipes come from a recovery; nothing is trained.
 
     Args:
-        source: What they are made from.
-        samples: To calibrate with and to judge by.
-        make: Makes and judges all files of a source.
-        recover: Trains; only asked where the recipe has epochs for it.
-        student: As trained.
-        console: Hears what is done and why.
+        source: What the fp32 files are made from.
+        samples: To judge by.
+        recovered: What the recipes say of the network that the int8 files were made from.
+        console: Hears about progress.
 
     Raises:
-        ConfigError: If a recipe to be replayed lacks the weights that its recovery trained.
+        ConfigError: If the weights that the recovery trained are missing.
+    """
+    network = trained_network(source, recovered)  # before time is spent: the file may be missing
+    in_fp32 = source.recipe.model_copy(update={"int8": None, "int8_recipe": ()})
+    first = make_files(replace(source, recipe=in_fp32), samples, console)
+    again = _remade(source, recovered, network, samples, console)
+    return _by_format([*first, *again])
+
+
+def recover_int8(
+    first: Sequence[Verdict],
+    source: Source,
+    samples: ExportSamples,
+    student: nn.Module,
+    recover: Recover | None,
+    console: Console,
+) -> list[Verdict]:
+    """Train the student where one of its int8 files would be refused, and make those files again.
+
+    Args:
+        first: All files, as they are without.
+        source: What they were made from.
+        samples: To calibrate with and to judge by.
+        student: As trained.
+        recover: Trains.
+        console: Hears what is done and why.
+
+    Returns:
+        All files; of each int8 file the better one.
+
+    Raises:
         ModelError: If the student cannot be trained so.
     """
-    recorded = recorded_recovery(source.recipe)
-    if recorded is not None:
-        in_fp32 = source.recipe.model_copy(update={"int8": None, "int8_recipe": ()})
-        network = trained_network(source, recorded)  # before time is spent: the file may be missing
-        first = make(replace(source, recipe=in_fp32), samples, console)
-        again = _remade(source, recorded, network, samples, make, console)
-        return _by_format([*first, *again])
-    first = make(source, samples, console)
-    if not source.recipe.recovery.epochs:
-        return first
     if recover is None:
         raise ValueError("the recipe asks for a recovery and nobody was given to train it")
     reason = shortfall(first, source.recipe)
     if reason is None:
         console.info("int8 keeps its budget without a recovery")
-        return first
+        return list(first)
     epochs = source.recipe.recovery.epochs
     console.info(f"{reason}: recovering for {epochs} epoch{'s' * (epochs != 1)}")
     files = [verdict.candidate for verdict in first]
     recovered = train(source, samples, student, recover, reason, console, files)
-    again = _remade(source, recovered, trained_network(source, recovered), samples, make, console)
+    again = _remade(source, recovered, trained_network(source, recovered), samples, console)
     after = {verdict.file: verdict for verdict in again}
     chosen = [better(verdict, after.get(verdict.file)) for verdict in first]
     for verdict in chosen:
@@ -96,7 +107,6 @@ def _remade(
     recovered: Recovered,
     network: nn.Module,
     samples: ExportSamples,
-    make: Make,
     console: Console,
 ) -> list[Verdict]:
     """The int8 files of a recovered network; its fp32 files are only what they are made from."""
@@ -104,7 +114,7 @@ def _remade(
     work.mkdir()
     reference = samples.reference
     exact = source_logits(network, reference.samples, source.record.preprocess.inputs)
-    verdicts = make(
+    verdicts = make_files(
         replace(source, network=network, recovered=recovered, work=work, learned=recovered.learned),
         replace(samples, reference=replace(reference, unquantized=exact)),
         console,

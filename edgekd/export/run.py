@@ -5,18 +5,15 @@ quantized from the same network with the same samples, every file is audited and
 only when all have passed does any of them reach the output folder.
 """
 
-import platform
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from importlib import metadata
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from torch import nn
 
-import edgekd
 from edgekd.atomic import reporting_write_errors
 from edgekd.config import ExportRecipe
 from edgekd.console import Console, SilentConsole
@@ -27,33 +24,17 @@ from edgekd.export.formats import Source
 from edgekd.export.int8_checks import findings, not_checked
 from edgekd.export.int8_replay import given_recipe
 from edgekd.export.learned_points import learned_points
+from edgekd.export.make import make_files
 from edgekd.export.network import load_plain_network
-from edgekd.export.prepare import input_shape, prepare_for_export
+from edgekd.export.prepare import prepare_for_export
 from edgekd.export.publish import publish
-from edgekd.export.quantization.clock import SearchTime
-from edgekd.export.recovery import make_with_recovery, require_trainable
+from edgekd.export.recovered import recorded_recovery
+from edgekd.export.recovery import make_recovered_again, recover_int8, require_trainable
 from edgekd.export.recovery_training import Recover
 from edgekd.export.samples import ExportSamples, gather_samples
 from edgekd.export.sources import bundle_of
 from edgekd.export.tflite_file import require_litert
-from edgekd.export.verify import Verdict, verify
-from edgekd.export.write import write_files
 from edgekd.records import ExportedModel
-from edgekd.students.count import count_cost
-
-_PACKAGES: Final = (
-    "torch",
-    "onnx",
-    "onnxruntime",
-    "onnxscript",
-    "onnxsim",
-    "litert-torch",
-    "litert-converter",
-    "ai-edge-litert",
-    "ai-edge-quantizer",
-    "litert-quantizer",
-    "numpy",
-)
 
 
 def export(
@@ -116,20 +97,29 @@ def export(
             learned=learned_points(student, record.learned_ranges, samples.calibration),
             adjuster=_adjuster(network, samples, recipe),
         )
-        verdicts = make_with_recovery(
-            source, samples, make=_make_all, recover=recover, student=student, console=console
-        )
+        recovered = recorded_recovery(recipe)
+        if recovered is not None:
+            verdicts = make_recovered_again(source, samples, recovered, console)
+        else:
+            verdicts = make_files(source, samples, console)
+            if recipe.recovery.epochs:
+                verdicts = recover_int8(verdicts, source, samples, student, recover, console)
         models = publish(verdicts, output)
     for model in models:
-        for note in model.notes:
-            if note not in samples.notes:  # said already
-                console.info(f"{model.file}: {note}")
-        skipped = not_checked(model)
-        if skipped is not None:
-            console.info(f"{model.file}: {skipped}")
-        for text in findings(model):
-            console.warn(f"{model.file}: {text}")
+        _tell(model, samples, console)
     return models
+
+
+def _tell(model: ExportedModel, samples: ExportSamples, console: Console) -> None:
+    """What there is to know of a file besides its figures."""
+    for note in model.notes:
+        if note not in samples.notes:  # said already
+            console.info(f"{model.file}: {note}")
+    skipped = not_checked(model)
+    if skipped is not None:
+        console.info(f"{model.file}: {skipped}")
+    for text in findings(model):
+        console.warn(f"{model.file}: {text}")
 
 
 def _adjuster(network: nn.Module, samples: ExportSamples, recipe: ExportRecipe) -> Adjuster | None:
@@ -141,31 +131,6 @@ def _adjuster(network: nn.Module, samples: ExportSamples, recipe: ExportRecipe) 
     few = replace(calibration, decoded=[values[rows] for values in calibration.decoded])
     feeds = few.feeds("float32", channel_last=False)  # as the network takes them
     return Adjuster(network, list(feeds.values()))
-
-
-def _make_all(source: Source, samples: ExportSamples, console: Console) -> list[Verdict]:
-    """Convert, quantize and verify every format the recipe names.
-
-    The searches share the recipe's time; those of a recovery are others, with as much again.
-    """
-    formats = source.recipe.formats
-    total = SearchTime(source.recipe.search_seconds, searches=len(formats))
-    source = replace(source, search_time=total)
-    shapes = [input_shape(spec) for spec in source.record.preprocess.inputs]
-    cost = count_cost(source.network, shapes)
-    versions = _versions()
-    verdicts = []
-    with console.track("exporting", total=2 * len(formats)) as progress:
-        for name in formats:
-            progress.describe(f"writing {name}")
-            candidates = write_files(name, source, samples, console)
-            progress.advance()
-            progress.describe(f"comparing {name} with the student")
-            for candidate in candidates:
-                noted = replace(candidate, notes=(*candidate.notes, *samples.notes))
-                verdicts.append(verify(noted, source, samples.reference, cost, versions))
-            progress.advance()
-    return verdicts
 
 
 def rows(models: Sequence[ExportedModel]) -> list[dict[str, Any]]:
@@ -222,14 +187,3 @@ def _remove_empty(folders: Sequence[Path]) -> None:
     with suppress(OSError):
         for folder in folders:
             folder.rmdir()
-
-
-def _versions() -> dict[str, str]:
-    """Of the packages that make an exported file."""
-    found = {"edgekd": edgekd.__version__, "python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:  # one of two names, or a format not asked for
-            continue
-    return found
