@@ -9,7 +9,7 @@ import onnx
 from edgekd.bundle import read_record, sha256_of
 from edgekd.cli.main import main_inner
 from edgekd.errors import ExportError
-from edgekd.export import int8_checks, run, tflite_file, verify
+from edgekd.export import int8_checks, make, run, tflite_file, verify
 from edgekd.export.formats import Candidate
 from edgekd.export.parity import run_session
 from edgekd.export.publish import RejectedModel
@@ -98,7 +98,7 @@ def test_kernels_that_disagree_keep_their_report(student, exported, tmp_path, mo
         return [Candidate(path=path, format="tflite", int8=True)]
 
     monkeypatch.setattr(int8_checks, "compare_kernels", lambda *_: (apart, 3.0))
-    monkeypatch.setattr(run, "write_files", converted)
+    monkeypatch.setattr(make, "write_files", converted)
     gate = ["--format", "tflite", "--int8", "full", "--min-sqnr-db", "5", "--max-drop", "100"]
     gate += ["--data", "builtin:digits", "--set", "min_agreement=0", "--num-parity", "40"]
     assert main_inner(["export", str(student.folder), *gate, "-o", str(tmp_path / "o")]) == 6
