@@ -17,6 +17,7 @@ import numpy as np
 HERE: Final = Path(__file__).parent
 PEERS: Final = {"onnx": ("nncf",), "tflite": ("onnx2tf",)}
 """Format -> who writes int8 files of it; each has a ``peer_NAME.py`` here."""
+ALL_PEERS: Final = frozenset(peer for peers in PEERS.values() for peer in peers)
 _TIMEOUT_SECONDS: Final = 1800
 
 

@@ -10,7 +10,6 @@ Weights are random but not degenerate, see ``architectures.py``.
 """
 
 import argparse
-import json
 import statistics
 import sys
 import tempfile
@@ -26,12 +25,13 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from benchmarks.int8.architectures import MEAN, STD, make_images, write_architecture, write_data
 from benchmarks.int8.fp32_graph import describe_fp32
-from benchmarks.int8.peers import PEERS, peer_version, run_peer
+from benchmarks.int8.peers import ALL_PEERS, PEERS, peer_version, run_peer
+from benchmarks.int8.results import append, here, is_asked, read_results, recorded
 from benchmarks.int8.stock import quantize_onnx, quantize_tflite
-from benchmarks.int8.tables import FORMATS, measured_on, print_tables
+from benchmarks.int8.tables import FORMATS, print_tables
 from edgekd.config import ExportRecipe
 from edgekd.console import SilentConsole
-from edgekd.devices.local import describe, runtime_version
+from edgekd.devices.local import describe
 from edgekd.devices.race import race, ratio
 from edgekd.errors import EdgekdError
 from edgekd.export.quantization.candidates import answers
@@ -40,10 +40,7 @@ from edgekd.export.sqnr import sqnr_db
 from edgekd.records import ExportedModel
 from edgekd.runtimes.session import open_session
 
-HERE: Final = Path(__file__).parent
-RESULTS: Final = HERE / "results.jsonl"
 STOCK: Final = {"onnx": quantize_onnx, "tflite": quantize_tflite}
-ALL_PEERS: Final = frozenset(peer for peers in PEERS.values() for peer in peers)
 CALIBRATION, HELD_OUT = 128, 64
 
 
@@ -93,17 +90,6 @@ def measure(name: str, options: argparse.Namespace) -> None:
             one = recipe.model_copy(update={"formats": (model_format,)})
             for line in measure_format(name, one, work, options):
                 append(line)
-
-
-def recorded(name: str, options: argparse.Namespace) -> set[tuple[str, str]]:
-    """Format and kind of what was measured before, like this, here."""
-    lines = [r for r in read_results() if r["architecture"] == name and is_asked(r, options)]
-    return {
-        (r["format"], r["kind"])
-        for r in lines
-        if measured_on(r) == here(r["format"])
-        and not (r["kind"] in ALL_PEERS and "error" in r)  # that peer may be there now
-    }
 
 
 def kinds(model_format: str, options: argparse.Namespace) -> tuple[str, ...]:
@@ -228,30 +214,6 @@ def feeds(count: int, size: int, model_format: str, *, seed: int) -> dict[str, n
     if model_format == "onnx":
         images = images.transpose(0, 3, 1, 2)
     return {"image": np.ascontiguousarray(images, dtype=np.float32)}
-
-
-def append(line: dict[str, Any]) -> None:
-    """One more line of raw results."""
-    with RESULTS.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(line) + "\n")
-
-
-def read_results() -> list[dict[str, Any]]:
-    """All lines, oldest first."""
-    if not RESULTS.exists():
-        return []
-    return [json.loads(line) for line in RESULTS.read_text(encoding="utf-8").splitlines()]
-
-
-def is_asked(line: dict[str, Any], options: argparse.Namespace) -> bool:
-    """Whether a line was measured in the setting that is asked for now."""
-    asked = (options.size, options.threads, options.note)
-    return (line["size"], line["threads"], line["note"]) == asked
-
-
-def here(model_format: str) -> tuple[str, str | None]:
-    """The version of the runtime that is installed, and this processor."""
-    return runtime_version(model_format), describe().cpu
 
 
 if __name__ == "__main__":
