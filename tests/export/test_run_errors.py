@@ -9,7 +9,7 @@ import onnx
 from edgekd.bundle import read_record, sha256_of
 from edgekd.cli.main import main_inner
 from edgekd.errors import ExportError
-from edgekd.export import int8_checks, make, run, tflite_file, verify
+from edgekd.export import int8_checks, make, tflite_file, verify
 from edgekd.export.formats import Candidate
 from edgekd.export.parity import run_session
 from edgekd.export.publish import RejectedModel
