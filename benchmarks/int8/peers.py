@@ -1,7 +1,8 @@
-"""Other projects' int8 files, made by an interpreter of their own: they are no dependency of ours.
+"""Other projects' int8 files, made by interpreters of their own: they are no dependency of ours.
 
-    python3 -m venv peers && peers/bin/pip install onnx2tf nncf onnxruntime
-    python -m benchmarks.int8.run resnet18 --peers-python peers/bin/python
+    python3 -m venv peers/nncf && peers/nncf/bin/pip install nncf onnx onnxruntime
+    python3 -m venv peers/onnx2tf && peers/onnx2tf/bin/pip install onnx2tf
+    python -m benchmarks.int8.run resnet18 --peers peers
 
 Each peer gets the fp32 ONNX file and the calibration images that edgekd gets, and follows the
 recipe of its own documentation (``peer_nncf.py``, ``peer_onnx2tf.py``). One that fails, or is not
@@ -22,23 +23,30 @@ _TIMEOUT_SECONDS: Final = 1800
 
 
 def run_peer(
-    name: str, python: Path, fp32: Path, images: dict[str, np.ndarray], target: Path
+    name: str, peers: Path, fp32: Path, images: dict[str, np.ndarray], target: Path
 ) -> None:
     """Let a peer write an int8 file.
 
     Args:
         name: Of the peer.
-        python: An interpreter that has it.
+        peers: The folder of their environments.
         fp32: The ONNX file.
         images: Input name to normalised float32 ``(n, 3, H, W)``.
         target: The file to write.
 
     Raises:
         RuntimeError: With what the peer said last, if it fails or writes nothing.
+        OSError: If it has no environment.
     """
     data = target.with_suffix(".calibration.npz")
     np.savez(data, **images)  # type: ignore[arg-type]  # no input is called allow_pickle
-    command = [str(python), str(HERE / f"peer_{name}.py"), str(fp32), str(data), str(target)]
+    command = [
+        str(interpreter(name, peers)),
+        str(HERE / f"peer_{name}.py"),
+        str(fp32),
+        str(data),
+        str(target),
+    ]
     done = subprocess.run(
         command,
         stdin=subprocess.DEVNULL,
@@ -57,10 +65,19 @@ def run_peer(
         raise RuntimeError(f"wrote no int8 file: {said[-1] if said else 'no output'}")
 
 
-def peer_version(name: str, python: Path) -> str:
+def interpreter(name: str, peers: Path) -> Path:
+    """Of a peer's own environment."""
+    return peers / name / "bin" / "python"
+
+
+def peer_version(name: str, peers: Path) -> str:
     """Of a peer, or why it cannot be said."""
     program = f"from importlib.metadata import version; print(version({name!r}))"
     done = subprocess.run(
-        [str(python), "-c", program], capture_output=True, text=True, timeout=60, check=False
+        [str(interpreter(name, peers)), "-c", program],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     return done.stdout.strip() if done.returncode == 0 else "not installed"

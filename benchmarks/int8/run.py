@@ -1,6 +1,6 @@
 """fp32, each tool chain's own int8 recipe, peers' and edgekd's, on timm architectures, in one run.
 
-    python -m benchmarks.int8.run resnet18 mobilenetv3_small_100 --peers-python peers/bin/python
+    python -m benchmarks.int8.run resnet18 mobilenetv3_small_100 --peers peers
 
 Each line of ``results.jsonl`` is one file of one architecture on one runtime: its time against the
 fp32 file's of the same race, its SQNR and top-1 agreement against fp32 on held-out images, and its
@@ -52,9 +52,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--note", default="", help="kept with every line, e.g. 'machine busy'")
     parser.add_argument(
-        "--peers-python",
+        "--peers",
         type=lambda text: Path(text).absolute(),
-        help="interpreter with the peers of peers.py; none if left out",
+        help="folder of the environments of peers.py; none if left out",
     )
     parser.add_argument("--again", action="store_true", help="measure what is there, too")
     parser.add_argument("--table", action="store_true", help="only print what was measured")
@@ -94,7 +94,7 @@ def measure(name: str, options: argparse.Namespace) -> None:
 
 def kinds(model_format: str, options: argparse.Namespace) -> tuple[str, ...]:
     """Whose int8 files are measured."""
-    peers = PEERS[model_format] if options.peers_python else ()
+    peers = PEERS[model_format] if options.peers else ()
     return ("edgekd", "stock", *peers)
 
 
@@ -145,7 +145,7 @@ def write_other(
     if not onnx_file.exists():
         export(work / "bundle", work / "out", ExportRecipe(formats=("onnx",)), SilentConsole())
     images = feeds(CALIBRATION, options.size, "onnx", seed=1)
-    run_peer(kind, options.peers_python, onnx_file, images, target)
+    run_peer(kind, options.peers, onnx_file, images, target)
 
 
 def compare(
@@ -165,11 +165,7 @@ def compare(
             **base,
             "kind": kind,
             "size_ratio": path.stat().st_size / fp32.stat().st_size,
-            **(
-                {"peer_version": peer_version(kind, options.peers_python)}
-                if kind in ALL_PEERS
-                else {}
-            ),
+            **({"peer_version": peer_version(kind, options.peers)} if kind in ALL_PEERS else {}),
         }
         if times[0] is None or own is None:
             yield {**line, "error": "the runtime cannot run it"}
