@@ -141,4 +141,3 @@ def test_a_program_that_cannot_be_exported(tmp_path, capsys):
     _fails(capsys, ["export", f"{path}#scale=2", *out], 8, "is not understood")
     _fails(capsys, ["export", str(path), "--input-size", "9", *out], 2, "takes 8x8 pixels")
     _fails(capsys, ["export", "--int8", str(path), *out], 2, "give --data as well")
-    _fails(capsys, ["export", str(path), *DIGITS, *out], 4, "classifies 5")
