@@ -5,7 +5,7 @@
 Every row's method runs on random images with a random teacher; loading and augmenting images,
 validation and checkpoints come on top, some five to ten per cent. torch-pruning's row is taken to
 cost what ``kd`` on the narrow student costs, and CDD that shrinks no less than CDD. The recipes'
-epochs are such that an experiment takes about eight hours of one core.
+epochs are such that an experiment takes a few hours of one core.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from edgekd.students.taps import pooled_outputs
 from edgekd.teachers.protocol import TeacherOutput
 
 CLASSES = {"retrieval": 868, "classification": 10}  # of Omniglot, less a tenth; of CIFAR-10
-SIZE = {"retrieval": (1, 64), "classification": (3, 32)}
+SIZE = {"retrieval": (1, 48), "classification": (3, 32)}
 
 
 def network(recipe: SettledRecipe) -> nn.Module:
