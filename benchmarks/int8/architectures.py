@@ -22,6 +22,11 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 NUM_CLASSES = 10
 BatchNorm = nn.modules.batchnorm._BatchNorm
 NORMS = (BatchNorm, nn.LayerNorm, nn.GroupNorm)
+SHIFT = 0.5
+"""Of what every batch norm makes, in standard deviations. With none a deep random network is
+chaotic: white noise on the image, 60 dB below it, is 28 dB below the answers of MobileNetV2
+(weights rounded to 8 bits: 17 dB). With this one it is 44 dB (28 dB), as in trained networks:
+48 dB (30 dB) in the MobileNetV3 of ``trained.py``."""
 LABELS = tuple(f"class{k}" for k in range(NUM_CLASSES))
 
 
@@ -103,6 +108,8 @@ def settle(network: nn.Module, size: int, *, seed: int) -> None:
             gamma = getattr(module, "gamma", None)  # LayerScale, which starts near zero
             if isinstance(gamma, nn.Parameter):
                 gamma.copy_(0.3 + 0.4 * torch.rand(gamma.shape, generator=generator))
+            if isinstance(module, BatchNorm):
+                module.bias.add_(SHIFT)
         norms = [module for module in network.modules() if isinstance(module, BatchNorm)]
         gather_statistics(network.train(), norms, size)
     network.eval()

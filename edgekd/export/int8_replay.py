@@ -65,7 +65,7 @@ def replayed(plain: Basis, job: Int8Job) -> tuple[str, Basis, Int8Recipe] | None
     strange = sorted(
         name
         for name in units.keys() | recipe.operators.keys()
-        if name not in units or recipe.operators.get(name) not in units[name].choices
+        if name not in units or not units[name].can(recipe.operators.get(name))
     )
     if strange:
         raise ConfigError(

@@ -9,7 +9,7 @@ from edgekd.config import ExportRecipe
 from edgekd.console import SilentConsole
 from edgekd.data.calibration import calibration_indices
 from edgekd.data.open import open_dataset
-from edgekd.export.samples import gather_samples, source_logits
+from edgekd.export.samples import gather_samples, made_up_images, source_logits
 from edgekd.records import DataRef, ImageInput, Preprocess, SignalInput
 
 IMAGE = ImageInput(channels=1, height=8, width=8, mean=(0.5,), std=(0.25,))
@@ -69,6 +69,17 @@ def test_without_data_samples_are_made_up_the_same_way_twice():
     assert (a.reference.labels, a.reference.split) == (None, None)
     assert np.array_equal(a.reference.samples[0], b.reference.samples[0])
     assert a.reference.samples[0].dtype == np.uint8
+
+
+def test_made_up_images_hang_together_as_photographs_do():
+    spec = ImageInput(channels=3, height=24, width=40, mean=(0.5,) * 3, std=(0.5,) * 3)
+    images = made_up_images(50, spec, np.random.default_rng(0))
+    assert images.shape == (50, 24, 40, 3) and images.dtype == np.uint8
+    assert 50 < images.std() < 60 and 120 < images.mean() < 136
+    left, right = images[:, :, :-1].ravel(), images[:, :, 1:].ravel()
+    assert np.corrcoef(left, right)[0, 1] > 0.5  # white noise: 0
+    one = ImageInput(channels=1, height=1, width=1, mean=(0.5,), std=(0.5,))
+    assert made_up_images(2, one, np.random.default_rng(0)).shape == (2, 1, 1, 1)
 
 
 def test_the_sources_answer_by_hand():

@@ -20,10 +20,9 @@ _CHEAP: Final = frozenset(
 _FURTHER: Final = (0, 1, 2, 4, 6)
 
 
-def starting_points(units: Sequence[Unit]) -> list[Move]:
-    """What tool chains and habit suggest; the safest first."""
+def starting_points(units: Sequence[Unit], stored: Choices) -> list[Move]:
+    """What tool chains and habit suggest; the safest, ``stored``, first."""
     cheap = {unit.name for unit in units if unit.is_product or unit.kind.split()[0] in _CHEAP}
-    stored = prefer(units)
     static = prefer(units, "static")
     return [
         ("weights in 8 bits", stored),

@@ -157,7 +157,9 @@ def _unit(graph: OnnxGraph, node: onnx.NodeProto) -> Unit | None:
         weights = graph.constants.get(node.input[weights_input(node)])
         if weights is None or weights.dtype != np.float32 or weights.ndim < 2:
             return None
-        return Unit(name=node.name, kind=str(node.op_type), choices=("weights",))
+        return Unit(
+            name=node.name, kind=str(node.op_type), choices=("weights",), num_weights=weights.size
+        )
     if node.op_type not in _ELEMENTWISE or not graph.activations(node):
         return None
     return Unit(name=node.name, kind=_form(graph, node), choices=("static", "float"))
@@ -174,7 +176,7 @@ def _product(graph: OnnxGraph, node: onnx.NodeProto) -> Unit | None:
         choices = ("static", "dynamic", "weights")
     if not _plain(graph, node, weights):
         choices = ("weights",)
-    return Unit(name=node.name, kind=_form(graph, node), choices=choices)
+    return Unit(name=node.name, kind=_form(graph, node), choices=choices, num_weights=weights.size)
 
 
 def _plain(graph: OnnxGraph, node: onnx.NodeProto, weights: NDArray[Any]) -> bool:

@@ -13,7 +13,7 @@ from edgekd.records import SCHEMA, Adjustment, LayerError, MeasuringDevice, Reco
 Choice = Literal["static", "dynamic", "weights", "float"]
 """How one operator computes. ``static``: on 8-bit activations with calibrated ranges; ``dynamic``:
 activations are quantized while running; ``weights``: in float, weights stored in 8 bits;
-``float``: it has no weights and computes in float."""
+``float``: in float, and its weights, where it has any, are stored as they are."""
 Mode = Literal["fast", "full", "weights", "dynamic"]
 Range = tuple[float, float]
 Processor = Literal["arm", "x86-vnni", "x86"]

@@ -28,11 +28,13 @@ from edgekd.export.quantization.moves import (
 )
 from edgekd.export.quantization.recipe import OperatorError
 from edgekd.export.quantization.sizes import LARGEST_SHARE, SMALL_BYTES
+from edgekd.export.quantization.storage import quiet_storage
 from edgekd.export.quantization.units import prefer
 
 _STRETCHES: Final = (2, 4, 8)  # a network is cut into that many pieces
 _MOST_ROUNDS: Final = 3
 _PALETTE: Final = 3  # recipes that stretches are coloured with
+_ROOM_DB: Final = 6.0  # of the error budget, stored weights may use a quarter
 _QUIETED: Final = 2  # recipes of it that are tried without their loudest stretches
 _HEARD: Final = 12  # stretches whose noise is measured one by one
 _FINALISTS: Final = 6
@@ -94,7 +96,9 @@ class Search:
             ExportError: If no starting point can be written, or nothing is to be taken but the
                 weights in 8 bits and these cannot be written.
         """
-        starts = [self._bench.make(c, label) for label, c in starting_points(self._units)]
+        self._stored = quiet_storage(self._bench, self._budget.min_sqnr_db + _ROOM_DB)
+        points = starting_points(self._units, self._stored)
+        starts = [self._bench.make(choices, label) for label, choices in points]
         best, palette = self._start(starts)
         if palette:
             best = self._pass(best, self._quieter(palette))

@@ -1,5 +1,6 @@
 """Operators of an fp32 TFLite file as the quantizer sees them: neighbours, and ways to compute."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -55,6 +56,8 @@ class TfliteOperator:
     """Who reads what it makes, as indices; -1 for an output of the graph."""
     moves_floats: bool
     """Whether it only moves float values."""
+    num_weights: int
+    """How many values its weights have."""
 
 
 def read_operators(model: Any) -> list[TfliteOperator]:
@@ -95,6 +98,7 @@ def _operator(
         choices=choices,
         readers=tuple(reader for i in op.outputs for reader in readers.get(i, ())),
         moves_floats=name in PASSING and bool(activations) and in_float,
+        num_weights=math.prod(tensors[op.inputs[1]].shape) if "weights" in choices else 0,
     )
 
 

@@ -55,7 +55,7 @@ class TfliteQuantizer:
         self._scales = ScaleRules(model, [op.scope for op in self._operators])
         self._biases = read_biases(model)
         self.units: tuple[Unit, ...] = tuple(
-            Unit(name=op.scope, kind=op.kind, choices=op.choices)
+            Unit(name=op.scope, kind=op.kind, choices=op.choices, num_weights=op.num_weights)
             for op in self._operators
             if op.kind is not None
         )

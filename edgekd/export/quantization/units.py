@@ -17,11 +17,17 @@ class Unit:
         kind: Operators of one kind are expected to gain or lose together: the type, and for a
             product also its form (``Conv depthwise``, ``Conv pointwise``).
         choices: What its runtime has kernels for; the last is how it computes in float.
+        num_weights: How many values its weights have.
     """
 
     name: str
     kind: str
     choices: tuple[Choice, ...]
+    num_weights: int = 0
+
+    def can(self, choice: Choice | None) -> bool:
+        """Whether it can compute so; in float, from weights in float, everything can."""
+        return choice == "float" or choice in self.choices
 
     @property
     def as_float(self) -> Choice:

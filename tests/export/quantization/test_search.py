@@ -194,7 +194,7 @@ def test_once_the_time_is_up_one_more_file_is_judged(tmp_path):
 def test_without_time_the_starting_points_still_compete(tmp_path):
     result = found(tmp_path, usual_time, clock=Clock(seconds=0.0))
     assert result.fallback is None
-    starts = [choices for _, choices in starting_points(units())]
+    starts = [choices for _, choices in starting_points(units(), prefer(units()))]
     assert result.candidate.choices in starts
 
 
