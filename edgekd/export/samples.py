@@ -205,7 +205,7 @@ def made_up_images(
         rows, columns = (np.arange(s) * g // s for s, g in zip(sides, grid, strict=True))
         images += patches[:, rows[:, None], columns]
         cells *= 2
-    return np.clip(128 + 55 * images / images.std(), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(128 + 55 * images / images.std(), 0, 255), np.uint8)
 
 
 def _encode(values: NDArray[Any], spec: InputSpec) -> NDArray[Any]:
