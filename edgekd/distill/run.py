@@ -16,6 +16,7 @@ from edgekd.bundle import is_bundle, read_bundle, write_bundle
 from edgekd.config import TrainRecipe
 from edgekd.console import Console, SilentConsole
 from edgekd.distill.checkpoint import Checkpoint
+from edgekd.distill.early import check_before_data
 from edgekd.distill.job import Job
 from edgekd.distill.launch import launch
 from edgekd.distill.loop import Loop
@@ -75,6 +76,7 @@ def distill(
         console.info(f"{output}: this run is finished already")
         return read_bundle(output)
 
+    check_before_data(recipe)
     material = open_material(recipe, console)
     _check_same_data(checkpoint, material)
     settled = recipe.settled(len(material.dataset.splits["train"]), num_processes=fabric.world_size)

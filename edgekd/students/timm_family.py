@@ -67,6 +67,27 @@ def parse(
     return arch
 
 
+def check(name: str, options: Mapping[str, Any]) -> None:
+    """Refuse a name that timm does not have, and options that fit no input.
+
+    Raises:
+        ModelError: As :func:`parse`, which looks again when the input is known.
+    """
+    known = known_name(name)
+    if not options:
+        return
+    arch = ArchSpec(
+        family=FAMILY, arguments={"name": known, **options}, num_classes=2, in_channels=3
+    )
+    try:
+        with torch.random.fork_rng(devices=[]):
+            build(arch)
+    except ModelError as error:
+        misspelt = isinstance(error.__cause__, TypeError | None)
+        if misspelt or not published(known).fixed_input_size:  # values may need their own size
+            raise
+
+
 def build(arch: ArchSpec, *, pretrained: bool = False) -> nn.Module:
     """A module for ``arch``: normalised float ``(B, C, H, W) -> (B, K)`` logits.
 

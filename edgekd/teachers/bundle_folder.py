@@ -18,6 +18,24 @@ def matches(request: TeacherRequest) -> bool:
     return is_bundle(request.path)
 
 
+def check(request: TeacherRequest) -> StudentBundle:
+    """The bundle's record, if it is whole and was taught the student's task.
+
+    Raises:
+        BundleError: If the bundle is damaged.
+        ModelError: If it was taught another task.
+    """
+    request.refuse_options()
+    record = read_bundle(request.path)
+    wanted = "retrieval" if "embedding" in request.needs else "classification"
+    if record.task != wanted:
+        raise ModelError(
+            f"teacher {request.source}: was taught {record.task}, the student learns {wanted}; "
+            f"teach one with edgekd teach --task {wanted}, or change --task"
+        )
+    return record
+
+
 def open_source(request: TeacherRequest) -> ModuleTeacher:
     """The bundle's network, verified, behind its own preprocessing.
 
@@ -28,7 +46,6 @@ def open_source(request: TeacherRequest) -> ModuleTeacher:
         ModelError: If it was taught another task, its labels are not the data's, or it takes an
             input that the data do not have.
     """
-    request.refuse_options()
     record, module = _load(request)
     request.check_labels(record.labels)
     return ModuleTeacher(
@@ -70,13 +87,6 @@ def _described(spec: InputSpec) -> str:
 
 
 def _load(request: TeacherRequest) -> tuple[StudentBundle, nn.Module]:
-    wanted = "retrieval" if "embedding" in request.needs else "classification"
-    task = read_bundle(request.path).task
-    if task != wanted:
-        raise ModelError(
-            f"teacher {request.source}: was taught {task}, the student learns {wanted}; teach one "
-            f"with edgekd teach --task {wanted}, or change --task"
-        )
-    if task == "retrieval":
+    if check(request).task == "retrieval":
         return load_teaching_network(request.path)
     return load_student(request.path)

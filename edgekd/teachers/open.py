@@ -4,9 +4,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Final
 
-from edgekd.console import Console
+from edgekd.console import Console, SilentConsole
 from edgekd.errors import ModelError
-from edgekd.records import InputSpec, Preprocess
+from edgekd.records import InputSpec, Preprocess, Task
 from edgekd.students.weights import refuse_pickle
 from edgekd.teachers import bundle_folder, exported_program, keras_model, onnx_model, timm_model
 from edgekd.teachers.normalisation import split_options
@@ -68,16 +68,9 @@ def open_teacher(
         console=console,
         layers=layers,
     )
-    kind = next((module for module in KINDS.values() if module.matches(request)), None)
-    if kind is not bundle_folder:
+    if not bundle_folder.matches(request):
         request.one_image()  # of a sensor's windows no other kind knows anything
-    if kind is None:
-        raise _unknown(request)
-    if "embedding" in needs and kind is not bundle_folder:
-        raise ModelError(
-            f"teacher {source}: gives no embedding; for retrieval give the folder of "
-            "edgekd teach --task retrieval"
-        )
+    kind = _kind_of(request)
     teacher: Teacher = kind.open_source(request)
     request.check_num_classes(teacher.num_classes)
     missing = needs - teacher.gives
@@ -87,6 +80,44 @@ def open_teacher(
             f"needs {', '.join(sorted(missing))}; choose another method or teacher"
         )
     return teacher
+
+
+def check_teacher(source: str, *, task: Task, pretrained: bool) -> None:
+    """Refuse a source that cannot teach whatever the data are; the others are opened later.
+
+    Args:
+        source: As for :func:`open_teacher`.
+        task: Of the student; for retrieval the teacher has to be a bundle.
+        pretrained: Whether published weights of timm may be fetched.
+
+    Raises:
+        ModelError: If nothing is there, it is of no known kind, or of another task.
+        BundleError: If a bundle or a weights file is damaged.
+    """
+    request = _parse(
+        source,
+        inputs=(),
+        class_names=(),
+        pretrained=pretrained,
+        needs=frozenset({"embedding"} if task == "retrieval" else ()),
+        console=SilentConsole(),
+        layers=no_layers,
+    )
+    kind = _kind_of(request)
+    if kind in (bundle_folder, timm_model):
+        kind.check(request)
+
+
+def _kind_of(request: TeacherRequest) -> ModuleType:
+    kind = next((module for module in KINDS.values() if module.matches(request)), None)
+    if kind is None:
+        raise _unknown(request)
+    if "embedding" in request.needs and kind is not bundle_folder:
+        raise ModelError(
+            f"teacher {request.source}: gives no embedding; for retrieval give the folder of "
+            "edgekd teach --task retrieval"
+        )
+    return kind
 
 
 def _parse(

@@ -11,7 +11,7 @@ from edgekd.records import TeacherRef
 from edgekd.students import timm_family
 from edgekd.students.count import count_cost
 from edgekd.students.timm_weights import ends_of
-from edgekd.students.weights import load_weights
+from edgekd.students.weights import load_weights, read_weights
 from edgekd.teachers.encode import InputsEncoder, ViewEncoder
 from edgekd.teachers.module import ModuleTeacher
 from edgekd.teachers.request import TeacherRequest
@@ -22,6 +22,22 @@ _PREFIX: Final = "timm:"
 def matches(request: TeacherRequest) -> bool:
     """Whether the source starts with ``timm:``."""
     return request.location.startswith(_PREFIX)
+
+
+def check(request: TeacherRequest) -> None:
+    """Refuse what is no teacher whatever the data are; nothing is fetched.
+
+    Raises:
+        ModelError: If the name is unknown, or there are no weights.
+        BundleError: If the weights file is missing or damaged.
+    """
+    request.refuse_options()
+    name, at, file = request.location.partition("@")
+    name = timm_family.known_name(name)
+    if at:
+        read_weights(Path(file))
+    elif not request.pretrained:
+        raise _untrained(name, request)
 
 
 def open_source(request: TeacherRequest) -> ModuleTeacher:
@@ -41,10 +57,7 @@ def open_source(request: TeacherRequest) -> ModuleTeacher:
     elif request.pretrained:
         module, channels = _from_timm(name, size, request)
     else:
-        raise ModelError(
-            f"teacher {request.source}: untrained, it has nothing to teach; give "
-            f"timm:{name}@weights.safetensors, or --pretrained for the published weights"
-        )
+        raise _untrained(name, request)
     cost = count_cost(module, [(channels, *size)])
     encoder = ViewEncoder(channels=len(mean), size=size, mean=mean, std=std)
     return ModuleTeacher(
@@ -60,6 +73,13 @@ def open_source(request: TeacherRequest) -> ModuleTeacher:
         num_classes=len(request.class_names),
         needs=request.needs,
         layers=request.layers(module),
+    )
+
+
+def _untrained(name: str, request: TeacherRequest) -> ModelError:
+    return ModelError(
+        f"teacher {request.source}: untrained, it has nothing to teach; give "
+        f"timm:{name}@weights.safetensors, or --pretrained for the published weights"
     )
 
 

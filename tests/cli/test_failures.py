@@ -71,6 +71,14 @@ def test_an_unknown_architecture(tmp_path, capsys):
     _fails(capsys, arguments, 8, "resnet9")
 
 
+def test_a_student_or_teacher_that_is_not_there_is_found_before_the_data_are_read(tmp_path, capsys):
+    common = ["--data", "absent.zip", *FIXED, "-o", str(tmp_path / "run")]
+    _fails(capsys, ["teach", *common, "--model", "resnet9"], 8, "resnet9")
+    distill = ["distill", *common, "--method", "kd", "--teacher", "absent", "--student"]
+    _fails(capsys, [*distill, "resnet9"], 8, "resnet9")
+    _fails(capsys, [*distill, "resnet8"], 8, "teacher absent: no such file or folder")
+
+
 def test_kd_without_a_teacher(tmp_path, capsys):
     flags = ["--method", "kd", "-o", str(tmp_path / "run")]
     _fails(capsys, ["distill", *DIGITS, *TINY, *FIXED, *flags], 8, "--teacher")
