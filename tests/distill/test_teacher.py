@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 from lightning_fabric import Fabric
 
@@ -49,5 +50,44 @@ def test_the_teacher_is_scored_before_it_teaches(tmp_path, lr, is_taught):
         heard, silent = silent, heard
     val = record.metrics[0]
     line = f"top1 {val.value:.4f} on {val.num_samples} validation samples"
+    line += "" if is_taught else "; hardly better than chance, so it teaches little"
     assert any(text.endswith(line) for text in heard)
-    assert not any(text.endswith(line) for text in silent)
+    assert not any(val.name in text for text in silent)
+
+
+@pytest.fixture(scope="module")
+def digits_teacher(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "teacher"
+    distill(recipe(epochs=1), folder)
+    return str(folder)
+
+
+def test_a_teacher_of_other_data_is_questioned(digits_teacher, tmp_path):
+    rng = np.random.default_rng(0)
+    signs = tmp_path / "signs.npz"
+    images = rng.integers(0, 256, (200, 24, 24, 3), dtype=np.uint8)
+    np.savez(signs, images=images, labels=np.arange(200) % 10)
+    console = Listening()
+    opened(recipe(data=str(signs), teacher=digits_teacher, method="kd"), console)
+    (warning,) = console.warnings
+    assert warning.endswith(
+        "; hardly better than chance, so it teaches little; it was trained on builtin:digits "
+        f"(image 1x8x8), the student learns from {signs} (image 3x24x24)"
+    )
+    assert (  # 24 x 24 / (8 x 8) = 9
+        "the teacher works at 8x8 pixels, the student at 24x24: --input-size 8 makes it about "
+        "9.0 times cheaper" in console.infos
+    )
+    console.infos.clear()
+    opened(recipe(data=str(signs), teacher=digits_teacher, method="kd", input_size=20), console)
+    assert not any("--input-size" in text for text in console.infos)
+
+
+def test_a_teacher_of_another_split_is_questioned_however_good(digits_teacher):
+    console = Listening()
+    opened(recipe(teacher=digits_teacher, method="kd", split=(0.2, 0.2)), console)
+    (warning,) = console.warnings
+    assert warning.endswith(
+        "validation samples; it was trained on other contents, labels or splits of builtin:digits"
+    )
+    assert not any("--input-size" in text for text in console.infos)
