@@ -1,7 +1,8 @@
 """The console of the command line: results on stdout, everything said on the way on stderr.
 
-Progress is drawn as bars with the time left where stderr is a terminal, and as a line now and then
-where it is not. Colours follow ``NO_COLOR`` and ``FORCE_COLOR``, which rich obeys.
+Progress is drawn as bars where stderr is a terminal, and as a line now and then where it is not,
+with the time left once it can be told (:mod:`edgekd.cli.pace`). Colours follow ``NO_COLOR`` and
+``FORCE_COLOR``, which rich obeys.
 """
 
 import json
@@ -21,15 +22,14 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
-    TaskID,
     TextColumn,
     TimeElapsedColumn,
-    TimeRemainingColumn,
 )
 from rich.table import Table
 from rich.text import Text
 
 from edgekd.cli.cells import duration
+from edgekd.cli.pace import Pace
 from edgekd.console import SilentConsole, Tracker
 
 _LINE_SECONDS: Final = 10.0  # between two lines of progress where there is no terminal
@@ -106,16 +106,15 @@ class Terminal:
     @contextmanager
     def _track_with_bar(self, description: str, total: int, done: int) -> Iterator[Tracker]:
         if self._bars is not None:  # rich draws one display at a time: join it
-            task = self._bars.add_task(description, total=total, completed=done, note="")
+            bar = _Bar(self._bars, description, total, done)
             try:
-                yield _Bar(self._bars, task)
+                yield bar
             finally:
-                self._bars.remove_task(task)
+                bar.remove()
             return
         with _progress(self._console) as self._bars:
-            task = self._bars.add_task(description, total=total, completed=done, note="")
             try:
-                yield _Bar(self._bars, task)
+                yield _Bar(self._bars, description, total, done)
             finally:
                 self._bars = None
 
@@ -125,15 +124,23 @@ class Terminal:
 
 
 class _Bar:
-    def __init__(self, progress: Progress, task: TaskID) -> None:
+    def __init__(self, progress: Progress, description: str, total: int, done: int) -> None:
         self._progress = progress
-        self._task = task
+        self._task = progress.add_task(
+            description, total=total, completed=done, note="", time_left=""
+        )
+        self._pace = Pace(total, done)
 
     def advance(self, steps: int = 1) -> None:
-        self._progress.advance(self._task, steps)
+        left = self._pace.advance(steps, time.monotonic())
+        shown = "" if left is None else f"{duration(left)} left"
+        self._progress.update(self._task, advance=steps, time_left=shown)
 
     def describe(self, text: str) -> None:
         self._progress.update(self._task, note=text)
+
+    def remove(self) -> None:
+        self._progress.remove_task(self._task)
 
 
 class _Lines:
@@ -143,26 +150,27 @@ class _Lines:
         self._terminal = terminal
         self._description = description
         self._total = total
-        self._done = self._done_at_start = done
+        self._done = done
+        self._pace = Pace(total, done)
         self._every = every
-        self._start = self._last = time.monotonic()
+        self._last = time.monotonic()
         self._note = ""
 
     def advance(self, steps: int = 1) -> None:
         self._done += steps
         now = time.monotonic()
+        left = self._pace.advance(steps, now)
         if now - self._last >= self._every:
             self._last = now
-            self._terminal.info(self._line(now - self._start))
+            self._terminal.info(self._line(left))
 
     def describe(self, text: str) -> None:
         self._note = text
 
-    def _line(self, elapsed: float) -> str:
-        worked = self._done - self._done_at_start
-        left = duration(elapsed / worked * (self._total - self._done)) if worked else "?"
+    def _line(self, left: float | None) -> str:
+        time_left = "" if left is None else f", {duration(left)} left"
         note = f", {self._note}" if self._note else ""
-        return f"{self._description}: {self._done}/{self._total}, {left} left{note}"
+        return f"{self._description}: {self._done}/{self._total}{time_left}{note}"
 
 
 def print_json(data: Any) -> None:
@@ -209,8 +217,7 @@ def _progress(console: RichConsole) -> Progress:
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        TextColumn("left  {task.fields[note]}"),
+        TextColumn("{task.fields[time_left]}  {task.fields[note]}"),
         console=console,
         transient=True,
     )
