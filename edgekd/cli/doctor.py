@@ -1,7 +1,7 @@
 """``edgekd doctor``: what is installed, what is missing, what to type.
 
-Everything is read from the metadata of installed packages: nothing heavy is imported and the
-network is never used.
+Packages are read from the metadata of what is installed: nothing heavy is imported and the network
+is never used.
 """
 
 import os
@@ -18,6 +18,7 @@ from packaging.requirements import Requirement
 from edgekd import __version__
 from edgekd.cli.options import takes_terminal
 from edgekd.cli.terminal import Sheet, Terminal
+from edgekd.cli.tools import Tool, tools
 
 CORE: Final = "core"
 _TORCH_PAIR: Final = ("torch", "torchvision")
@@ -55,6 +56,7 @@ class Findings:
     usable_cpus: int
     thread_variables: dict[str, str]
     extras: tuple[Extra, ...]
+    tools: tuple[Tool, ...]
     problems: tuple[str, ...]
 
 
@@ -63,12 +65,19 @@ class Findings:
 def command(*, terminal: Terminal) -> None:
     """Say what is installed, what is missing, and what to type."""
     findings = examine()
-    terminal.show(asdict(findings), _machine_sheet(findings), _extras_sheet(findings))
+    terminal.show(
+        asdict(findings),
+        _machine_sheet(findings),
+        _extras_sheet(findings),
+        _tools_sheet(findings),
+    )
     for problem in findings.problems:
         terminal.warn(problem)
     for extra in findings.extras:
         if extra.install is not None:
             terminal.info(f"to complete {extra.name}: {extra.install}")
+    if not findings.problems and all(extra.complete for extra in findings.extras):
+        terminal.info("everything is there: all extras are complete and fit together")
 
 
 def examine() -> Findings:
@@ -84,6 +93,7 @@ def examine() -> Findings:
         usable_cpus=len(os.sched_getaffinity(0)),
         thread_variables={k: v for k, v in os.environ.items() if k.endswith("_NUM_THREADS")},
         extras=extras,
+        tools=tuple(tools(installed_version("torch"))),
         problems=(*_conflicts(sorted(installed)), *_torn_pair()),
     )
 
@@ -180,6 +190,11 @@ def _extras_sheet(findings: Findings) -> Sheet:
         for package in extra.packages
     )
     return Sheet("", ("extra", "package", "wanted", "installed", ""), rows)
+
+
+def _tools_sheet(findings: Findings) -> Sheet:
+    rows = tuple((tool.name, tool.found or "absent", tool.used_for) for tool in findings.tools)
+    return Sheet("", ("beside Python", "", "used"), rows)
 
 
 def _state(package: Package) -> str:

@@ -3,7 +3,7 @@ from importlib.metadata import PackageNotFoundError
 
 import pytest
 
-from edgekd.cli import doctor
+from edgekd.cli import doctor, tools
 from edgekd.cli.main import main_inner
 
 NEEDS = {
@@ -52,6 +52,30 @@ def test_what_is_missing_is_said_with_what_to_type(installed, capsys):
     assert first.startswith("to complete train: ")
     assert first.endswith("-m pip install 'edgekd[train]'")
     assert second.endswith("-m pip install 'edgekd[export]'")
+
+
+def test_a_complete_machine_gets_a_verdict(installed, capsys):
+    installed |= {"click": "8.2.0", "torch": "2.14.1", "torchvision": "0.29.1"}
+    assert main_inner(["doctor"]) == 0
+    assert "everything is there" not in capsys.readouterr().err  # litert-torch is missing
+    installed["litert-torch"] = "0.10.0"
+    assert main_inner(["doctor"]) == 0
+    assert (
+        capsys.readouterr().err == "everything is there: all extras are complete and fit together\n"
+    )
+    installed |= {"torch": "2.14.1+cpu"}  # complete, but it does not go together
+    assert main_inner(["doctor"]) == 0
+    assert "everything is there" not in capsys.readouterr().err
+
+
+def test_tools_beside_python_may_be_absent(installed, capsys, monkeypatch):
+    monkeypatch.setattr(tools.shutil, "which", {"ssh": "/usr/bin/ssh"}.get)
+    assert main_inner(["doctor"]) == 0
+    rows = [line.split("  ") for line in capsys.readouterr().out.splitlines()]
+    cells = [[cell.strip() for cell in row if cell.strip()] for row in rows]
+    assert ["ssh", "/usr/bin/ssh", "only for --device and edgekd devices"] in cells
+    assert ["QEMU", "absent", "only for edgekd devices emulate"] in cells
+    assert ["GPU", "absent", "only to train faster; everything works without"] in cells
 
 
 def test_a_package_for_another_platform_is_not_missed(installed):
