@@ -7,6 +7,7 @@ flags where it came from flags.
 """
 
 import functools
+import inspect
 import types
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,6 @@ from typing import Any, Final, Literal, TypeVar, Union, get_args, get_origin
 import click
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
-from pydantic_core import PydanticUndefined
 
 from edgekd.cli.terminal import Terminal
 from edgekd.cli.words import BareOption, Words
@@ -82,7 +82,10 @@ def takes_recipe(kind: type[R], flags: Sequence[Flag]) -> Decorator:
             command(recipe=recipe, **arguments)
 
         decorated: Callable[..., None] = run
-        for option in reversed([*(_option(kind, flag) for flag in flags), *_recipe_options()]):
+        resumes = "resume" in inspect.signature(command).parameters
+        required = "[required without --resume]" if resumes else "[required]"
+        options = [_option(kind, flag, required) for flag in flags]
+        for option in reversed([*options, *_recipe_options()]):
             decorated = option(decorated)
         return decorated
 
@@ -151,9 +154,10 @@ def _recipe_options() -> list[Decorator]:
     ]
 
 
-def _option(kind: type[Section], flag: Flag) -> Decorator:
+def _option(kind: type[Section], flag: Flag, required: str) -> Decorator:
     field = _field(kind, flag.key)
-    text = f"{flag.help}  {'[required]' if flag.required else _default(field)}".rstrip()
+    needed = flag.required or field.is_required()
+    text = f"{flag.help}  {required if needed else _default(field)}".rstrip()
     scalars = _scalars(field.annotation)
     if bool in scalars:
         names = [*flag.names[:-1], f"{flag.names[-1]}/--no-{flag.names[-1].removeprefix('--')}"]
@@ -201,8 +205,6 @@ def _scalars(annotation: Any) -> tuple[Any, ...]:
 
 def _default(field: FieldInfo) -> str:
     default = field.get_default(call_default_factory=True)
-    if default is PydanticUndefined:
-        return "[required]"
     if default is None:
         return ""
     if isinstance(default, bool):

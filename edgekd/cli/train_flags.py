@@ -55,7 +55,11 @@ def takes_run_folder(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command ``-o``, ``--resume`` and ``--overwrite``."""
     for option in (
         click.option("--overwrite", is_flag=True, help="Delete an earlier run in the folder."),
-        click.option("--resume", is_flag=True, help="Go on from the folder's checkpoint."),
+        click.option(
+            "--resume",
+            is_flag=True,
+            help="Go on from the folder's checkpoint; with -o alone its recipe holds.",
+        ),
         click.option(
             "-o",
             "--output",

@@ -142,7 +142,17 @@ def test_help_shows_the_recipes_defaults_and_words(parse):
     assert "--download / --no-download" in text
     assert "[default: off]" in text
     assert f"--method [{'|'.join(get_args(MethodName))}]" in text
-    assert "Method.  [required]" in text  # the command's word over the recipe's default
+    assert "Method.  [required without --resume]" in text  # the command's word over the recipe's
+    assert "Data.  [required without --resume]" in text
+
+
+def test_help_of_a_command_that_cannot_resume_says_what_it_always_needs():
+    @click.command()
+    @takes_recipe(TrainRecipe, FLAGS)
+    def command(*, recipe: TrainRecipe) -> None: ...
+
+    text = CliRunner().invoke(command, ["--help"]).output
+    assert "Method.  [required]" in text
     assert "Data.  [required]" in text
 
 
