@@ -33,14 +33,18 @@ def choose_precision(
     steps: int,
     console: Console,
 ) -> ChosenPrecision:
-    """What :func:`faster_precision` finds, said on ``console`` with how long ``steps`` take."""
+    """What :func:`faster_precision` finds, said on ``console`` with how long ``steps`` take.
+
+    That holds while the processor is as free as it was while it was measured.
+    """
     console.info("timing a few steps in fp32 and in bf16")
     chosen, seconds = faster_precision(module, step_loss, device)
     whole = steps * seconds[chosen]
     about = f"{whole / 60:.0f} minutes" if whole >= 90 else f"{whole:.0f} seconds"
     console.info(
         f"precision {chosen}: {1e3 * seconds['fp32']:.1f} ms a step in fp32, "
-        f"{1e3 * seconds['bf16']:.1f} ms in bf16; about {about} for {steps:,} steps"
+        f"{1e3 * seconds['bf16']:.1f} ms in bf16; about {about} for {steps:,} steps at that pace, "
+        "validation and checkpoints not counted"
     )
     return chosen
 
