@@ -58,7 +58,7 @@ def takes_run_folder(command: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--resume",
             is_flag=True,
-            help="Go on from the folder's checkpoint; with -o alone its recipe holds.",
+            help="Go on with the folder's run, by its own recipe; needs -o alone.",
         ),
         click.option(
             "-o",

@@ -60,7 +60,9 @@ def test_flags_leave_a_subject_out_and_choose_sensors_and_labels(data, tmp_path,
         (["--task", "retrieval"], 2, "not for retrieval"),
     ],
 )
-def test_what_does_not_fit_is_one_line(data, tmp_path, capsys, flags, code, message):
+def test_what_does_not_fit_is_one_line(data, tmp_path, capsys, monkeypatch, flags, code, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "t.onnx").write_bytes(b"whatever it is, it takes one image")
     assert distill(data, *flags, "-o", str(tmp_path / "run")) == code
     said = capsys.readouterr().err
     assert message in said
