@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from typing import Final
 
-from edgekd.report.compare import other_data
 from edgekd.report.lineage import Collection, File, Network
 from edgekd.report.speedups import fp32_file_ms
 
@@ -60,7 +59,7 @@ def _timing_caveats(network: Network) -> Iterator[str]:
                 f"{measured.record.spread * 100:.0f} %, above {MAX_SPREAD * 100:.0f} %: the "
                 "machine was not quiet; measure again"
             )
-        if (data := other_data(measured, network)) is not None:
+        if (data := measured.other_data) is not None:
             yield (
                 f"{label} ({measured.setting.label}): its metric is of {data.source} (fingerprint "
                 f"{data.fingerprint[:12]}), not of the data and split it was trained with"
