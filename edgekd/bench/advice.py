@@ -18,13 +18,23 @@ def warn_about(measurement: Measurement, outcome: Outcome, console: Console) -> 
     if not emulated and measurement.spread > _QUIET_SPREAD:
         console.warn(
             f"{where}: half of the calls spread over {measurement.spread:.0%} of the median "
-            "(quiet is at most 10%); other work was running: stop it and measure again"
+            f"(quiet is at most 10%); {_cause_of_spread(measurement)}"
         )
     if not outcome.peak_was_reset:
         console.warn(
             f"{where}: the kernel kept the memory peak of before the model was loaded; "
             "peak memory is an upper bound"
         )
+
+
+def _cause_of_spread(measurement: Measurement) -> str:
+    if not measurement.threads_share_cores:
+        return "other work was running: stop it and measure again"
+    cores = measurement.device_info.cpu_count
+    return (
+        f"more threads than the {cores} core(s) of {measurement.device} are the likely cause: "
+        f"measure with --threads {cores} or fewer"
+    )
 
 
 def warn_about_data(candidates: Sequence[Candidate], data: DataRef, console: Console) -> None:

@@ -80,9 +80,12 @@ _FLAGS: Final = (
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder for the files; each has its record beside it.",
 )
+@click.option("--overwrite", is_flag=True, help="Replace files of another student in the folder.")
 @takes_recipe(ExportRecipe, _FLAGS)
 @takes_terminal
-def command(*, recipe: ExportRecipe, terminal: Terminal, bundle: Path, output: Path) -> None:
+def command(
+    *, recipe: ExportRecipe, terminal: Terminal, bundle: Path, output: Path, overwrite: bool
+) -> None:
     """Write verified ONNX and TFLite files from BUNDLE, a folder of teach or distill.
 
     BUNDLE may also be a finished network of your own: timm:NAME@weights.safetensors, or a
@@ -95,7 +98,9 @@ def command(*, recipe: ExportRecipe, terminal: Terminal, bundle: Path, output: P
     with needs_extra("export", purpose="write model files"):
         from edgekd.export.run import export, rows
 
-    models = export(bundle, output, recipe, terminal, recover=_training(recipe))
+    models = export(
+        bundle, output, recipe, terminal, recover=_training(recipe), overwrite=overwrite
+    )
     data = rows(models)
     terminal.show(data, _sheet(data))
 

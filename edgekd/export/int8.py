@@ -11,7 +11,7 @@ import numpy as np
 from edgekd.bundle import sha256_of
 from edgekd.console import Tracker
 from edgekd.export.adjustments.record import KINDS
-from edgekd.export.int8_basis import Basis, Chosen, Trial, best_basis
+from edgekd.export.int8_basis import NO_TIME, Basis, Chosen, Trial, best_basis
 from edgekd.export.int8_job import Int8Job
 from edgekd.export.int8_replay import recalled, replayed, versions_of, written_again
 from edgekd.export.quantization.cache import SearchKey, remember
@@ -91,6 +91,7 @@ def _searched(plain: Basis, job: Int8Job, target: Path, progress: Tracker) -> In
     if known is not None:
         again = _written(*known, target)
         if again.file_sha256 == known[1].file_sha256:
+            job.tell(f"{target.name}: as an earlier search found it{_doubt(again)}")
             return again
     start, name = time.monotonic(), plain.quantizer.format
     progress.describe(f"calibrating {name}")
@@ -105,9 +106,15 @@ def _searched(plain: Basis, job: Int8Job, target: Path, progress: Tracker) -> In
     measured = {"figures": figures, "measured_on": device, "sensitivity": won.sensitivity}
     found = _described(found.model_copy(update=measured), chosen, layers, job.feeds)
     found = _written(chosen.basis, found, target)
-    if job.recipe.cache:
+    if job.remembers:
         remember(key, found)
     return found
+
+
+def _doubt(known: Int8Recipe) -> str:
+    """What speaks for another search."""
+    late = [note for note in known.notes if note.startswith(NO_TIME)]
+    return f", when {late[0]}; --no-cache searches again" if late else " (--no-cache: search again)"
 
 
 def _search(chosen: Chosen, job: Int8Job, progress: Tracker) -> Found:

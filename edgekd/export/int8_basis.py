@@ -35,6 +35,7 @@ _WORTH_DB: Final = 0.1  # a smaller gain on a few samples says nothing
 _CAUTIOUS: Final = 10_000  # values, of which extremes count as two
 _JUDGED_ON: Final = 64  # samples that set the ranges in which adjustments are judged
 _SHARE: Final = 0.5  # of the time: adjustments end by then
+NO_TIME: Final = "--search-seconds left no time to try"
 _FIRST_GUESS: Final = 2.0  # times what the network as it is took: an adjusted one is also converted
 
 
@@ -151,8 +152,8 @@ def _climb(best: Chosen, judge: "_Judge", part: Arrays, progress: Tracker) -> Ch
     except ExportError as error:  # the network as it is can still be quantized
         notes.append(f"adjustments for int8 ended early: {str(error).splitlines()[0]}")
     if late:
-        notes.append(f"--search-seconds left no time to try {', '.join(late)}")
-    if tried or not late:
+        notes.append(f"{NO_TIME} {', '.join(late)}")
+    if best.basis.adjustments or not late:  # what there was no time for may help the next format
         trial.adjuster.settled = best.basis.adjustments
     return replace(best, tried=tuple(tried), notes=tuple(notes))
 

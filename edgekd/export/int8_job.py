@@ -28,6 +28,8 @@ class Int8Job:
             labels.
         race: Times files on the target.
         target: The machine that the file is made for.
+        tell: Says something to the user.
+        remembers: Whether what a search finds is kept for the next, and asked for.
         clock: Of a search; what follows from a word alone takes what it takes.
         adjuster: Proposes changes of the network; ``None`` where it has to stay as it is.
         remake: The basis of a changed network; ``None`` where there is no network to change.
@@ -41,6 +43,8 @@ class Int8Job:
     work: Path
     metric_drop: MetricDrop | None = None
     race: Race = race
+    tell: Callable[[str], None] = lambda _: None
+    remembers: bool = True
     target: Target = field(default_factory=this_machine)
     clock: Clock = field(default_factory=Clock)
     adjuster: Proposes | None = None

@@ -14,6 +14,18 @@ from edgekd.export.quantization.candidates import Quantizer
 from edgekd.export.quantization.recipe import Int8Recipe, read_int8_recipe
 
 
+def formats_of_recipes(recipe: ExportRecipe) -> ExportRecipe:
+    """With the formats of the int8 recipes it names, unless it says itself which it wants.
+
+    Raises:
+        ConfigError: If a recipe is damaged.
+    """
+    if not recipe.int8_recipe or "formats" in recipe.model_fields_set:
+        return recipe
+    given = {read_int8_recipe(Path(path)).format for path in recipe.int8_recipe}
+    return recipe.model_copy(update={"formats": tuple(f for f in recipe.formats if f in given)})
+
+
 def given_recipe(recipe: ExportRecipe, model_format: str) -> tuple[str, Int8Recipe] | None:
     """The int8 recipe of a format that shall be replayed, with its path.
 
@@ -109,7 +121,7 @@ def _listed(versions: Mapping[str, str]) -> str:
 
 def recalled(plain: Basis, job: Int8Job, key: SearchKey) -> tuple[Basis, Int8Recipe] | None:
     """What an earlier search found, if its file can be made again from what it started from."""
-    known = recall(key) if job.recipe.cache else None
+    known = recall(key) if job.recipe.cache and job.remembers else None
     if known is None:
         return None
     basis = job.basis_of(plain, known.adjustments)

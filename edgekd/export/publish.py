@@ -7,8 +7,8 @@ from typing import Final
 from pydantic import Field
 
 from edgekd.atomic import write_atomically
-from edgekd.bundle import to_json
-from edgekd.errors import ParityError
+from edgekd.bundle import read_record, to_json
+from edgekd.errors import BundleError, OutputError, ParityError
 from edgekd.export.quantization.recipe import RECIPE_SUFFIX
 from edgekd.export.recovered import RECOVERED_FILE
 from edgekd.export.verify import Verdict
@@ -28,10 +28,13 @@ class RejectedModel(Record):
     """What its record would have been; null where its answers are no numbers to compare."""
 
 
-def publish(verdicts: Sequence[Verdict], output: Path) -> tuple[ExportedModel, ...]:
+def publish(
+    verdicts: Sequence[Verdict], output: Path, source_sha256: str
+) -> tuple[ExportedModel, ...]:
     """Write every file with its record beside it, once all of them have passed.
 
-    The weights of recovered files lie beside them, for their recipes to be replayed.
+    The weights of recovered files lie beside them, for their recipes to be replayed. Files that
+    were made from other weights than ``source_sha256`` are deleted.
 
     Where one did not pass, nothing in ``output`` is replaced: each refused file is kept under
     ``FILE.rejected``, which no runtime opens, with a report in ``FILE.failed.json``.
@@ -45,6 +48,9 @@ def publish(verdicts: Sequence[Verdict], output: Path) -> tuple[ExportedModel, .
         _keep_aside(verdict, output)
     if refused:
         raise ParityError(_complaint(refused, output))
+    for other in files_of_others(output, source_sha256):
+        for suffix in ("", ".json", RECIPE_SUFFIX):
+            _beside(other, suffix).unlink(missing_ok=True)
     for recovered in {v.candidate.recovered for v in verdicts if v.candidate.recovered}:
         write_atomically(output / RECOVERED_FILE, recovered.weights.read_bytes())
     models = tuple(verdict.model for verdict in verdicts if verdict.model is not None)
@@ -58,6 +64,40 @@ def publish(verdicts: Sequence[Verdict], output: Path) -> tuple[ExportedModel, .
         for suffix in (_REPORT, _REJECTED):  # of an earlier try
             _beside(target, suffix).unlink(missing_ok=True)
     return models
+
+
+def files_of_others(output: Path, source_sha256: str) -> list[Path]:
+    """Exported files in a folder that were made from other weights, in order of their names.
+
+    Args:
+        output: A folder; nothing is in one that is missing.
+        source_sha256: Of the weights that are exported now.
+    """
+    found = []
+    for record in sorted(output.glob("student*.json")):
+        if record.name.endswith((RECIPE_SUFFIX, _REPORT)):
+            continue
+        try:
+            model = read_record(ExportedModel, record)
+        except BundleError:  # damaged, or somebody else's: not ours to judge
+            continue
+        if model.source_sha256 != source_sha256:
+            found.append(record.with_name(record.name.removesuffix(".json")))
+    return found
+
+
+def require_own_folder(output: Path, source_sha256: str) -> None:
+    """Refuse a folder in which files of two students would lie side by side.
+
+    Raises:
+        OutputError: If files of another student are there.
+    """
+    others = files_of_others(output, source_sha256)
+    if others:
+        raise OutputError(
+            f"{output}: holds files of another student ({', '.join(p.name for p in others)}); "
+            "choose another folder with -o, or add --overwrite to replace them"
+        )
 
 
 def _keep_aside(verdict: Verdict, output: Path) -> None:

@@ -22,12 +22,12 @@ from edgekd.export.adjustments.adjuster import Adjuster, proposing_rows
 from edgekd.export.device import open_measuring_device
 from edgekd.export.formats import Source
 from edgekd.export.int8_checks import findings, not_checked
-from edgekd.export.int8_replay import given_recipe
+from edgekd.export.int8_replay import formats_of_recipes, given_recipe
 from edgekd.export.learned_points import learned_points
 from edgekd.export.make import make_files
 from edgekd.export.network import load_plain_network
 from edgekd.export.prepare import prepare_for_export
-from edgekd.export.publish import publish
+from edgekd.export.publish import publish, require_own_folder
 from edgekd.export.recovered import recorded_recovery
 from edgekd.export.recovery import make_recovered_again, recover_int8, require_trainable
 from edgekd.export.recovery_training import Recover
@@ -44,6 +44,7 @@ def export(
     console: Console | None = None,
     *,
     recover: Recover | None = None,
+    overwrite: bool = False,
 ) -> tuple[ExportedModel, ...]:
     """Write the student of a bundle as verified files, with a record beside each.
 
@@ -58,6 +59,7 @@ def export(
             split, they are as the student's training split them.
         console: Hears about progress.
         recover: Trains, where the recipe asks for it and an int8 file loses too much.
+        overwrite: Whether files of another student in ``output`` are replaced.
 
     Returns:
         One record per file, in the order of the formats, fp32 before int8.
@@ -72,9 +74,10 @@ def export(
         ConfigError: If a recipe to be replayed is damaged, is of another format or another kind of
             int8 than asked for, or makes another file.
         ParityError: If a file does not answer like the student; nothing is exported then.
-        OutputError: If ``output`` cannot be written.
+        OutputError: If ``output`` cannot be written, or holds files of another student.
     """
     console = console or SilentConsole()
+    recipe = formats_of_recipes(recipe)
     if "tflite" in recipe.formats:
         require_litert()
     if recipe.recovery.epochs:
@@ -84,6 +87,8 @@ def export(
     with _scratch_folder(output) as work, open_measuring_device(recipe, console) as device:
         bundle_folder = bundle_of(bundle_folder, recipe, work, console)
         record, student = load_plain_network(bundle_folder)
+        if not overwrite:
+            require_own_folder(output, record.weights_sha256)
         recipe = split_as_trained(recipe, [record.provenance.recipe], console)
         samples = gather_samples(record, student, recipe, console)
         network = prepare_for_export(student, record.preprocess.inputs)
@@ -104,7 +109,7 @@ def export(
             verdicts = make_files(source, samples, console)
             if recipe.recovery.epochs:
                 verdicts = recover_int8(verdicts, source, samples, student, recover, console)
-        models = publish(verdicts, output)
+        models = publish(verdicts, output, record.weights_sha256)
     for model in models:
         _tell(model, samples, console)
     return models

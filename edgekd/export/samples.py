@@ -19,7 +19,7 @@ from edgekd.errors import UsageError
 from edgekd.export.belonging import belonging, unlikely
 from edgekd.export.parity import Logits, Reference
 from edgekd.export.quantization.calibration import CalibrationSamples, input_encoding
-from edgekd.records import ImageInput, InputSpec, StudentBundle, Task
+from edgekd.records import OTHER_DATA, ImageInput, InputSpec, StudentBundle, Task
 from edgekd.runtimes.encoding import TensorInfo, encode_input
 
 _MADE_UP: Final = 16  # samples where no data is given: enough to see a wrong graph
@@ -175,7 +175,7 @@ def _doubts(dataset: Dataset, record: StudentBundle, console: Console) -> tuple[
         "comparison what was trained on"
     )
     return (
-        "judged on other data than the student was trained on, or on another split of them "
+        f"{OTHER_DATA}, or on another split of them "
         f"(fingerprint {data.fingerprint[:12]}, of the training {made_from.fingerprint[:12]})",
     )
 

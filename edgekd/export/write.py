@@ -55,9 +55,10 @@ def _int8_file(
         console.track(f"int8 for {name}", total=SEARCH_STEPS) as progress,
         source.search_time.part() as clock,
     ):
-        job = _job(name, source, samples, fp32, clock)
+        job = _job(name, source, samples, fp32, clock, console)
         found = write_int8(quantizer, job, path, progress)
-    _tell(path.name, found, console)
+    if given_recipe(source.recipe, name) is None:  # what a replay found was told when it was found
+        _tell(path.name, found, console)
     if source.recovered is not None:
         found = found.model_copy(update={"recovery": source.recovered.record})
     if source.learned:
@@ -90,17 +91,20 @@ def _is_made_again(name: FormatName, source: Source) -> bool:
 
 
 def _job(
-    name: FormatName, source: Source, samples: ExportSamples, fp32: Path, clock: Clock
+    name: FormatName,
+    source: Source,
+    samples: ExportSamples,
+    fp32: Path,
+    clock: Clock,
+    console: Console,
 ) -> Int8Job:
-    # a remembered search knows nothing of learned ranges
-    recipe = source.recipe.model_copy(update={"cache": False}) if source.learned else source.recipe
     feeds = None
     if samples.calibration is not None:
         feeds = samples.calibration.feeds(
             source.recipe.input_encoding, channel_last=FORMATS[name].channel_last(source.recipe)
         )
     return Int8Job(
-        recipe=recipe,
+        recipe=source.recipe,
         fp32=fp32,
         feeds=feeds,
         batch=batch_sizes(name, source)[-1],
@@ -108,6 +112,8 @@ def _job(
         metric_drop=_metric_drop(name, source, samples),
         work=source.work,
         race=source.device.race,
+        tell=console.info,
+        remembers=not source.learned,  # a remembered search knows nothing of learned ranges
         target=Target.of(source.device),
         clock=clock,
         adjuster=_adjuster(source),

@@ -7,6 +7,7 @@ K classes, D features. Fractions stay fractions; the unit of a field is its suff
 from edgekd.records.base import BUSY_CORES, SCHEMA, Format, Precision, Record, SplitName, Task
 from edgekd.records.bundle import ArchSpec, DataRef, Metric, Provenance, StudentBundle, TeacherRef
 from edgekd.records.exported import (
+    OTHER_DATA,
     Adjustment,
     ExportedModel,
     Int8Checks,
@@ -31,6 +32,7 @@ from edgekd.records.measurement import (
 
 __all__ = [
     "BUSY_CORES",
+    "OTHER_DATA",
     "SCHEMA",
     "Adjustment",
     "ArchSpec",

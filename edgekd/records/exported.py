@@ -1,12 +1,15 @@
 """A file for a runtime, and the proof that it answers like its source."""
 
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import Field
 
 from edgekd.records.base import SCHEMA, Format, Precision, Record, SplitName, Task
 from edgekd.records.bundle import Metric, Provenance
 from edgekd.records.inputs import Preprocess
+
+OTHER_DATA: Final = "judged on other data than the student was trained on"
+"""How the note begins that an exported file has where that is so."""
 
 
 class TensorSpec(Record):
@@ -210,3 +213,8 @@ class ExportedModel(Record):
     recovery: Recovery | None = None
     """``None`` where the file holds the student's own weights."""
     notes: tuple[str, ...] = ()
+
+    @property
+    def judged_on_other_data(self) -> bool:
+        """Whether its metrics are of other data, or splits, than the network was trained on."""
+        return any(note.startswith(OTHER_DATA) for note in self.notes)

@@ -142,6 +142,12 @@ class Measurement(Record):
         return (q3 - q1) / median if median else 0.0
 
     @property
+    def threads_share_cores(self) -> bool:
+        """Whether there were more threads than cores: then they wait for each other."""
+        cores = self.device_info.cpu_count
+        return cores is not None and self.num_threads > cores
+
+    @property
     def doubts(self) -> tuple[str, ...]:
         """What of the device's state makes its times worse than they can be; none if emulated."""
         if self.device_info.emulated or self.before is None or self.after is None:

@@ -9,8 +9,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from edgekd.records import DeviceInfo, ExportedModel, Measurement, StudentBundle, TeacherRef
-from edgekd.report.lineage import Collection, File, Group, Lineage, Measured, Network, Setting
+from edgekd.records import (
+    DataRef,
+    DeviceInfo,
+    ExportedModel,
+    Measurement,
+    StudentBundle,
+    TeacherRef,
+)
+from edgekd.report.latest import latest
+from edgekd.report.lineage import Collection, File, Group, Lineage, Measured, Network
 from edgekd.report.walk import Found, Located, find
 
 
@@ -108,19 +116,19 @@ def _network(
     found: Found,
     devices: _Devices,
 ) -> Network:
+    own = {sha: at for sha, at in exported.items() if at.record.source_sha256 == source}
+    data = _trained_on(entry, [at.record for at in own.values()])
     files = [
-        _file(located.label, located.record, by_model.get(sha, []), devices)
-        for sha, located in exported.items()
-        if located.record.source_sha256 == source
+        _file(at.label, at.record, by_model.get(sha, []), devices, data) for sha, at in own.items()
     ]
     torch: list[Measured] = []
     for sha, records in by_model.items():
         if sha in exported or _source_of(records[0], exported) != source:
             continue
         if records[0].format == "torch":
-            torch += _latest(records, devices)
+            torch += _latest(records, devices, data)
         else:  # the file's own record is gone, but its measurements tell enough
-            files.append(_file(records[0].file, records[0], records, devices))
+            files.append(_file(records[0].file, records[0], records, devices, data))
     return Network(
         label=entry.label if entry else _unseen_label(files, source),
         sha256=source,
@@ -129,6 +137,14 @@ def _network(
         torch=tuple(torch),
         history=found.histories.get(entry.path.parent, ()) if entry else (),
     )
+
+
+def _trained_on(
+    entry: Located[StudentBundle] | None, files: Sequence[ExportedModel]
+) -> DataRef | None:
+    if entry is not None:
+        return entry.record.provenance.data
+    return next((file.provenance.data for file in files if file.provenance is not None), None)
 
 
 def _unseen_label(files: Sequence[File], source: str) -> str:
@@ -140,61 +156,39 @@ def _file(
     record: ExportedModel | Measurement,
     measurements: Sequence[Measurement],
     devices: _Devices,
+    trained_on: DataRef | None,
 ) -> File:
     exported = record if isinstance(record, ExportedModel) else None
+    has_metric = (
+        exported is not None and bool(exported.metrics) and not exported.judged_on_other_data
+    )
     return File(
         label=label,
         name=Path(record.file).name,
         format=record.format,
         precision=record.precision,
         exported=exported,
-        measured=_latest(measurements, devices),
+        measured=_latest(measurements, devices, trained_on, has_metric=has_metric),
+    )
+
+
+def _latest(
+    records: Sequence[Measurement],
+    devices: _Devices,
+    trained_on: DataRef | None,
+    *,
+    has_metric: bool = False,
+) -> tuple[Measured, ...]:
+    return latest(
+        records,
+        lambda record: devices[_device_key(record)][0],
+        trained_on=trained_on,
+        has_metric=has_metric,
     )
 
 
 def _file_order(file: File) -> tuple[str, bool, str, str]:
     return file.format, file.precision != "fp32", file.precision, file.label
-
-
-def _latest(records: Sequence[Measurement], devices: _Devices) -> tuple[Measured, ...]:
-    settings: dict[Setting, list[Measurement]] = {}
-    for record in records:
-        setting = Setting(
-            device=devices[_device_key(record)][0],
-            emulated=record.device_info.emulated,
-            num_threads=record.num_threads,
-            batch_size=record.batch_size,
-            missing=record.missing,
-        )
-        taken = settings.setdefault(setting, [])
-        if record not in taken:  # a copied measurements file repeats its lines
-            taken.append(record)
-    measured = [_measured(setting, taken) for setting, taken in settings.items()]
-    return tuple(
-        sorted(
-            measured,
-            key=lambda m: (
-                m.setting.device,
-                m.setting.num_threads,
-                m.setting.batch_size,
-                m.setting.missing,
-            ),
-        )
-    )
-
-
-def _measured(setting: Setting, taken: Sequence[Measurement]) -> Measured:
-    scored = [record for record in taken if record.metric is not None]
-    return Measured(
-        setting=setting,
-        record=_newest(taken),
-        num_older=len(taken) - 1,
-        scored=_newest(scored) if scored else None,
-    )
-
-
-def _newest(records: Sequence[Measurement]) -> Measurement:
-    return max(reversed(records), key=lambda record: record.created)
 
 
 def _groups(networks: Sequence[Network]) -> tuple[Group, ...]:

@@ -6,9 +6,10 @@ Only like is compared with like: metrics of the same name, split and sample coun
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, Literal
 
-from edgekd.records import DataRef, Metric
+from edgekd.records import Metric
 from edgekd.report.lineage import File, Group, Lineage, Measured, Network
 from edgekd.report.speedups import Speedup, speedup
 
@@ -40,6 +41,8 @@ class Row:
     repeats: bool
     """Whether the line above is about the same thing in another setting."""
     metric: Metric | None
+    other_data: str
+    """That the metric is of other data than the network was trained on, and which; else empty."""
     drop: Drop | None
     num_params: int | None
     macs: int | None
@@ -69,15 +72,6 @@ def drop_between(reference: Iterable[Metric], metric: Metric | None) -> float | 
         == (metric.name, metric.split, metric.num_samples)
     )
     return next(same, None)
-
-
-def other_data(measured: Measured, network: Network) -> DataRef | None:
-    """The data of a metric, where it is not what the network was trained on."""
-    data = measured.scored.data if measured.scored else None
-    trained = network.provenance.data if network.provenance else None
-    if data is None or trained is None or trained.fingerprint in ("", data.fingerprint):
-        return None
-    return data
 
 
 def network_name(network: Network) -> str:
@@ -110,6 +104,7 @@ def _unseen_teacher_row(lineage: Lineage) -> Row:
         detail=f"teacher, {ref.kind}",
         repeats=False,
         metric=None,
+        other_data="",
         drop=None,
         num_params=ref.num_params,
         macs=ref.macs,
@@ -133,6 +128,7 @@ def _network_rows(network: Network, role: Role, depth: int, lineage: Lineage) ->
             detail=_network_detail(network, role, in_torch=measured is not None),
             repeats=index > 0,
             metric=incomplete.metric if incomplete else metric,
+            other_data=_other_data(incomplete) if incomplete else "",
             drop=Drop(value=gap, against="teacher") if gap is not None and not incomplete else None,
             num_params=bundle.num_params if bundle else None,
             macs=bundle.macs if bundle else None,
@@ -148,10 +144,8 @@ def _network_rows(network: Network, role: Role, depth: int, lineage: Lineage) ->
 
 def _file_rows(file: File, network: Network, depth: int, lineage: Lineage) -> Iterator[Row]:
     record = file.exported
-    own_metrics = record.metrics if record else ()
     for index, measured in enumerate(file.measured or (None,)):
-        on_device = measured.metric if measured else None
-        metric = on_device or (best_metric(own_metrics) if index == 0 else None)
+        metric, other_data = _file_metric(file, measured, is_first=index == 0)
         yield Row(
             role="file",
             owner=network.sha256,
@@ -160,7 +154,10 @@ def _file_rows(file: File, network: Network, depth: int, lineage: Lineage) -> It
             detail=file.kind,
             repeats=index > 0,
             metric=metric,
-            drop=_file_drop(file, network, measured, metric) if metric or index == 0 else None,
+            other_data=other_data,
+            drop=_file_drop(file, network, measured, None if other_data else metric)
+            if metric or index == 0
+            else None,
             num_params=record.num_params if record else None,
             macs=record.macs if record else None,
             size_bytes=_size_bytes(file),
@@ -171,12 +168,31 @@ def _file_rows(file: File, network: Network, depth: int, lineage: Lineage) -> It
         )
 
 
+def _file_metric(
+    file: File, measured: Measured | None, *, is_first: bool
+) -> tuple[Metric | None, str]:
+    """Measured in this setting, else of the file's record, said once; and of which other data."""
+    if measured is not None and measured.metric is not None:
+        return measured.metric, _other_data(measured)
+    record = file.exported
+    if record is None or not is_first:
+        return None, ""
+    metric = best_metric(record.metrics)
+    return metric, "other data" if metric and record.judged_on_other_data else ""
+
+
+def _other_data(measured: Measured) -> str:
+    if measured.other_data is None:
+        return ""
+    return f"other data: {Path(measured.other_data.source).name}"
+
+
 def _file_drop(
     file: File, network: Network, measured: Measured | None, metric: Metric | None
 ) -> Drop | None:
     missing = measured.setting.missing if measured else ()
     value = drop_between(_reference_metrics(network, file, missing), metric)
-    if value is not None and not (measured and other_data(measured, network)):
+    if value is not None:
         return Drop(value=value, against="")
     if missing:
         return None
@@ -197,11 +213,12 @@ def _reference_metrics(network: Network, of: File, missing: tuple[str, ...]) -> 
     measured = list(network.torch)
     for file in network.files:
         if file.precision == "fp32" != of.precision:
-            yield from file.exported.metrics if file.exported and not missing else ()
+            if file.exported and not missing and not file.exported.judged_on_other_data:
+                yield from file.exported.metrics
             measured += file.measured
     for taken in measured:
         same = taken.setting.missing == missing
-        if same and taken.metric is not None and other_data(taken, network) is None:
+        if same and taken.metric is not None and taken.other_data is None:
             yield taken.metric
 
 

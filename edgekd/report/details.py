@@ -87,10 +87,10 @@ _DEVICE_FIELDS: tuple[tuple[str, Callable[[DeviceInfo], object]], ...] = (
     ("kernel", lambda info: info.kernel),
     ("Python", lambda info: info.python),
     ("governor", lambda info: info.governor),
-    ("frequency (MHz)", lambda info: info.frequency_mhz and f"{info.frequency_mhz:,.0f}"),
-    ("temperature (°C)", lambda info: info.temperature_c and f"{info.temperature_c:.1f}"),
+    ("frequency (MHz)", lambda info: _fixed(info.frequency_mhz, 0)),
+    ("temperature (°C)", lambda info: _fixed(info.temperature_c, 1)),
     ("throttled", lambda info: info.throttled),
-    ("load average", lambda info: info.load_average),
+    ("load average", lambda info: _fixed(info.load_average, 2)),
     ("emulated", lambda info: "yes" if info.emulated else "no"),
     ("runtimes", lambda info: _versions(info.runtime_versions)),
 )  # fmt: skip
@@ -99,6 +99,10 @@ _DEVICE_FIELDS: tuple[tuple[str, Callable[[DeviceInfo], object]], ...] = (
 def _memory(info: DeviceInfo) -> str | None:
     total = info.memory_bytes
     return None if total is None else unit_for([total], base="B").show_named(total)
+
+
+def _fixed(value: float | None, decimals: int) -> str | None:
+    return None if value is None else f"{value:,.{decimals}f}"
 
 
 def _devices(collection: Collection) -> Section | None:

@@ -1,6 +1,6 @@
 """What measuring longer told: latency in the heat of a sustained run, and energy per inference."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 from edgekd.records import Measurement, Sustained, SustainedPoint
@@ -26,13 +26,17 @@ _ENERGY: Final = (
 
 
 def endurance_section(networks: Sequence[Network]) -> Section | None:
-    """Sustained runs and energy of every measured file; ``None`` where neither was asked for."""
+    """Sustained runs and energy of every measured file; ``None`` where neither was asked for.
+
+    Without a single figure of energy, the reasons are a sentence and no columns.
+    """
     named = list(_measured(networks))
     real = [measured.record for _, measured in named if not measured.setting.emulated]
     heat = any(record.sustained is not None for record in real)
-    energy = any(record.energy is not None or record.energy_unknown is not None for record in real)
+    energy = any(record.energy is not None for record in real)
+    unknown = () if energy else _unknown(measured for _, measured in named)
     if not heat and not energy:
-        return None
+        return Section(title="Heat and energy", lead=unknown) if unknown else None
     lines = []
     for label, measured in named:
         cells = [Cell(text=label), Cell(text=measured.setting.label)]
@@ -46,7 +50,19 @@ def endurance_section(networks: Sequence[Network]) -> Section | None:
         *(_ENERGY if energy else ()),
     )
     table = Table(columns=columns, lines=tuple(lines), notes=tuple(_notes(heat, energy)))
-    return Section(title="Heat and energy", table=table)
+    return Section(title="Heat and energy", lead=unknown, table=table)
+
+
+def _unknown(measured: Iterable[Measured]) -> tuple[str, ...]:
+    """Why no energy is known, in one sentence; nothing where it was not asked for."""
+    reasons: dict[str, list[str]] = {}
+    for entry in measured:
+        if not entry.setting.emulated and entry.record.energy_unknown is not None:
+            devices = reasons.setdefault(entry.record.energy_unknown, [])
+            if entry.setting.device not in devices:
+                devices.append(entry.setting.device)
+    told = "; ".join(f"{reason} ({', '.join(devices)})" for reason, devices in reasons.items())
+    return (f"Energy per inference is not known: {told}.",) if told else ()
 
 
 def _measured(networks: Sequence[Network]) -> Iterator[tuple[str, Measured]]:

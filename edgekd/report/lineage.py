@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from edgekd.records import (
+    DataRef,
     DeviceInfo,
     ExportedModel,
     Measurement,
@@ -42,7 +43,12 @@ class Measured:
     record: Measurement
     num_older: int
     scored: Measurement | None = None
-    """The latest that has a metric: a bench without data hides no metric of an earlier one."""
+    """The one whose metric is shown: the latest on the data of the training, else the latest that
+    has one. A bench without data, or with other data, hides no metric of an earlier one."""
+    other_data: DataRef | None = None
+    """Of that metric, where they are not what the network was trained on."""
+    num_other_metrics: int = 0
+    """How many measurements in this setting have a metric of other data, shown or not."""
 
     @property
     def metric(self) -> Metric | None:

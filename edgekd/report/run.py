@@ -12,7 +12,7 @@ from edgekd import __version__
 from edgekd.atomic import write_atomically
 from edgekd.console import Console
 from edgekd.errors import UsageError
-from edgekd.report.caveats import caveats
+from edgekd.report.caveats import caveat_section, find_caveats, put_together
 from edgekd.report.channels import channel_sections
 from edgekd.report.collect import collect
 from edgekd.report.details import detail_sections
@@ -39,7 +39,7 @@ def report(roots: Sequence[Path], output: Path, console: Console) -> Path:
     Args:
         roots: Folders (or record files) of edgekd teach, distill, export and bench, in any mix.
         output: ``.html`` for one self-contained page, ``.md`` for Markdown.
-        console: Hears every caveat that is also in the report.
+        console: Hears the caveats that are at the top of the report, one line per kind.
 
     Returns:
         ``output``.
@@ -79,15 +79,18 @@ def terminal_tables(roots: Sequence[Path]) -> tuple[tuple[str, list[str], list[l
 def compose(collection: Collection) -> Document:
     """Everything a report says, before it has a format."""
     groups = collection.groups
+    caveats = find_caveats(collection)
+    one_by_one = caveat_section(caveats)
     return Document(
         title="edgekd report",
         subtitle="; ".join(group.source for group in groups if group.source),
         summary=tuple(paragraph for group in groups for paragraph in summary(group)),
-        caveats=caveats(collection),
+        caveats=put_together(caveats),
         sections=(
             *(_main_section(group, groups) for group in groups),
             *channel_sections(collection.networks),
             *detail_sections(collection),
+            *([one_by_one] if one_by_one is not None else ()),
         ),
         footer=f"edgekd {__version__}, from {_count(collection)} found on disk",
     )

@@ -1,11 +1,15 @@
 """The report in sentences: what the student costs less, what it lost, what its best file takes."""
 
 from collections.abc import Iterable, Iterator
+from typing import Final
 
 from edgekd.records import Metric, StudentBundle
 from edgekd.report.compare import Row, best_metric, drop_between, network_name, rows
 from edgekd.report.lineage import Group, Lineage, Network
 from edgekd.report.units import percent, points, significant, unit_for
+
+_FEW_SAMPLES: Final = 2
+"""A difference of no more of them may be chance: what one weighs is said."""
 
 
 def summary(group: Group) -> tuple[str, ...]:
@@ -71,11 +75,21 @@ def _score(student: StudentBundle, teacher_metrics: Iterable[Metric]) -> str:
     samples = f"{metric.split} (n = {metric.num_samples:,})"
     text = f": {metric.name} {percent(metric.value)} % on {samples}"
     lost = drop_between(teacher_metrics, metric)
-    return text if lost is None else f"{text}, {_distance(lost)} the teacher"
+    if lost is None:
+        return text
+    return f"{text}, {_distance(lost)} the teacher{_weight(lost, metric)}"
 
 
 def _distance(lost: float) -> str:
     return f"{points(abs(lost))} points {'below' if lost >= 0 else 'above'}"
+
+
+def _weight(lost: float, metric: Metric) -> str:
+    """What one sample weighs, where so few of them make the whole difference."""
+    if not 0 < abs(lost) * metric.num_samples <= _FEW_SAMPLES + 1e-6:  # of rounded fractions
+        return ""
+    one = points(1 / metric.num_samples)
+    return f" (one of the {metric.num_samples:,} samples weighs {one} points)"
 
 
 def _fastest_sentence(row: Row, p50_ms: float) -> str:
@@ -87,6 +101,7 @@ def _fastest_sentence(row: Row, p50_ms: float) -> str:
     if row.speedup is not None and row.speedup.ratio != 1:  # 1 is the reference itself
         over = row.speedup.over or "teacher's fp32 file"
         parts.append(f"{significant(row.speedup.ratio)} times as fast as the {over}")
-    if row.drop is not None and not row.drop.against:
-        parts.append(f"{_distance(row.drop.value)} its fp32 network")
+    if row.drop is not None and not row.drop.against and row.metric is not None:
+        weight = _weight(row.drop.value, row.metric)
+        parts.append(f"{_distance(row.drop.value)} its fp32 network{weight}")
     return ", ".join(parts) + "."

@@ -87,6 +87,7 @@ def _metrics(lines: Sequence[Row]) -> _Part:
         if metric is None:
             return _BLANK if row.repeats else _UNKNOWN
         parts = [metric.name] * (name == "metric") + [_samples(metric)] * (not shared)
+        parts += [row.other_data] * bool(row.other_data)
         return Cell(text=percent(metric.value), detail=", ".join(parts))
 
     return Column(header=f"{name} (%)", detail=shared), [cell(row) for row in lines]
@@ -188,6 +189,12 @@ def _notes(lines: Sequence[Row]) -> tuple[str, ...]:
     older = sum(entry.num_older for entry in measured)
     if older:
         notes.append(f"The latest measurement of each file is shown; {older:,} older not shown.")
+    hidden = sum(entry.num_other_metrics for entry in measured if entry.other_data is None)
+    if hidden:
+        notes.append(
+            "A metric is rather of the data that the network was trained on than of the latest "
+            f"measurement; {hidden:,} of other data not shown."
+        )
     return tuple(notes)
 
 

@@ -72,6 +72,22 @@ def test_a_noisy_machine_is_told_with_the_number(console):
     assert "spread over 25% of the median" in console.warnings[0]
 
 
+@pytest.mark.parametrize(
+    ("threads", "cores", "said"),
+    [
+        (4, 2, "more threads than the 2 core(s) of local are the likely cause: measure with"),
+        (2, 2, "other work was running"),
+        (4, None, "other work was running"),
+    ],
+)
+def test_more_threads_than_cores_are_named_as_the_cause(console, threads, cores, said):
+    info = describe().model_copy(update={"cpu_count": cores})
+    noisy = measurement(latencies_ns=(80, 90, 110, 120), num_threads=threads, device_info=info)
+    warn_about(noisy, OUTCOME, console)
+    (warning,) = console.warnings
+    assert f"(quiet is at most 10%); {said}" in warning
+
+
 def test_a_peak_that_is_only_a_bound_is_told(console):
     warn_about(measurement(), change(OUTCOME, peak_was_reset=False), console)
     assert "upper bound" in console.warnings[0]

@@ -1,4 +1,5 @@
 import hashlib
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -39,6 +40,35 @@ def test_a_second_search_is_answered_from_the_cache(tmp_path):
         write(job(tmp_path, samples(), no_race, int8="fast", cache=False), tmp_path)
     with pytest.raises(AssertionError, match="measured twice"):  # other samples, another search
         write(job(tmp_path, samples(seed=9), no_race, int8="fast"), tmp_path)
+
+
+def test_an_answer_from_the_cache_says_so_and_what_speaks_against_it(tmp_path):
+    recipe, _ = write(job(tmp_path, samples(), int8="fast"), tmp_path)
+    told = []
+    again = replace(job(tmp_path, samples(), no_race, int8="fast"), tell=told.append)
+    write(again, tmp_path, "b.onnx")
+    assert told == ["b.onnx: as an earlier search found it (--no-cache: search again)"]
+    (kept,) = cache_folder().iterdir()
+    late = "--search-seconds left no time to try smoothing"
+    kept.write_bytes(to_json(recipe.model_copy(update={"notes": (late,)})))
+    write(again, tmp_path, "b.onnx")
+    assert told[1:] == [
+        f"b.onnx: as an earlier search found it, when {late}; --no-cache searches again"
+    ]
+
+
+def test_a_search_that_was_asked_for_replaces_what_is_remembered(tmp_path):
+    write(job(tmp_path, samples(), int8="fast"), tmp_path)
+    (kept,) = cache_folder().iterdir()
+    before = kept.read_bytes()
+    kept.write_bytes(b"{}")
+    write(job(tmp_path, samples(), int8="fast", cache=False), tmp_path)
+    assert len(kept.read_bytes()) > len(before) / 2
+
+
+def test_what_knows_learned_ranges_is_not_remembered(tmp_path):
+    write(replace(job(tmp_path, samples(), int8="fast"), remembers=False), tmp_path)
+    assert not cache_folder().exists()
 
 
 def test_a_remembered_search_that_makes_another_file_is_made_again(tmp_path):

@@ -175,6 +175,20 @@ def test_a_step_that_would_not_end_in_time_is_not_begun(workplace):
     assert found.notes == ("--search-seconds left no time to try smoothing, bias correction",)
 
 
+def test_what_there_was_no_time_for_is_left_to_the_next_format(workplace):
+    hand = Hand()
+
+    def slow(adjustments):
+        hand.seconds += 40.0
+        return EVEN
+
+    adjuster = Adjuster({"equalization": EQUALIZED, "smoothing": SMOOTHED})
+    clock = Clock(seconds=100.0, now=hand)
+    found = workplace.choose(EVEN, adjuster, slow, clock=clock)  # equalization gains nothing
+    assert [(t.name, t.applied) for t in found.tried] == [("equalization", False)]
+    assert adjuster.settled is None
+
+
 def test_without_time_the_network_stays_as_it_is_and_nothing_is_settled(workplace):
     adjuster = Adjuster({"equalization": EQUALIZED})
     found = workplace.choose(UNEVEN, adjuster, lambda _: EVEN, clock=Clock(seconds=0.0))

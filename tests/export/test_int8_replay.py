@@ -3,7 +3,7 @@ import pytest
 from edgekd.bundle import to_json
 from edgekd.config import ExportRecipe
 from edgekd.errors import ConfigError
-from edgekd.export.int8_replay import given_recipe
+from edgekd.export.int8_replay import formats_of_recipes, given_recipe
 from edgekd.export.quantization.recipe import Int8Recipe
 
 
@@ -22,6 +22,18 @@ def test_of_several_recipes_each_format_takes_its_own(tmp_path):
     for path, model_format in zip(paths, ("onnx", "tflite"), strict=True):
         found = given_recipe(ExportRecipe(int8_recipe=paths), model_format)
         assert (found[0], found[1].versions) == (path, {"made by": model_format})
+
+
+def test_recipes_say_which_formats_are_written_unless_that_is_asked_for(tmp_path):
+    onnx, tflite = (written(tmp_path, name, name) for name in ("onnx", "tflite"))
+    assert formats_of_recipes(ExportRecipe(int8_recipe=(tflite,))).formats == ("tflite",)
+    assert formats_of_recipes(ExportRecipe(int8_recipe=(tflite, onnx))).formats == (
+        "onnx",
+        "tflite",
+    )
+    asked = ExportRecipe(int8_recipe=(tflite,), formats=("onnx", "tflite"))
+    assert formats_of_recipes(asked) == asked
+    assert formats_of_recipes(ExportRecipe()).formats == ("onnx", "tflite")
 
 
 def test_two_recipes_of_one_format_are_refused(tmp_path):

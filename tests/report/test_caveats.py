@@ -1,10 +1,10 @@
 from edgekd.records import MachineState
-from edgekd.report.caveats import caveats
+from edgekd.report.caveats import caveat_section, find_caveats, put_together
 from edgekd.report.collect import collect
 
 
 def _caveats(root):
-    return caveats(collect([root]))
+    return tuple(caveat.sentence for caveat in find_caveats(collect([root])))
 
 
 def test_a_quiet_complete_run_has_no_caveat(make, tmp_path):
@@ -22,6 +22,19 @@ def test_a_spread_above_ten_per_cent_is_told(make, tmp_path):
     )
     (sentence,) = _caveats(tmp_path)
     assert sentence.startswith("m.onnx (local, 1 thread): IQR/median of the latencies is 33 %")
+
+
+def test_more_threads_than_cores_are_named_as_the_cause_of_a_spread(make, tmp_path):
+    make.write(tmp_path, "bundle.json", make.bundle())
+    noisy = make.measurement(  # on 2 cores
+        "m.onnx", sha256="1" * 64, p50_ms=1.0, latencies_ns=tuple(range(100, 201)), num_threads=4
+    )
+    make.write_measurements(tmp_path, noisy)
+    (sentence,) = _caveats(tmp_path)
+    assert sentence == (
+        "m.onnx (local, 4 threads): IQR/median of the latencies is 33 %, above 10 %: more threads "
+        "than cores are the likely cause; measure with fewer"
+    )
 
 
 def test_int8_slower_than_fp32_is_told(make, tmp_path):
@@ -50,7 +63,7 @@ def test_emulation_is_told_once_and_its_timings_are_not_judged(make, tmp_path):
         make.measurement("m.int8.onnx", sha256="2" * 64, p50_ms=9.0, **emulated),
     )
     (sentence,) = _caveats(tmp_path)
-    assert sentence.startswith("qemu is emulated: its latencies mean nothing")
+    assert sentence.startswith("qemu: it is emulated: its latencies mean nothing")
 
 
 def test_skipped_files_and_uncounted_operators_are_told(make, tmp_path):
@@ -116,3 +129,37 @@ def test_a_metric_of_other_data_is_told(make, tmp_path):
         "m.onnx (local, 1 thread): its metric is of other.zip (fingerprint 999999999999), not "
         "of the data and split it was trained with",
     )
+
+
+def test_doubts_of_a_kind_are_one_sentence_with_a_count_and_the_first_name(make, tmp_path):
+    make.write(tmp_path, "bundle.json", make.bundle(notes=("ended at 0.4 of its MACs",)))
+    other = make.provenance().data.model_copy(update={"fingerprint": "9" * 64})
+
+    def measure(number, spread):
+        # of 100 calls the 25th and the 75th are so far apart
+        low, high = round(1000 * (1 - spread / 2)), round(1000 * (1 + spread / 2))
+        return make.measurement(
+            f"{number}.onnx", sha256=str(number) * 64, p50_ms=1.0,
+            latencies_ns=(low,) * 30 + (1000,) * 40 + (high,) * 30,
+            metric=make.top1(0.1), data=other.model_copy(update={"source": f"{number}.zip"}),
+        )  # fmt: skip
+
+    make.write_measurements(tmp_path, measure(1, 0.2), measure(2, 0.3), measure(3, 0.0))
+    found = find_caveats(collect([tmp_path]))
+    assert [sentence.replace(tmp_path.name, "student") for sentence in put_together(found)] == [
+        "student: ended at 0.4 of its MACs",
+        "1.onnx (local, 1 thread) and 1 more: IQR/median of the latencies is above 10 %: the "
+        "machine was not quiet; measure again",
+        "1.onnx (local, 1 thread) and 2 more: the metric is of other data, not of the data and "
+        "split it was trained with",
+    ]
+    (listing,) = caveat_section(found).listings
+    assert len(listing.lines) == 6
+    assert "latencies is 30 %, above 10 %" in listing.lines[3]
+
+
+def test_where_every_doubt_is_of_its_own_kind_they_are_not_listed_again(make, tmp_path):
+    make.write(tmp_path, "bundle.json", make.bundle(notes=("one", "other")))
+    found = find_caveats(collect([tmp_path]))
+    assert put_together(found) == tuple(caveat.sentence for caveat in found)
+    assert caveat_section(found) is None

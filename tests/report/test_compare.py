@@ -1,7 +1,8 @@
 import pytest
 
+from edgekd.records import OTHER_DATA
 from edgekd.report.collect import collect
-from edgekd.report.compare import best_metric, drop_between, other_data, rows
+from edgekd.report.compare import best_metric, drop_between, rows
 
 
 def _rows(root):
@@ -111,7 +112,7 @@ def _measured_on_other_data(make, root, **changes):
     """The student's file with a metric of data that it was not trained on."""
     make.write(root, "bundle.json", make.bundle(value=0.95))
     make.write(root, "m.onnx.json", make.exported("m.onnx", sha256="1" * 64))
-    data = make.provenance().data.model_copy(update={"source": "other.zip", **changes})
+    data = make.provenance().data.model_copy(update={"source": "folder/other.zip", **changes})
     make.write_measurements(
         root,
         make.measurement("m.onnx", sha256="1" * 64, p50_ms=1.0, metric=make.top1(0.5), data=data),
@@ -122,17 +123,30 @@ def test_a_metric_of_other_data_is_shown_but_not_compared(make, tmp_path):
     _measured_on_other_data(make, tmp_path, fingerprint="9" * 64)
     row = _rows(tmp_path)[1]
     assert row.metric.value == 0.5
+    assert row.other_data == "other data: other.zip"
     assert (row.drop.value, row.drop.against) == (0.0, "parity, val, n = 269")
-    (network,) = collect([tmp_path]).networks
-    assert other_data(row.measured, network).source == "other.zip"
+    assert row.measured.other_data.source == "folder/other.zip"
 
 
 def test_the_same_data_under_another_name_is_compared(make, tmp_path):
     _measured_on_other_data(make, tmp_path)
     row = _rows(tmp_path)[1]
     assert row.drop.value == pytest.approx(0.45)
-    (network,) = collect([tmp_path]).networks
-    assert other_data(row.measured, network) is None
+    assert (row.measured.other_data, row.other_data) == (None, "")
+
+
+def test_a_metric_of_an_export_on_other_data_is_marked_and_not_compared(make, tmp_path):
+    make.write(tmp_path, "bundle.json", make.bundle())
+    val = make.top1(0.3, split="val", num_samples=269)  # the bundle has 0.9 on as many
+    for number, notes in enumerate(((), (f"{OTHER_DATA} (1, of the training 2)",))):
+        record = make.exported(
+            f"m{number}.onnx", sha256=str(number) * 64, metrics=(val,), notes=notes
+        )
+        make.write(tmp_path, f"m{number}.onnx.json", record)
+    _, own, other = _rows(tmp_path)
+    assert (own.other_data, own.drop.value) == ("", pytest.approx(0.6))
+    assert (other.other_data, other.metric.value) == ("other data", 0.3)
+    assert other.drop.against == "parity, val, n = 269"
 
 
 def test_without_an_input_a_file_is_compared_with_its_network_without_it(make, tmp_path):

@@ -41,6 +41,22 @@ def test_devices_show_what_is_known_and_dash_what_is_not(make, tmp_path):
     assert table["runtimes"] == "onnxruntime 1.31.1"
 
 
+def test_the_state_of_a_device_is_rounded_and_zero_is_a_figure(make, tmp_path):
+    for number, state in enumerate(
+        (
+            {"load_average": 4.28271484375, "frequency_mhz": 2400.25, "temperature_c": 71.26},
+            {"load_average": 0.0, "frequency_mhz": None, "temperature_c": 0.0},
+        )
+    ):
+        info = make.device(cpu=f"CPU {number}", **state)
+        record = make.measurement("m.onnx", sha256="1" * 64, p50_ms=1.0, device_info=info)
+        make.write_measurements(tmp_path, record)
+    table = {name: values for name, *values in _texts(_section(tmp_path, "Devices"))}
+    assert table["load average"] == ["4.28", "0.00"]
+    assert table["frequency (MHz)"] == ["2,400", DASH]
+    assert table["temperature (°C)"] == ["71.3", "0.0"]
+
+
 def test_provenance_is_enough_to_repeat_the_run(make, tmp_path):
     section = _section(make.write_runs(tmp_path), "Provenance")
     teacher, student = section.table.lines

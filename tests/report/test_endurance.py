@@ -72,6 +72,19 @@ def test_what_was_not_measured_is_a_dash_with_its_reason(make, tmp_path):
     assert (third.cells[2].text, third.cells[2].detail) == (DASH, "not asked for")
 
 
+def test_without_any_figure_of_energy_its_reasons_are_one_sentence(make, tmp_path):
+    local, board = {"energy_unknown": "no INA sensor"}, {"energy_unknown": "RAPL is for root"}
+    board |= {"device": "rpi"}
+    section = section_of(make, tmp_path / "a", local, local, board)
+    assert section.table is None
+    assert section.lead == (
+        "Energy per inference is not known: no INA sensor (local); RAPL is for root (rpi).",
+    )
+    hot = section_of(make, tmp_path / "b", local | {"sustained": run(1_000_000)}, local)
+    assert hot.lead == ("Energy per inference is not known: no INA sensor (local).",)
+    assert [column.header for column in hot.table.columns][-1] == "frequency (MHz)"
+
+
 def test_only_what_was_asked_for_has_columns(make, tmp_path):
     hot = section_of(make, tmp_path / "a", {"sustained": run(1_000_000)})
     assert [column.header for column in hot.table.columns][-1] == "frequency (MHz)"

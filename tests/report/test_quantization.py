@@ -54,10 +54,21 @@ def test_the_worst_layers_are_shown(make, tmp_path):
     assert section.table.lines[0].cells[1].detail == "Conv depthwise"
 
 
+def test_a_long_layer_name_is_shortened_and_the_note_says_so(make, tmp_path):
+    names = [f"{'package.' * 60}Net_network/package.Stage_{i}/package.Conv_conv;1;" for i in (1, 2)]
+    errors = tuple(
+        LayerError(layer=name, kind="CONV_2D", computes="static", sqnr_db=20.0) for name in names
+    )
+    section = sections(make, tmp_path, layer_errors=errors)["Worst layers in int8"]
+    assert [line[1] for line in texts(section)] == ["…/Stage_1/Conv_conv", "…/Stage_2/Conv_conv"]
+    assert section.table.notes[-1].endswith("the file's record has them whole.")
+
+
 def test_where_all_layers_were_measured_the_title_says_nothing_of_it(make, tmp_path):
     error = LayerError(layer="conv", kind="Conv", computes="static", sqnr_db=20.0)
     section = sections(make, tmp_path, layer_errors=(error,))["Worst layers in int8"]
     assert section.table.lines[0].cells[0].detail == ""
+    assert len(section.table.notes) == 1
 
 
 def test_without_int8_figures_there_is_no_section(make, tmp_path):

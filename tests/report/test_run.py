@@ -76,6 +76,19 @@ def test_every_caveat_is_also_said_aloud(make, tmp_path):
     assert "**Read with care**" in (tmp_path / "r.md").read_text(encoding="utf-8")
 
 
+def test_caveats_of_a_kind_are_one_warning_and_are_listed_in_the_report(make, tmp_path):
+    for name in "abc":
+        bundle = make.bundle(name * 64, uncounted_operators=(f"aten::{name}",))
+        make.write(tmp_path / name, "bundle.json", bundle)
+    with pytest.warns(UserWarning) as warned:
+        report([tmp_path], tmp_path / "r.md", SilentConsole())
+    assert [str(each.message) for each in warned] == [
+        "a and 2 more: MACs leave out operators that could not be counted"
+    ]
+    text = (tmp_path / "r.md").read_text(encoding="utf-8")
+    assert "c: MACs leave out operators that could not be counted (aten::c)" in text
+
+
 def test_a_damaged_record_leaves_no_report(make, tmp_path):
     make.write(tmp_path, "bundle.json", make.bundle()).write_text("{}")
     with pytest.raises(BundleError, match="schema None found"):

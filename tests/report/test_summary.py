@@ -1,3 +1,5 @@
+import pytest
+
 from edgekd.report.collect import collect
 from edgekd.report.summary import summary
 
@@ -12,8 +14,32 @@ def test_the_worked_example_in_words(make, tmp_path):
         "student (resnet8) learned from teacher (resnet20) with 3.20 times fewer MACs and 3.46 "
         "times fewer parameters: top1 95.00 % on test (n = 200), 2.00 points below the teacher. "
         "Fastest file: exported/student.int8.tflite (int8-static), 90.0 kB, p50 0.100 ms on local, "
-        "1 thread, 16.0 times as fast as the teacher onnx, 0.50 points above its fp32 network."
+        "1 thread, 16.0 times as fast as the teacher onnx, 0.50 points above its fp32 network (one "
+        "of the 200 samples weighs 0.50 points)."
     ]
+
+
+@pytest.mark.parametrize(
+    ("hits", "said"),
+    [
+        (263, "0.00 points below the teacher."),
+        (264, "0.37 points above the teacher (one of the 269 samples weighs 0.37 points)."),
+        (261, "0.74 points below the teacher (one of the 269 samples weighs 0.37 points)."),
+        (260, "1.12 points below the teacher."),
+    ],
+)
+def test_a_difference_of_a_sample_or_two_says_what_one_weighs(make, tmp_path, hits, said):
+    for name, sha256, right, teacher in (
+        ("teacher", make.TEACHER, 263, None),
+        ("student", make.STUDENT, hits, make.teacher_ref()),
+    ):
+        metric = make.top1(right / 269, num_samples=269)
+        origin = make.provenance(teacher=teacher)
+        make.write(
+            tmp_path / name, "bundle.json", make.bundle(sha256, metrics=(metric,), origin=origin)
+        )
+    (paragraph,) = _summary(tmp_path)
+    assert paragraph.endswith(said)
 
 
 def test_the_fewest_threads_are_quoted(make, tmp_path):

@@ -127,6 +127,29 @@ def test_metrics_that_differ_in_samples_each_say_theirs(make, tmp_path):
     assert [cell.text for cell in _column(table, "drop (points)")] == [DASH, DASH]
 
 
+def test_a_metric_of_other_data_is_marked_and_one_that_is_left_out_is_noted(make, tmp_path):
+    make.write(tmp_path, "bundle.json", make.bundle())
+    data = make.provenance().data
+    other = data.model_copy(update={"source": "some/other.zip", "fingerprint": "9" * 64})
+
+    def measure(file, value, day, of):
+        return make.measurement(
+            file, sha256=file[0] * 64, p50_ms=1.0, metric=make.top1(value), data=of,
+            created=f"2026-11-0{day}T10:00:00+00:00",
+        )  # fmt: skip
+
+    make.write_measurements(
+        tmp_path,
+        measure("1.onnx", 0.94, 1, data),
+        measure("1.onnx", 0.1, 2, other),
+        measure("2.onnx", 0.2, 2, other),
+    )
+    table = _table(tmp_path)
+    shown = {(cell.text, cell.detail) for cell in _column(table, "top1 (%)")}
+    assert shown == {("95.00", ""), ("94.00", ""), ("20.00", "other data: other.zip")}
+    assert table.notes[-1].endswith("1 of other data not shown.")
+
+
 def test_the_terminal_gets_the_same_cells_as_text(make, tmp_path):
     (group,) = collect([make.write_runs(tmp_path)]).groups
     headers, rows = terminal_table(group)
