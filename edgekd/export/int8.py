@@ -122,6 +122,7 @@ def _search(chosen: Chosen, job: Int8Job, progress: Tracker) -> Found:
         min_sqnr_db=job.recipe.min_sqnr_db + _SAFETY_DB,
         num_threads=job.recipe.num_threads,
         files_per_race=job.target.files_per_race(job.fp32.stat().st_size),
+        reserved_bytes=job.metadata_bytes,
     )
     return Search(
         chosen.bench, job.fp32, race=job.race, budget=budget, accept=job.accept, progress=progress

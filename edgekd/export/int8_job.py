@@ -28,6 +28,7 @@ class Int8Job:
             labels.
         race: Times files on the target.
         target: The machine that the file is made for.
+        metadata_bytes: What will be put into the file besides the network.
         tell: Says something to the user.
         remembers: Whether what a search finds is kept for the next, and asked for.
         clock: Of a search; what follows from a word alone takes what it takes.
@@ -43,6 +44,7 @@ class Int8Job:
     work: Path
     metric_drop: MetricDrop | None = None
     race: Race = race
+    metadata_bytes: int = 0
     tell: Callable[[str], None] = lambda _: None
     remembers: bool = True
     target: Target = field(default_factory=this_machine)

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from edgekd.bundle import to_json
 from edgekd.console import Console
 from edgekd.errors import BundleError, ExportError, ParityError
 from edgekd.export.adjustments.adjuster import Adjuster
@@ -112,6 +113,7 @@ def _job(
         metric_drop=_metric_drop(name, source, samples),
         work=source.work,
         race=source.device.race,
+        metadata_bytes=len(to_json(source.record)),  # labels, preprocessing, provenance: about so
         tell=console.info,
         remembers=not source.learned,  # a remembered search knows nothing of learned ranges
         target=Target.of(source.device),

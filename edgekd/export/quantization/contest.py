@@ -27,6 +27,7 @@ class Budget:
         num_threads: That compute.
         race_seconds: For which each file is timed in a race.
         files_per_race: That are timed together with the one they are compared with.
+        reserved_bytes: Of a file, for what is put into it after the search.
         share: Of the clock's time, after which nothing new is tried; what is left is for the last
             race, for judging on the task, and for measuring layers.
     """
@@ -35,6 +36,7 @@ class Budget:
     num_threads: int
     race_seconds: float = 0.25
     files_per_race: int = FILES_PER_RACE
+    reserved_bytes: int = 0
     share: float = 0.8
 
 

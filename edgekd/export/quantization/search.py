@@ -38,7 +38,7 @@ _ROOM_DB: Final = 6.0  # of the error budget, stored weights may use a quarter
 _QUIETED: Final = 2  # recipes of it that are tried without their loudest stretches
 _HEARD: Final = 12  # stretches whose noise is measured one by one
 _FINALISTS: Final = 6
-_FOR_METADATA: Final = 0.95  # of the bytes that the gate allows: it sees more than the search
+_SLACK: Final = 0.99  # of the bytes that the gate allows: packing a file again may add some
 _OVERHEAD_BYTES: Final = 1 << 16  # that quantizers may add to the graph of a small file
 PASSES: Final = 2 + 2 * _MOST_ROUNDS * len(_STRETCHES)
 """At most so many times a search advances its progress."""
@@ -233,7 +233,7 @@ class Search:
         if candidate.path is None:
             return False
         fp32 = self._fp32.stat().st_size
-        allowed = _FOR_METADATA * LARGEST_SHARE * fp32
+        allowed = _SLACK * LARGEST_SHARE * fp32 - self._budget.reserved_bytes
         if fp32 < SMALL_BYTES and stored.path is not None:
             allowed = max(allowed, stored.path.stat().st_size + _OVERHEAD_BYTES)
         return candidate.path.stat().st_size <= allowed

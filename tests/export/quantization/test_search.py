@@ -78,6 +78,7 @@ def found(
     clock=None,
     extra_bytes=lambda choices: 0,
     fp32_bytes=100,
+    reserved_bytes=0,
 ):
     (tmp_path / "fp32.onnx").write_bytes(b"x" * fp32_bytes)
     with SilentConsole().track("", total=1) as progress:
@@ -85,7 +86,7 @@ def found(
             FakeBench(tmp_path, time_of, sqnr_of, extra_bytes, clock=clock or Clock()),
             tmp_path / "fp32.onnx",
             race=fake_race,
-            budget=Budget(min_sqnr_db=20.0, num_threads=1),
+            budget=Budget(min_sqnr_db=20.0, num_threads=1, reserved_bytes=reserved_bytes),
             accept=accept,
             progress=progress,
         ).run()
@@ -234,3 +235,18 @@ def test_the_limit_of_a_large_file_is_one_although_storage_alone_gives_about_as_
     result = found(tmp_path, usual_time, extra_bytes=extra_bytes, fp32_bytes=1_000_000)
     assert result.candidate.choices["conv0"] == "weights"
     assert result.fallback is None
+
+
+@pytest.mark.parametrize(("reserved", "is_taken"), [(0, True), (5_000, True), (7_000, False)])
+def test_a_file_leaves_room_for_what_is_put_into_it_later(tmp_path, reserved, is_taken):
+    def extra_bytes(choices):  # of 1 MB: 0.39 with anything in int8; at most 0.396 is allowed
+        return 390_000 if "static" in choices.values() else 300_000
+
+    result = found(
+        tmp_path,
+        usual_time,
+        extra_bytes=extra_bytes,
+        fp32_bytes=1_000_000,
+        reserved_bytes=reserved,
+    )
+    assert (result.fallback is None) == is_taken
