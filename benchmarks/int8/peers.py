@@ -60,7 +60,8 @@ def run_peer(
     )
     said = [line.strip() for line in done.stdout.splitlines() if line.strip()]
     if done.returncode != 0:
-        raise RuntimeError(f"exit code {done.returncode}: {said[-1] if said else 'no output'}")
+        errors = [line for line in said if "Error:" in line] or said or ["no output"]
+        raise RuntimeError(f"exit code {done.returncode}: {errors[-1]}")
     if not target.is_file():
         raise RuntimeError(f"wrote no int8 file: {said[-1] if said else 'no output'}")
 
