@@ -25,8 +25,9 @@ EQUAL = {
 def calls(fake_stage):
     seen = []
 
-    def export(bundle_folder, output, recipe, console, *, recover):
+    def export(bundle_folder, output, recipe, console, *, recover, overwrite):
         seen.append((bundle_folder, output, recipe))
+        assert overwrite == (output.name == "again")
         assert (recover is training) == bool(recipe.recovery.epochs)
         return (EQUAL, ROW)
 
@@ -48,6 +49,11 @@ def test_flags_reach_the_stage(calls, capsys):
     assert (recipe.formats, recipe.int8, recipe.input_encoding) == (("onnx",), "fast", "uint8")
     assert (recipe.channel_last, recipe.num_calibration) == (False, 64)
     assert json.loads(capsys.readouterr().out) == [EQUAL, ROW]
+
+
+def test_files_of_another_student_are_replaced_where_that_is_asked_for(calls):
+    assert main_inner(["export", "runs/s", "-o", "again", "--overwrite"]) == 0
+    assert calls[0][1] == Path("again")
 
 
 @pytest.mark.parametrize("word", ["fast", "full", "weights", "dynamic"])
