@@ -160,7 +160,8 @@ class Hand:
         return self.seconds
 
 
-def test_a_step_that_would_not_end_in_time_is_not_begun(workplace):
+def chosen_slowly(workplace, plain):
+    """With time for one step: each takes 40 s, and half of 100 s is for them."""
     hand = Hand()
 
     def slow(adjustments):
@@ -168,23 +169,18 @@ def test_a_step_that_would_not_end_in_time_is_not_begun(workplace):
         return EVEN
 
     adjuster = Adjuster({"equalization": EQUALIZED, "smoothing": SMOOTHED})
-    clock = Clock(seconds=100.0, now=hand)  # half of it is for steps
-    found = workplace.choose(UNEVEN, adjuster, slow, clock=clock)
+    return workplace.choose(plain, adjuster, slow, clock=Clock(seconds=100.0, now=hand)), adjuster
+
+
+def test_a_step_that_would_not_end_in_time_is_not_begun(workplace):
+    found, adjuster = chosen_slowly(workplace, UNEVEN)
     assert [t.name for t in found.tried] == ["equalization"]
     assert found.basis.adjustments == adjuster.settled == EQUALIZED
     assert found.notes == ("--search-seconds left no time to try smoothing, bias correction",)
 
 
 def test_what_there_was_no_time_for_is_left_to_the_next_format(workplace):
-    hand = Hand()
-
-    def slow(adjustments):
-        hand.seconds += 40.0
-        return EVEN
-
-    adjuster = Adjuster({"equalization": EQUALIZED, "smoothing": SMOOTHED})
-    clock = Clock(seconds=100.0, now=hand)
-    found = workplace.choose(EVEN, adjuster, slow, clock=clock)  # equalization gains nothing
+    found, adjuster = chosen_slowly(workplace, EVEN)  # equalization gains nothing
     assert [(t.name, t.applied) for t in found.tried] == [("equalization", False)]
     assert adjuster.settled is None
 
