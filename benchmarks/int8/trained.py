@@ -2,13 +2,14 @@
 
     python -m benchmarks.int8.trained --data cifar10-jpeg.zip --jobs 2
 
-Trains each student from labels. Then, format by format, it is exported with ``--int8`` and benched
-on the test split, by the commands a user would type: with calibration alone, with adjustments of
-the float network too, and with a recovery, until an int8 file is within half a point. All rows
-have the same epochs, the same share of the labels and the same optimizer: the networks are far
-from their best, and what is looked for is the difference between a file in fp32 and the same in
-int8. Everything resumes, so the driver can be killed and started again. Students train ``--jobs``
-at a time with an equal share of the cores; export and bench measure times and run alone.
+Trains each student from labels. Then, format by format, it is exported with ``--int8`` by the
+commands a user would type: with calibration alone, with adjustments of the float network too, and
+with a recovery, until the export finds an int8 file within half a point of fp32 on the validation
+split. That file is benched on the test split, which decides nothing. All rows have the same epochs,
+the same share of the labels and the same optimizer: the networks are far from their best, and what
+is looked for is the difference between a file in fp32 and the same in int8. Everything resumes, so
+the driver can be killed and started again. Students train ``--jobs`` at a time with an equal share
+of the cores; export and bench measure times and run alone.
 
 Writes ``results-trained.jsonl`` (appended) and ``table-trained.md`` beside itself.
 """
@@ -20,13 +21,13 @@ import os
 import subprocess
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
-from importlib import metadata
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.commands import append, bundle, edgekd, is_finished
-from benchmarks.int8.trained_table import BUDGET, is_within, needed, shown, table
+from benchmarks.int8.trained_plan import STUDENTS, Plan, Student, versions
+from benchmarks.int8.trained_table import BUDGET, table
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results-trained.jsonl"
@@ -37,73 +38,7 @@ STEPS: Final[Mapping[str, tuple[str, ...]]] = {
     "adjustments": (),
     "recovery": (),  # and --recover
 }
-PACKAGES: Final = ("edgekd", "torch", "onnxruntime", "ai-edge-litert", "litert-quantizer")
 TRAINING: Final = ("--method", "none", "--optimizer", "adamw", "--weight-decay", 0.05)
-
-
-def versions() -> dict[str, str]:
-    """Of what makes and runs the files: another one is another row."""
-    installed = {name: distribution_version(name) for name in PACKAGES}
-    return {name: version for name, version in installed.items() if version is not None}
-
-
-def distribution_version(name: str) -> str | None:
-    """``None`` where it is not installed: one package has two names."""
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None
-
-
-@dataclass(frozen=True)
-class Student:
-    """One row of the table."""
-
-    name: str
-    arch: str
-    """As ``--student`` takes it."""
-    options: dict[str, object] = field(default_factory=dict)
-    """Of the architecture; 64 pixels in patches of 16 would leave a ViT 16 tokens."""
-
-
-STUDENTS: Final = (
-    Student("mobilevit_xxs", "timm:mobilevit_xxs"),
-    Student("mobilenetv3_small_100", "timm:mobilenetv3_small_100"),
-    Student("vit_tiny, 6 blocks", "timm:vit_tiny_patch16_224", {"patch_size": 8, "depth": 6}),
-    Student("resnet18", "timm:resnet18"),
-)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What the command line said."""
-
-    data: Path
-    runs: Path
-    students: tuple[Student, ...]
-    epochs: int
-    label_fraction: float
-    input_size: int
-    seed: int
-    recover: int
-    threads: int
-    note: str
-
-    def folder(self, student: Student) -> Path:
-        """Where a student is trained; another setting is another folder."""
-        name = student.name.replace(", ", "-").replace(" ", "-").replace(":", "-")
-        setting = f"e{self.epochs}-l{self.label_fraction:g}-s{self.input_size}-seed{self.seed}"
-        return self.runs / f"{name}-{setting}"
-
-    def key(self, student: Student, model_format: str) -> dict[str, Any]:
-        """What tells a row of the results from others."""
-        asked = ("epochs", "label_fraction", "input_size", "seed", "recover", "note")
-        return {
-            "student": student.name,
-            "format": model_format,
-            **{name: getattr(self, name) for name in asked},
-            "versions": versions(),
-        }
 
 
 def train(plan: Plan, student: Student) -> None:
@@ -126,48 +61,60 @@ def train(plan: Plan, student: Student) -> None:
 
 def export_and_bench(plan: Plan, student: Student) -> list[dict[str, Any]]:
     """One row per format."""
-    folder = plan.folder(student)
     rows = []
     for model_format in FORMATS:
-        attempts: list[dict[str, Any]] = []
-        for step in STEPS:
-            if step != "recovery" or plan.recover:
-                attempts.append(attempt(plan, folder, model_format, step))
-            if is_within(attempts[-1]):
-                break
         row = {
-            "training": {**asdict(student), **bundle(folder)},
-            **shown(attempts),
-            "needed": needed(attempts),
-            "attempts": attempts,
+            "training": {**asdict(student), **bundle(plan.folder(student))},
+            **first_accepted(plan, student, model_format),
         }
         key = plan.key(student, model_format)
-        append(RESULTS, {**key, "refused": "error" in row}, row)
+        append(RESULTS, {**key, "refused": row["needed"] is None}, row)
         rows.append({**key, **row})
     return rows
 
 
-def attempt(plan: Plan, source: Path, model_format: str, step: str) -> dict[str, Any]:
-    """What a format's int8 file comes to with the means of one step and of those before it."""
+def first_accepted(plan: Plan, student: Student, model_format: str) -> dict[str, Any]:
+    """What the test split says of the first step's file that the export took, and who was refused.
+
+    Returns:
+        The figures of :func:`compared` if a step was enough, ``needed``, its name or ``None``, and
+        ``refused``, step -> why the export refused its files.
+    """
+    refused = {}
+    for step in STEPS:
+        if step == "recovery" and not plan.recover:
+            continue
+        output = output_of(plan, student, model_format, step)
+        problems = export(plan, student, output, model_format, step)
+        if not problems:
+            return {**measured(plan, output, model_format), "needed": step, "refused": refused}
+        refused[step] = problems
+    return {"needed": None, "refused": refused}
+
+
+def output_of(plan: Plan, student: Student, model_format: str, step: str) -> Path:
+    """Where a step's files go; with other versions elsewhere."""
     digest = hashlib.sha256(json.dumps(versions(), sort_keys=True).encode()).hexdigest()[:8]
     recover = plan.recover if step == "recovery" else 0
-    output = source / f"exported-{step}-recover{recover}-{model_format}-{digest}"
-    problems = export(plan, source, output, model_format, *STEPS[step], "--recover", recover)
-    if problems:
-        return {"step": step, "error": problems}
-    measured = edgekd("bench", output, "--data", plan.data, "--threads", 1)
-    record = json.loads((output / f"student.int8.{model_format}.json").read_text())
-    return {"step": step, **compared(measured, record)}
+    name = f"exported-{step}-recover{recover}-{model_format}-{digest}"
+    return plan.folder(student) / name
 
 
-def export(plan: Plan, source: Path, output: Path, model_format: str, *flags: object) -> str:
+def measured(plan: Plan, output: Path, model_format: str) -> dict[str, Any]:
+    """A bench of both files on the test split."""
+    rows = edgekd("bench", output, "--data", plan.data, "--threads", 1)
+    return compared(rows, json.loads((output / f"student.int8.{model_format}.json").read_text()))
+
+
+def export(plan: Plan, student: Student, output: Path, model_format: str, step: str) -> str:
     """Write all files that are not there yet; returns why they were refused, or nothing."""
     expected = [output / f"student{kind}.{model_format}.json" for kind in ("", ".int8")]
     if all(path.is_file() for path in expected):
         return ""
     asked = ("--int8", "--format", model_format, "--max-drop", 100 * BUDGET, "--num-parity", 5000)
+    means = (*STEPS[step], "--recover", plan.recover if step == "recovery" else 0)
     try:
-        edgekd("export", source, *asked, *flags, "--data", plan.data, "-o", output)
+        edgekd("export", plan.folder(student), *asked, *means, "--data", plan.data, "-o", output)
     except subprocess.CalledProcessError as failure:
         if failure.returncode != REFUSED:
             raise
@@ -176,14 +123,14 @@ def export(plan: Plan, source: Path, output: Path, model_format: str, *flags: ob
     return ""
 
 
-def compared(measured: list[dict[str, Any]], record: dict[str, Any]) -> dict[str, Any]:
+def compared(benched: list[dict[str, Any]], record: dict[str, Any]) -> dict[str, Any]:
     """The int8 file of a format against its fp32 file, measured in the same bench.
 
     Args:
-        measured: Rows of ``edgekd bench``.
+        benched: Rows of ``edgekd bench``.
         record: Of the int8 file.
     """
-    rows = {row["file"]: row for row in measured}
+    rows = {row["file"]: row for row in benched}
     int8 = rows[record["file"]]
     fp32 = rows[record["file"].replace(".int8.", ".")]
     return {

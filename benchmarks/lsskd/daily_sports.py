@@ -23,13 +23,11 @@ import os
 import statistics
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.commands import (
-    ROOT,
     append,
     bundle,
     conditions,
@@ -38,7 +36,8 @@ from benchmarks.commands import (
     summary,
     test_top1,
 )
-from benchmarks.training import Training, described
+from benchmarks.lsskd.sensor_plan import ALONE, EXPORTED, FUSED, Plan, before
+from benchmarks.training import described
 from edgekd.config import DataRecipe
 from edgekd.console import SilentConsole
 from edgekd.data.cache import InputSource
@@ -48,42 +47,6 @@ from edgekd.evaluate.classification import predict
 from edgekd.students.build import load_student
 
 HERE = Path(__file__).parent
-RECIPE = ROOT / "models" / "lsskd-sensor-daily-sports" / "recipe.toml"
-ALONE = {f"{name} alone, labels": name for name in ("acc", "gyro", "mag")}
-FUSED = {"late fusion, labels": "none", "late fusion, lsskd": "lsskd"}
-EXPORTED = "late fusion, lsskd"
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What the command line said."""
-
-    data: Path
-    runs: Path
-    results: Path
-    subjects: tuple[int, ...]
-    common: dict[str, object]
-    """Recipe keys that say how, not what."""
-    changes: dict[str, object]
-    """Recipe keys that differ from the file, for all rows alike."""
-
-    def folder(self, row: str, subject: int) -> Path:
-        """Where one run lies."""
-        return self.runs / f"{row.replace(', ', '-').replace(' ', '-')}-subject{subject}"
-
-    def training(self, row: str, subject: int) -> Training:
-        """The command of one row; validation is the subject before."""
-        split = {"group": "subject", "test_groups": [subject], "val_groups": [before(subject)]}
-        what: dict[str, object] = {"method": FUSED.get(row, "none")}
-        if row in ALONE:
-            what["modalities"] = [ALONE[row]]
-        settings = {"data": self.data} | split | self.common | self.changes | what
-        return Training(RECIPE, settings, self.folder(row, subject))
-
-
-def before(subject: int) -> int:
-    """Who validates."""
-    return subject - 1 or 8
 
 
 def note(plan: Plan, rows: list[dict]) -> list[dict]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.int8 import trained
+from benchmarks.int8 import trained, trained_plan
 from benchmarks.int8.trained_table import line, table
 from edgekd.cli.main import main_inner
 
@@ -18,24 +18,26 @@ def plan(tmp_path):
 
 
 @pytest.fixture
-def attempted(monkeypatch, tmp_path, plan):
-    """Rows of a driver whose int8 files lose, step by step, what is given; and what was tried."""
+def exported(monkeypatch, tmp_path, plan):
+    """Rows of a driver whose exports give, step by step, a problem or a drop on the test split."""
     tried = []
 
-    def rows(*drops):
-        def attempt(_, source, model_format, step):
+    def rows(*outcomes):
+        def export(_, student, output, model_format, step):
             tried.append((model_format, step))
-            drop = drops[list(trained.STEPS).index(step)]
-            if drop is None:
-                return {"step": step, "error": "student.int8.onnx: SQNR is 9.0 dB"}
+            outcome = outcomes[list(trained.STEPS).index(step)]
+            return outcome if isinstance(outcome, str) else ""
+
+        def measured(_, output, model_format):
+            drop = outcomes[list(trained.STEPS).index(tried[-1][1])]
             return {
-                "step": step, "drop": drop, "fp32_top1": 0.8, "int8_top1": 0.8 - drop,
-                "num_samples": 10_000, "precision": "int8-mixed", "speedup": 2.0,
-                "size_ratio": 0.27,
+                "drop": drop, "fp32_top1": 0.8, "int8_top1": 0.8 - drop, "num_samples": 10_000,
+                "precision": "int8-mixed", "speedup": 2.0, "size_ratio": 0.27,
             }  # fmt: skip
 
         monkeypatch.setattr(trained, "RESULTS", tmp_path / "results.jsonl")
-        monkeypatch.setattr(trained, "attempt", attempt)
+        monkeypatch.setattr(trained, "export", export)
+        monkeypatch.setattr(trained, "measured", measured)
         monkeypatch.setattr(
             trained, "bundle", lambda _: {"num_params": 1000, "provenance": PROVENANCE}
         )
@@ -44,24 +46,28 @@ def attempted(monkeypatch, tmp_path, plan):
     return rows
 
 
-def test_the_first_step_within_half_a_point_is_what_was_needed(attempted):
-    rows, tried = attempted(0.02, 0.005, 0.0)
+def test_the_first_step_that_the_export_takes_is_what_was_needed(exported):
+    rows, tried = exported("drop 2.0 points", 0.004, 0.0)
     assert [row["needed"] for row in rows] == ["adjustments"] * 2
     assert tried[:2] == [("onnx", "calibration"), ("onnx", "adjustments")]
     assert len(tried) == 4  # nobody recovers what is good enough
-    assert line(rows[0]).endswith("| adjustments | calibration: 2.00 points |")
-    assert "2 of 2 int8 files are within 0.5 points of fp32." in table(rows)
+    assert line(rows[0]).endswith("| adjustments | calibration: drop 2.0 points |")
+    assert "2 of 2 int8 files are within 0.5 points of fp32 on the test split." in table(rows)
 
 
-def test_where_no_step_is_enough_the_best_is_shown(attempted):
-    rows, _ = attempted(None, 0.02, 0.03)
-    assert (rows[0]["needed"], rows[0]["step"], rows[0]["drop"]) == (None, "adjustments", 0.02)
-    assert line(rows[0]).endswith("| not reached | calibration: refused; recovery: 3.00 points |")
+def test_what_the_test_split_says_changes_no_choice(exported):
+    rows, tried = exported(0.02, 0.0, 0.0)
+    assert [row["needed"] for row in rows] == ["calibration"] * 2
+    assert len(tried) == 2
+    assert "| 2.00 |" in line(rows[0])
+    assert "0 of 2 int8 files are within" in table(rows)
 
 
-def test_what_every_step_refuses_is_a_row_with_the_reason(attempted):
-    rows, _ = attempted(None, None, None)
-    assert "refused: student.int8.onnx: SQNR is 9.0 dB" in line(rows[0])
+def test_what_every_step_refuses_is_a_row_with_the_reasons(exported):
+    rows, _ = exported("SQNR is 9.0 dB", "SQNR is 9.5 dB", "SQNR is 9.9 dB")
+    assert "| none was enough | calibration: SQNR is 9.0 dB; adjustments: SQNR is 9.5" in line(
+        rows[0]
+    )
     assert "0 of 2 int8 files are within" in table(rows)
 
 
@@ -75,10 +81,12 @@ def test_other_versions_are_other_rows_and_other_folders(monkeypatch, plan, tmp_
     monkeypatch.setattr(trained, "edgekd", edgekd)
     keys = []
     for version in ("1", "2"):
-        monkeypatch.setattr(trained.metadata, "version", lambda _, version=version: version)
+        monkeypatch.setattr(trained_plan.metadata, "version", lambda _, version=version: version)
         keys.append(plan.key(trained.STUDENTS[0], "onnx"))
         with pytest.raises(SystemExit):
-            trained.attempt(plan, tmp_path, "onnx", "calibration")
+            student = trained.STUDENTS[0]
+            output = trained.output_of(plan, student, "onnx", "calibration")
+            trained.export(plan, student, output, "onnx", "calibration")
     assert keys[0] != keys[1]
     assert keys[0]["versions"]["onnxruntime"] == "1"
     assert outputs[0] != outputs[1]
@@ -94,7 +102,7 @@ def test_every_step_is_a_command_that_edgekd_takes(monkeypatch, plan, tmp_path, 
 
     monkeypatch.setattr(trained, "edgekd", edgekd)
     with pytest.raises(SystemExit):
-        trained.attempt(plan, tmp_path, "tflite", step)
+        trained.export(plan, trained.STUDENTS[0], tmp_path, "tflite", step)
     assert main_inner([*asked, "--print-recipe"]) == 0
     said = capsys.readouterr().out
     assert f"adjustments = {str(step != 'calibration').lower()}" in said

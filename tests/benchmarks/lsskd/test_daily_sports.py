@@ -6,7 +6,7 @@ import pytest
 from finished_run import finish
 
 from benchmarks.lsskd import daily_sports
-from benchmarks.lsskd.daily_sports import ALONE, EXPORTED, FUSED, Plan
+from benchmarks.lsskd.sensor_plan import ALONE, EXPORTED, FUSED, Plan
 from edgekd.config import TrainRecipe, build_recipe
 
 
