@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from recording_console import RecordingConsole
 from tiny_models import NUM_CLASSES, write_onnx, write_tflite
 
 from edgekd.bundle import sha256_of, to_json
@@ -20,40 +21,6 @@ LABELS = ("a", "b", "c")
 PREPROCESS = Preprocess(
     inputs=(ImageInput(channels=3, height=2, width=2, mean=(0.5,) * 3, std=(0.25,) * 3),)
 )
-
-
-class Console:
-    """Remembers what was said."""
-
-    def __init__(self):
-        self.infos, self.warnings = [], []
-
-    def info(self, text):
-        self.infos.append(text)
-
-    def warn(self, text):
-        self.warnings.append(text)
-
-    def track(self, description, total, done=0):
-        self.tracker = Tracker(total)
-        return self.tracker
-
-
-class Tracker:
-    def __init__(self, total):
-        self.total, self.done = total, 0
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        return None
-
-    def advance(self, steps=1):
-        self.done += steps
-
-    def describe(self, text):
-        self.text = text
 
 
 def describe(path, precision="fp32", *, labels=LABELS, **changes):
@@ -104,7 +71,7 @@ def describe(path, precision="fp32", *, labels=LABELS, **changes):
 
 @pytest.fixture
 def console():
-    return Console()
+    return RecordingConsole()
 
 
 @pytest.fixture

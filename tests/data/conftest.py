@@ -1,40 +1,17 @@
-"""Tiny images, folders and zips made on the spot, and a console that remembers."""
+"""Tiny images, folders and zips made on the spot."""
 
 import io
 import os
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from recording_console import RecordingConsole
 
 from edgekd.config import DataRecipe
-
-
-class RecordingConsole:
-    def __init__(self) -> None:
-        self.infos: list[str] = []
-        self.warnings: list[str] = []
-        self.steps = 0
-
-    def info(self, text: str) -> None:
-        self.infos.append(text)
-
-    def warn(self, text: str) -> None:
-        self.warnings.append(text)
-
-    @contextmanager
-    def track(self, description: str, total: int, done: int = 0) -> Iterator["RecordingConsole"]:
-        yield self
-
-    def advance(self, steps: int = 1) -> None:
-        self.steps += steps
-
-    def describe(self, text: str) -> None:
-        pass
 
 
 @pytest.fixture

@@ -45,7 +45,7 @@ def test_both_ways_give_the_same_pixels(limit_bytes, in_memory, console):
         assert pixels.shape == (3, 2, 3, 1)
         assert pixels[:, 0, 0, 0].tolist() == [5, 9, 9]
     assert reader.decoded == ([9, 8, 7, 6, 5] if in_memory else [5, 9, 9] * 2)
-    assert console.steps == (5 if in_memory else 0)
+    assert console.tracker.done == (5 if in_memory else 0)
 
 
 def test_many_samples_are_decoded_in_blocks():

@@ -123,7 +123,7 @@ def test_a_download_is_kept_for_the_next_time(put, recipe, console, monkeypatch)
     for _ in range(2):
         assert len(open_cifar(archive, recipe("c", download=True), console).labels) == 6
     assert fetched == ["https://www.cs.toronto.edu/~kriz/c.tar.gz"]
-    assert console.steps == len(content)
+    assert console.tracker.done == len(content)
 
 
 def test_a_failed_download_leaves_nothing_behind(put, recipe, console, monkeypatch):

@@ -42,7 +42,7 @@ def test_bad_files_are_named_counted_and_left_out(mixed, console, monkeypatch, t
     assert checked.positions.tolist() == [i for i in range(80) if i not in (3, 50)]
     assert checked.sizes[0].tolist() == [2, 1]  # height, width
     assert checked.digests[0] == hashlib.sha256(mixed.read("0.png")).digest()
-    assert console.steps == 80
+    assert console.tracker.done == 80
 
 
 @pytest.mark.parametrize("threads", [1, 3])

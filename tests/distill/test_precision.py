@@ -1,9 +1,9 @@
 import time
 
 import torch
+from recording_console import RecordingConsole
 from torch import nn
 
-from edgekd.console import SilentConsole
 from edgekd.distill import precision
 from edgekd.distill.precision import autocast, choose_precision, faster_precision
 
@@ -44,21 +44,17 @@ def test_a_precision_that_overflows_is_not_chosen_however_fast():
 
 
 def test_the_choice_is_said_with_the_time_the_run_will_take(monkeypatch):
-    class Heard(SilentConsole):
-        def info(self, text):
-            said.append(text)
-
-    said = []
+    console = RecordingConsole()
     found = "bf16", {"fp32": 0.02, "bf16": 0.0125}
     monkeypatch.setattr(precision, "faster_precision", lambda *_: found)
     for steps in (1_000, 24_000):  # of 12.5 ms: 12.5 and 300 seconds
-        chosen = choose_precision(nn.Linear(1, 1), None, CPU, steps=steps, console=Heard())
+        chosen = choose_precision(nn.Linear(1, 1), None, CPU, steps=steps, console=console)
         assert chosen == "bf16"
-    assert said[1] == (
+    assert console.infos[1] == (
         "precision bf16: 20.0 ms a step in fp32, 12.5 ms in bf16; about 12 seconds for 1,000 steps "
         "at that pace, validation and checkpoints not counted"
     )
-    assert "; about 5 minutes for 24,000 steps at that pace, " in said[3]
+    assert "; about 5 minutes for 24,000 steps at that pace, " in console.infos[3]
 
 
 def test_the_module_is_left_untouched():

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from lightning_fabric import Fabric
+from recording_console import RecordingConsole
 
 from edgekd.config import TrainRecipe
 from edgekd.console import SilentConsole
@@ -8,17 +9,6 @@ from edgekd.distill.material import open_material
 from edgekd.distill.methods.table import make_method
 from edgekd.distill.run import distill
 from edgekd.distill.teacher import open_run_teacher
-
-
-class Listening(SilentConsole):
-    def __init__(self):
-        self.infos, self.warnings = [], []
-
-    def info(self, text):
-        self.infos.append(text)
-
-    def warn(self, text):
-        self.warnings.append(text)
 
 
 def recipe(**changes):
@@ -35,14 +25,14 @@ def opened(plan, console):
 
 
 def test_a_run_without_a_teacher_has_none():
-    assert opened(recipe(), Listening()) is None
+    assert opened(recipe(), RecordingConsole()) is None
 
 
 @pytest.mark.parametrize(("lr", "is_taught"), [(0.1, True), (1e-7, False)])
 def test_the_teacher_is_scored_before_it_teaches(tmp_path, lr, is_taught):
     """What its own bundle says of it on val, as a warning where it is no better than chance."""
     record = distill(recipe(lr=lr), tmp_path / "teacher")
-    console = Listening()
+    console = RecordingConsole()
     teacher = opened(recipe(teacher=str(tmp_path / "teacher"), method="kd"), console)
     assert teacher.ref.sha256 == record.weights_sha256
     heard, silent = console.infos, console.warnings
@@ -67,7 +57,7 @@ def test_a_teacher_of_other_data_is_questioned(digits_teacher, tmp_path):
     signs = tmp_path / "signs.npz"
     images = rng.integers(0, 256, (200, 24, 24, 3), dtype=np.uint8)
     np.savez(signs, images=images, labels=np.arange(200) % 10)
-    console = Listening()
+    console = RecordingConsole()
     opened(recipe(data=str(signs), teacher=digits_teacher, method="kd"), console)
     (warning,) = console.warnings
     assert warning.endswith(
@@ -84,7 +74,7 @@ def test_a_teacher_of_other_data_is_questioned(digits_teacher, tmp_path):
 
 
 def test_a_teacher_of_another_split_is_questioned_however_good(digits_teacher):
-    console = Listening()
+    console = RecordingConsole()
     opened(recipe(teacher=digits_teacher, method="kd", split=(0.2, 0.2)), console)
     (warning,) = console.warnings
     assert warning.endswith(

@@ -3,19 +3,12 @@ from pathlib import Path
 import pytest
 import torch
 from program_file import BatchNormed, BatchOfOne, saved
+from recording_console import RecordingConsole
 
 from edgekd.console import SilentConsole
 from edgekd.errors import BundleError, ModelError, UsageError
 from edgekd.export.program import fixed_batch, is_program, open_program
 from edgekd.records import ArchSpec
-
-
-class Notes(SilentConsole):
-    def __init__(self):
-        self.lines = []
-
-    def info(self, text):
-        self.lines.append(text)
 
 
 def opened(source, *, input_size=None, console=None):
@@ -31,12 +24,12 @@ def test_what_is_a_program():
 
 @torch.no_grad()
 def test_a_program_of_any_batch(tmp_path):
-    network, console = BatchNormed().eval(), Notes()
+    network, console = BatchNormed().eval(), RecordingConsole()
     found = opened(saved(network, tmp_path / "net.pt2"), console=console)
     assert (found.num_classes, found.network.batch_size) == (5, None)
     assert (found.image.shape, found.shape) == ((3, 8, 8), (None, 3, 8, 8))
     assert found.image.mean == (0.485, 0.456, 0.406)
-    assert "ImageNet's normalisation" in console.lines[0]
+    assert "ImageNet's normalisation" in console.infos[0]
     x = torch.randn(3, 3, 8, 8)
     torch.testing.assert_close(found.network(x), network(x), rtol=1e-4, atol=1e-5)
 
@@ -69,10 +62,10 @@ def test_another_batch_built_in_is_refused(tmp_path):
 
 def test_a_normalisation_of_its_own(tmp_path):
     path = saved(BatchNormed(channels=1).eval(), tmp_path / "net.pt2", shape=(1, 8, 8))
-    console = Notes()
+    console = RecordingConsole()
     image = opened(f"{path}#mean=0.5#std=0.25", console=console).image
     assert (image.channels, image.mean, image.std) == (1, (0.5,), (0.25,))
-    assert not console.lines
+    assert not console.infos
     assert opened(path).image.mean == pytest.approx(((0.485 + 0.456 + 0.406) / 3,))
     with pytest.raises(ModelError, match="std above 0"):
         opened(f"{path}#std=0")

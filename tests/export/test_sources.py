@@ -5,6 +5,7 @@ import pytest
 import safetensors.torch
 import torch
 from program_file import BatchNormed, saved
+from recording_console import RecordingConsole
 
 from edgekd.bundle import BUNDLE_FILE, read_record
 from edgekd.config import ExportRecipe
@@ -57,21 +58,17 @@ def test_operators_that_could_not_be_counted_are_kept_and_said(weights, tmp_path
     def count(network, shapes):
         return Cost(num_params=7, macs=5, uncounted_operators=("aten::_fft_r2c",))
 
-    class Heard(SilentConsole):
-        def info(self, text):
-            said.append(text)
-
-    said = []
+    console = RecordingConsole()
     monkeypatch.setattr(sources, "count_cost", count)
     program = saved(BatchNormed(channels=1).eval(), tmp_path / "net.pt2", shape=(1, 8, 8))
     for number, source in enumerate((f"timm:{NAME}@{weights[0]}", program)):
         work = tmp_path / str(number)
         work.mkdir()
         recipe = ExportRecipe(**({"input_size": 32} if number == 0 else {}))
-        folder = bundle_of(Path(source), recipe, work, Heard())
+        folder = bundle_of(Path(source), recipe, work, console)
         record = read_record(StudentBundle, folder / BUNDLE_FILE)
         assert record.uncounted_operators == ("aten::_fft_r2c",)
-        assert "7 parameters, 5 MACs (without aten::_fft_r2c, which" in said[-1]
+        assert "7 parameters, 5 MACs (without aten::_fft_r2c, which" in console.infos[-1]
 
 
 def test_what_does_not_fit_is_said(weights, tmp_path):

@@ -5,19 +5,11 @@ import pytest
 import safetensors.torch
 import timm
 import torch
+from recording_console import RecordingConsole
 from torch import nn
 
-from edgekd.console import SilentConsole
 from edgekd.errors import BundleError, ModelError
 from edgekd.students.weights import head_names, load_weights, read_weights
-
-
-class Notes(SilentConsole):
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def info(self, text: str) -> None:
-        self.lines.append(text)
 
 
 def network(num_classes: int = 5, channels: int = 3) -> nn.Sequential:
@@ -35,7 +27,7 @@ def file(tmp_path: Path) -> Path:
 
 def test_every_tensor_is_taken(file: Path) -> None:
     module = network()
-    load_weights(module, file, console=Notes())
+    load_weights(module, file, console=RecordingConsole())
     tensors = safetensors.torch.load_file(file)
     assert all(torch.equal(tensors[key], value) for key, value in module.state_dict().items())
 
@@ -43,18 +35,18 @@ def test_every_tensor_is_taken(file: Path) -> None:
 def test_a_shape_that_differs(file: Path) -> None:
     message = r"0.weight has shape \(4, 3, 3, 3\), expected \(4, 1, 3, 3\)\)"
     with pytest.raises(ModelError, match=message):
-        load_weights(network(channels=1), file, console=Notes())
+        load_weights(network(channels=1), file, console=RecordingConsole())
 
 
 def test_the_first_three_differences_are_named_and_the_rest_counted(file: Path) -> None:
     # missing: the four tensors of two linear layers; too many: the file's own nine
     module = nn.ModuleDict({"a": nn.Linear(1, 1), "b": nn.Linear(1, 1)})
     with pytest.raises(ModelError, match=r"a.bias is missing; .*; b.bias is .*; and 10 more"):
-        load_weights(module, file, console=Notes())
+        load_weights(module, file, console=RecordingConsole())
 
 
 def test_a_head_of_other_classes_stays_fresh_where_that_is_asked_for(file: Path) -> None:
-    module, notes = network(num_classes=7), Notes()
+    module, notes = network(num_classes=7), RecordingConsole()
     head = module[3].weight.detach().clone()
     with pytest.raises(ModelError, match="does not fit"):
         load_weights(module, file, console=notes)
@@ -62,21 +54,21 @@ def test_a_head_of_other_classes_stays_fresh_where_that_is_asked_for(file: Path)
     tensors = safetensors.torch.load_file(file)
     assert torch.equal(module[0].weight, tensors["0.weight"])
     assert torch.equal(module[3].weight, head)
-    (line,) = notes.lines
+    (line,) = notes.infos
     assert "3.bias, 3.weight" in line
 
 
 def test_only_the_head_may_differ(file: Path) -> None:
     module = network(num_classes=7, channels=1)
     with pytest.raises(ModelError, match=r"0\.weight has shape"):
-        load_weights(module, file, replace_head=True, console=Notes())
+        load_weights(module, file, replace_head=True, console=RecordingConsole())
 
 
 def test_a_fitting_head_is_kept_without_a_word(file: Path) -> None:
-    module, notes = network(), Notes()
+    module, notes = network(), RecordingConsole()
     load_weights(module, file, replace_head=True, console=notes)
     assert torch.equal(module[3].weight, safetensors.torch.load_file(file)["3.weight"])
-    assert notes.lines == []
+    assert notes.infos == []
 
 
 @pytest.mark.parametrize(
