@@ -71,6 +71,8 @@ class _Writer:
         moves_int8 = node.op_type in PASSING and node.input[0] in self._tensors.quantized
         if choice is None and moves_int8:
             self._pass_on(node)
+        elif choice is None and self._brings_input_to_int8(node):
+            self._enter(node)
         elif choice == "static" and node.op_type in _HARD:
             self._hard(node)
         elif choice == "static":
@@ -146,6 +148,35 @@ class _Writer:
         for output in node.output:
             self._tensors.quantize(f"{output}/real", output, like=source)
             self._tensors.dequantize(f"{output}/q", output, source)
+
+    def _brings_input_to_int8(self, node: onnx.NodeProto) -> bool:
+        """Whether an operator moves what is fed to the model, for none but readers of 8 bits."""
+        return (
+            node.op_type in PASSING
+            and len(node.output) == 1
+            and node.input[0] in self._graph.floats
+            and node.input[0] not in self._graph.producers
+            and self._only_int8_reads(node.output[0])
+        )
+
+    def _enter(self, node: onnx.NodeProto) -> None:
+        """Quantize what is fed to the model before it is moved: then nothing is left in float."""
+        output, tensors = node.output[0], self._tensors
+        tensors.set_range(output, node.op_type, like=self._first_read(output))
+        before = f"{output}/before"
+        tensors.quantize(node.input[0], before, like=output)
+        tensors.dequantize(f"{before}/q", before, output)
+        new = _copy(node)
+        new.input[0], new.output[0] = before, f"{output}/real"
+        self._nodes.append(new)
+        tensors.quantized[output] = output
+        tensors.quantize(f"{output}/real", output)
+        tensors.dequantize(f"{output}/q", output, output)
+
+    def _first_read(self, name: str) -> str:
+        """The activation that an int8 operator reads, behind operators that only move values."""
+        reader = self._graph.readers[name][0]
+        return self._first_read(reader.output[0]) if reader.op_type in PASSING else name
 
     def _hard(self, node: onnx.NodeProto) -> None:
         """Hard sigmoid as an addition that saturates: ``clip(alpha * x + beta, 0, 1)``.

@@ -48,9 +48,15 @@ class Int8Tensors:
             self.dequantized[name] = f"{name}/dq"
         return self.dequantized[name]
 
-    def set_range(self, name: str, operator: str) -> None:
-        """Store scale and zero point of an activation that an operator makes."""
-        limits = (0.0, 1.0) if operator in _UNIT_RANGE else self._ranges[name]
+    def set_range(self, name: str, operator: str, *, like: str | None = None) -> None:
+        """Store scale and zero point of an activation that an operator makes.
+
+        Args:
+            name: The activation.
+            operator: The type of what makes it.
+            like: An activation with the same values, if the range of that one is known.
+        """
+        limits = (0.0, 1.0) if operator in _UNIT_RANGE else self._ranges[like or name]
         scale, zero = self._types.activation(limits)
         self.store(f"{name}/scale", scale)
         self.store(f"{name}/zero", zero)

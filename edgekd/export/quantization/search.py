@@ -27,7 +27,7 @@ from edgekd.export.quantization.moves import (
     starting_points,
 )
 from edgekd.export.quantization.recipe import OperatorError
-from edgekd.export.quantization.sizes import LARGEST_SHARE, SMALL_BYTES
+from edgekd.export.quantization.sizes import largest_bytes
 from edgekd.export.quantization.storage import quiet_storage
 from edgekd.export.quantization.units import prefer
 
@@ -233,9 +233,13 @@ class Search:
         if candidate.path is None:
             return False
         fp32 = self._fp32.stat().st_size
-        allowed = _SLACK * LARGEST_SHARE * fp32 - self._budget.reserved_bytes
-        if fp32 < SMALL_BYTES and stored.path is not None:
-            allowed = max(allowed, stored.path.stat().st_size + _OVERHEAD_BYTES)
+        largest = largest_bytes(fp32)
+        if largest is not None:
+            allowed = _SLACK * largest - self._budget.reserved_bytes
+        elif stored.path is not None:
+            allowed = stored.path.stat().st_size + _OVERHEAD_BYTES
+        else:
+            return True
         return candidate.path.stat().st_size <= allowed
 
     def _found(self, candidate: Candidate, speedup: float, fallback: str | None) -> Found:

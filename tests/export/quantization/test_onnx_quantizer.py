@@ -179,3 +179,46 @@ def test_weights_without_int8_kernels_are_stored_in_8_bits(tmp_path):
     expected, found = (answers(p, fresh, batch=3) for p in (tmp_path / "fp32.onnx", path))
     assert sqnr_db(expected, found) > 35
     assert audit_file(path).int8_weight_bytes_share > 0.9
+
+
+def test_what_is_fed_is_quantized_before_it_is_moved(tmp_path):
+    """The window of a sensor, which a convolution of images reads."""
+    rng = np.random.default_rng(0)
+    stored = {
+        "w": rng.standard_normal((8, 4, 1, 3), np.float32),
+        "halves": np.array([0, 4, 8]),
+        "row": np.array([2]),
+        "wg": rng.standard_normal((5, 48), np.float32),
+    }
+    node = onnx.helper.make_node
+    nodes = [
+        node("Reshape", ["window", "halves"], ["r"]),
+        node("Unsqueeze", ["r", "row"], ["u"]),
+        node("Conv", ["u", "w"], ["c"]),
+        node("Flatten", ["c"], ["f"]),
+        node("Gemm", ["f", "wg"], ["logits"], transB=1),
+    ]
+    value = onnx.helper.make_tensor_value_info
+    graph = onnx.helper.make_graph(
+        nodes,
+        "window",
+        [value("window", onnx.TensorProto.FLOAT, ["batch", 2, 16])],
+        [value("logits", onnx.TensorProto.FLOAT, ["batch", 5])],
+        [onnx.numpy_helper.from_array(values, name) for name, values in stored.items()],
+    )
+    opset = [onnx.helper.make_opsetid("", 20)]
+    onnx.save(
+        onnx.helper.make_model(graph, opset_imports=opset, ir_version=10), tmp_path / "fp32.onnx"
+    )
+    feeds = {"window": rng.standard_normal((40, 2, 16), np.float32)}
+    quantizer = OnnxQuantizer(tmp_path / "fp32.onnx", "x86-vnni")
+    collector = RangeCollector(seed=0, per_batch=1000)
+    quantizer.calibrate(feeds, collector)
+    choices = prefer(quantizer.units, "static")
+    needed = {k: v for k, v in collector.extremes().items() if k in quantizer.rounded(choices)}
+    path = tmp_path / "int8.onnx"
+    quantizer.write(choices, needed, path)
+    onnx.checker.check_model(onnx.load(path), full_check=True)
+    assert audit_file(path).audit.float_operators == {}
+    expected, found = (answers(p, feeds, batch=5) for p in (tmp_path / "fp32.onnx", path))
+    assert sqnr_db(expected, found) > 30
