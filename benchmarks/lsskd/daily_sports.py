@@ -197,7 +197,7 @@ def parse() -> tuple[Plan, argparse.Namespace]:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--runs", type=Path, help="runs/lsskd-daily-sports if left out")
-    parser.add_argument("--subjects", type=int, nargs="+", default=[1, 4, 8])
+    parser.add_argument("--subjects", type=int, nargs="+", default=list(range(1, 9)))
     parser.add_argument("--epochs", type=int, help="of the recipe if left out")
     parser.add_argument("--jobs", type=int, default=1, help="subjects side by side")
     parser.add_argument("--phase", choices=("all", "train"), default="all")
