@@ -20,9 +20,6 @@ class Row:
     changes: dict[str, object]
     """Recipe keys that differ."""
     taught: bool = False
-    undoes: str | None = None
-    """Key that it sets back to the recipe's; without that it repeats another row. Only in tables
-    of all labels."""
 
 
 ROWS = (
@@ -34,11 +31,10 @@ ROWS = (
     Row("+ KL", "lsskd", {"lsskd.feature_weight": 0}),
     Row(WHOLE, "lsskd", {}),
     Row("+ external teacher", "lsskd", {}, taught=True),
-    Row("all terms with copied branches", "lsskd", {"lsskd.branch": "copy"}, undoes="lsskd.branch"),
 )
 REDUCED = {
+    "input_size": 24,
     "student_options.stem_stride": 2,
-    "lsskd.branch": "light",
     "lsskd.kl_ramp_epochs": 3,
     "epochs": 8,
 }
@@ -92,14 +88,10 @@ class Plan:
         few = (Kind(f"labels-{fraction:g}", fraction) for fraction in self.fractions)
         return (EQUAL_EPOCHS, EQUAL_TIME, *few)
 
-    def rows(self, kind: Kind) -> tuple[Row, ...]:
-        """Without what needs a teacher that is not there, or has nothing to undo here."""
-        return tuple(
-            row
-            for row in ROWS
-            if (self.teacher is not None or not row.taught)
-            and (row.undoes is None or (kind.fraction == 1 and row.undoes in self.changes))
-        )
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """Of every table: without what needs a teacher that is not there."""
+        return tuple(row for row in ROWS if self.teacher is not None or not row.taught)
 
     def folder(self, kind: Kind, row: Row, seed: int) -> Path:
         """Where one run lies."""

@@ -34,27 +34,18 @@ def recipe_of(name, kind=EQUAL_EPOCHS, **changes):
 
 @pytest.mark.parametrize("kind", [EQUAL_EPOCHS, EQUAL_TIME, QUARTER])
 def test_every_row_has_a_recipe_and_a_folder_of_its_own(kind):
-    rows = plan().rows(kind)
+    rows = plan().rows
     folders = {plan().folder(kind, row, 0) for row in rows}
     assert len(folders) == len(rows)
     for each in rows:
         assert recipe_of(each.name, kind).method == each.method
 
 
-def test_copies_are_measured_beside_light_branches_with_all_labels():
-    assert recipe_of("+ features").lsskd.branch == "light"
-    copied = recipe_of("all terms with copied branches")
-    assert copied.lsskd.branch == "copy"
-    assert copied.epochs == REDUCED["epochs"]
-    names = [row.name for row in plan().rows(EQUAL_TIME)]
-    assert "all terms with copied branches" in names
-    assert names[:-1] == [row.name for row in plan().rows(QUARTER)]
-
-
-def test_the_recipe_as_it_is_has_copies_already():
-    names = [row.name for row in plan(changes={}).rows(EQUAL_EPOCHS)]
-    assert "all terms with copied branches" not in names
-    assert recipe_of("+ features", changes={}).lsskd.branch == "copy"
+def test_all_rows_are_reduced_alike_and_branches_are_the_recipe_s():
+    for each in plan().rows:
+        recipe = recipe_of(each.name)
+        assert (recipe.epochs, recipe.input_size) == (REDUCED["epochs"], 24)
+    assert recipe_of("+ features").lsskd.branch == "copy"
 
 
 def test_a_teacher_for_every_share_and_seed():
@@ -62,7 +53,7 @@ def test_a_teacher_for_every_share_and_seed():
     assert recipe_of("+ external teacher").teacher == "runs/teacher-1-1"
     assert recipe_of("+ external teacher", QUARTER, teacher="runs/one").teacher == "runs/one"
     assert recipe_of("+ features").teacher is None
-    assert not any(row.taught for row in plan(teacher=None).rows(QUARTER))
+    assert not any(row.taught for row in plan(teacher=None).rows)
 
 
 def test_few_labels_are_the_tables():

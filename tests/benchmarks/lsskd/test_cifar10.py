@@ -28,7 +28,7 @@ def plan(folder, **changes):
 
 
 def finish_table(found, kind, **figures):
-    for row in found.rows(kind):
+    for row in found.rows:
         for seed in found.seeds:
             finish(found.training(Run(kind, row, seed)), **figures)
 
@@ -43,7 +43,7 @@ def test_the_caption_names_the_reduction(tmp_path):
     finish_table(found, EQUAL_EPOCHS)
     caption = cifar10.caption(found, EQUAL_EPOCHS)
     assert (
-        "the recipe with `student_options.stem_stride` 2, `lsskd.branch` light, "
+        "the recipe with `input_size` 24, `student_options.stem_stride` 2, "
         "`lsskd.kl_ramp_epochs` 3, `epochs` 8" in caption
     )
     assert "equal training time" not in caption
@@ -80,13 +80,13 @@ def test_every_row_trains_for_as_long_as_the_whole_method_took(tmp_path):
     found = plan(tmp_path, teacher=None)
     finish_table(found, EQUAL_EPOCHS, minutes=10)
     for seed in found.seeds:
-        rows = {row.name: row for row in found.rows(EQUAL_EPOCHS)}
+        rows = {row.name: row for row in found.rows}
         finish(found.training(Run(EQUAL_EPOCHS, rows["labels only"], seed)), minutes=2)
-        copied = rows["all terms with copied branches"]
-        finish(found.training(Run(EQUAL_EPOCHS, copied, seed)), minutes=20)
+        finish(found.training(Run(EQUAL_EPOCHS, rows["PS-KD"], seed)), minutes=20)
+        finish(found.training(Run(EQUAL_EPOCHS, rows["+ KL"], seed)), minutes=8.5)  # 9 epochs
     assert {(run.row.name, run.epochs) for run in cifar10.equal_time(found)} == {
         ("labels only", 40),  # 8 epochs took 2 of the 10 minutes
-        ("all terms with copied branches", 4),
+        ("PS-KD", 4),
     }
     assert all(run.kind == EQUAL_TIME for run in cifar10.equal_time(found))
 
