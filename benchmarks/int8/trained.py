@@ -80,7 +80,7 @@ def first_accepted(plan: Plan, student: Student, model_format: str) -> dict[str,
         The figures of :func:`compared` if a step was enough, ``needed``, its name or ``None``, and
         ``refused``, step -> why the export refused its files.
     """
-    refused = {}
+    refused: dict[str, str] = {}
     for step in STEPS:
         if step == "recovery" and not plan.recover:
             continue
