@@ -93,7 +93,7 @@ def test_an_int8_file_that_saves_too_little_is_a_problem(tmp_path):
     )
     assert too_large(candidate, 400_000) == []
     (text,) = too_large(candidate, 550_000)
-    assert text.startswith("its size is 55.0% of fp32, allowed are 40%")
+    assert text.startswith("its size is 55.0% of fp32, allowed are 40.0%")
     fp32 = Candidate(path=tmp_path / "student.onnx", format="onnx", int8=False)
     assert too_large(fp32, 1_000_000) == []
 
