@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
+_PLACES = ("data", "source", "teacher", "weights")  # fields of records that may hold a path
 
 
 def edgekd(*arguments: object) -> Any:
@@ -51,14 +52,40 @@ def test_top1(record: dict) -> float:
 
 
 def append(results: Path, key: dict, record: dict) -> None:
-    """Add one row as soon as it is there; a row that is there already stays as it is."""
+    """Add one row as soon as it is there; a row that is there already stays as it is.
+
+    Of files outside the project only the names are written: results are published, and where
+    somebody keeps a data set belongs to nobody else. Its fingerprint says which one it was.
+    """
     before = (
         [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
     )
     if any(all(row.get(name) == value for name, value in key.items()) for row in before):
         return
     with results.open("a") as file:
-        file.write(json.dumps({**key, **record}) + "\n")
+        file.write(json.dumps(without_places({**key, **record})) + "\n")
+
+
+def without_places(value: Any) -> Any:
+    """A copy in which files outside the project are told by their names alone.
+
+    >>> without_places({"data": "/home/me/signs.zip", "teacher": "runs/teacher", "epochs": 6})
+    {'data': 'signs.zip', 'teacher': 'runs/teacher', 'epochs': 6}
+    """
+    if isinstance(value, list):
+        return [without_places(part) for part in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        name: Path(part).name
+        if name in _PLACES and isinstance(part, str) and _is_outside(part)
+        else without_places(part)
+        for name, part in value.items()
+    }
+
+
+def _is_outside(path: str) -> bool:
+    return Path(path).is_absolute() or Path(path).parts[:1] == ("..",)
 
 
 def summary(values: Sequence[float]) -> str:
