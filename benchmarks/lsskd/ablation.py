@@ -35,8 +35,8 @@ ROWS = (
 REDUCED = {
     "input_size": 24,
     "student_options.stem_stride": 2,
-    "lsskd.kl_ramp_epochs": 3,
-    "epochs": 8,
+    "lsskd.kl_ramp_epochs": 2,
+    "epochs": 5,
 }
 """What makes the comparison affordable on two cores."""
 
