@@ -1,34 +1,23 @@
 """An int8 ONNX file written operator by operator: each computes as its recipe says.
 
 Static operators stand between ``DequantizeLinear`` and ``QuantizeLinear``, the form that ONNX
-Runtime fuses into its int8 kernels. Weights of operators that stay in float are stored in 8 bits
-too, behind ``Cast`` and ``Mul``: ONNX Runtime computes those once, when it loads the file, so such
-an operator runs exactly as in fp32. (``DequantizeLinear`` it would compute again in every call,
-and keep the convolution away from its blocked layout.)
+Runtime fuses into its int8 kernels.
 """
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper
+from onnx import helper
 
-from edgekd.export.quantization.onnx_graph import (
-    PASSING,
-    PRODUCTS,
-    OnnxGraph,
-    channel_axis,
-    integer,
-    real,
-    weights_input,
-)
-from edgekd.export.quantization.onnx_tensors import Int8Tensors, rounded
+from edgekd.export.quantization.onnx_float import add_dynamic, add_weights_only
+from edgekd.export.quantization.onnx_graph import PASSING, PRODUCTS, OnnxGraph, real
+from edgekd.export.quantization.onnx_tensors import Int8Tensors
 from edgekd.export.quantization.onnx_types import OnnxTypes
 from edgekd.export.quantization.recipe import Range
 from edgekd.export.quantization.units import Choices
 
-_SMALLEST_STORED: Final = 256  # values: storing fewer in 8 bits saves nothing
 _HARD: Final = {"HardSwish": (1 / 6, 0.5), "HardSigmoid": (0.2, 0.5)}  # ONNX's own defaults
 
 
@@ -78,13 +67,11 @@ class _Writer:
         elif choice == "static":
             self._static(node)
         elif choice == "dynamic":
-            self._dynamic(node)
+            add_dynamic(node, self._graph, self._tensors, self._types)
         elif choice == "weights":
-            self._weights(node)
+            add_weights_only(node, self._graph, self._tensors)
         elif not self._is_tail_of_static(node):
             self._nodes.append(node)
-
-    # -- static ----------------------------------------------------------------------------------
 
     def _static(self, node: onnx.NodeProto) -> None:
         new = _copy(node)
@@ -209,63 +196,6 @@ class _Writer:
         tensors.quantize(f"{name}/gate/real", f"{name}/gate")
         tensors.dequantize(f"{name}/gate/q", f"{name}/gate", f"{name}/gate")
         self._finish(node, helper.make_node("Mul", [whole, f"{name}/gate"], [name], name=node.name))
-
-    # -- other kinds -----------------------------------------------------------------------------
-
-    def _dynamic(self, node: onnx.NodeProto) -> None:
-        """A matrix product whose activations are quantized while running."""
-        weights, tensors = self._graph.constants[node.input[1]], self._tensors
-        if node.op_type == "Gemm" and integer(node, "transB", 0):
-            weights = weights.T
-        name, x = f"{node.name}::dynamic", node.input[0]
-        values, scales = rounded(weights, axis=1, bits=self._types.weight_bits)
-        tensors.store(f"{name}/w", values)
-        tensors.store(f"{name}/w_scale", scales)
-        tensors.store(f"{name}/w_zero", np.zeros(len(scales), np.int8))
-        if f"{x}/dynamic" not in tensors.dequantized:
-            outputs = [f"{x}/dynamic", f"{x}/dynamic_scale", f"{x}/dynamic_zero"]
-            self._nodes.append(
-                helper.make_node("DynamicQuantizeLinear", [x], outputs, name=f"{x}/dynamic")
-            )
-            tensors.dequantized[f"{x}/dynamic"] = x
-        bias = node.input[2] if len(node.input) > 2 else ""
-        product = f"{name}/product" if bias else node.output[0]
-        operands = [f"{x}/dynamic", f"{name}/w", f"{x}/dynamic_zero", f"{name}/w_zero"]
-        steps = [
-            ("Mul", [f"{x}/dynamic_scale", f"{name}/w_scale"], f"{name}/scale"),
-            ("MatMulInteger", operands, f"{name}/sum"),
-            ("Cast", [f"{name}/sum"], f"{name}/sum_real"),
-            ("Mul", [f"{name}/sum_real", f"{name}/scale"], product),
-        ]
-        if bias:
-            steps.append(("Add", [product, bias], node.output[0]))
-        for operator, inputs, output in steps:
-            more: dict[str, Any] = {"to": TensorProto.FLOAT} if operator == "Cast" else {}
-            self._nodes.append(helper.make_node(operator, inputs, [output], name=output, **more))
-
-    def _weights(self, node: onnx.NodeProto) -> None:
-        """In float, from weights that are stored in 8 bits."""
-        index, tensors = weights_input(node), self._tensors
-        weights = self._graph.constants[node.input[index]]
-        if weights.size < _SMALLEST_STORED or weights.dtype != np.float32:
-            self._nodes.append(node)
-            return
-        new, axis = _copy(node), channel_axis(node, weights)
-        stored = f"{node.input[index]}/axis{axis}"
-        new.input[index] = stored
-        if stored not in tensors.dequantized:
-            tensors.dequantized[stored] = node.input[index]
-            values, scales = rounded(weights, axis=axis, bits=8)
-            shape = [1] * weights.ndim
-            shape[axis] = -1
-            tensors.store(f"{stored}/w", values)
-            tensors.store(f"{stored}/w_scale", scales.reshape(shape))
-            cast, to = f"{stored}/w_real", TensorProto.FLOAT
-            self._nodes += [
-                helper.make_node("Cast", [f"{stored}/w"], [cast], name=cast, to=to),
-                helper.make_node("Mul", [cast, f"{stored}/w_scale"], [stored], name=stored),
-            ]
-        self._nodes.append(new)
 
 
 def _copy(node: onnx.NodeProto) -> onnx.NodeProto:
