@@ -38,7 +38,9 @@ REDUCED = {
     "lsskd.kl_ramp_epochs": 2,
     "epochs": 5,
 }
-"""What makes the comparison affordable on two cores."""
+"""What makes the comparison affordable on two cores. Five epochs of a quarter of the labels would
+be 440 steps: with few labels epochs grow until a row takes as many steps as with all of them."""
+_GROWING = ("epochs", "lsskd.kl_ramp_epochs")
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ class Plan:
     common: dict[str, object]
     """Recipe keys that say how, not what."""
     changes: dict[str, object]
-    """Recipe keys that differ from the file, for all rows alike."""
+    """Recipe keys that differ from the file, for all rows alike, with all labels."""
 
     @property
     def kinds(self) -> tuple[Kind, ...]:
@@ -92,6 +94,15 @@ class Plan:
     def rows(self) -> tuple[Row, ...]:
         """Of every table: without what needs a teacher that is not there."""
         return tuple(row for row in ROWS if self.teacher is not None or not row.taught)
+
+    def changes_of(self, kind: Kind) -> dict[str, object]:
+        """Recipe keys of one table that differ from the file, for all its rows alike."""
+        grown = {
+            name: round(value / kind.fraction)
+            for name in _GROWING
+            if isinstance(value := self.changes.get(name), int)
+        }
+        return self.changes | grown
 
     def folder(self, kind: Kind, row: Row, seed: int) -> Path:
         """Where one run lies."""
@@ -108,7 +119,7 @@ class Plan:
         row = run.row
         changes = {
             name: value
-            for name, value in (self.changes | row.changes).items()
+            for name, value in (self.changes_of(run.kind) | row.changes).items()
             if row.method == "lsskd" or not name.startswith("lsskd.")  # what is not read is refused
         }
         if row.taught:

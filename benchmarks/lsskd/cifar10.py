@@ -10,7 +10,8 @@ whole method took, at its own pace); and shares of the labels at equal epochs. W
 fifth of the whole method's time is not trained again for the second.
 
 The recipe's own sixty epochs at 32 x 32 positions would take weeks of a CPU. ``REDUCED`` makes
-images, network and epochs smaller for all rows alike; ``--full`` leaves the recipe as it is.
+images, network and epochs smaller for all rows alike, and with few labels keeps the number of
+steps; ``--full`` leaves the recipe as it is.
 
 A teacher that was trained on all labels knows more than the rows with a share of them, and the
 table says so. ``--teacher 'runs/teacher-{fraction}-{seed}'`` names one for each share and seed
@@ -117,12 +118,15 @@ def few_labels(plan: Plan) -> list[Run]:
 def caption(plan: Plan, kind: Kind) -> str:
     """What was measured, and what was not."""
     first = group(plan, kind, plan.rows[0])[0]
-    recipe = f"the recipe with {described(plan.changes)}" if plan.changes else "the recipe as it is"
+    changes = plan.changes_of(kind)
+    recipe = f"the recipe with {described(changes)}" if changes else "the recipe as it is"
     lines = [
         f"{kind.name}: test top-1, {len(plan.seeds)} seeds (mean ± standard deviation), "
         f"{first['provenance']['data']['num_samples']['train']:,} training samples, "
         f"{recipe}, {conditions(first)}."
     ]
+    if kind.fraction < 1 and "epochs" in changes:
+        lines.append("As many steps as with all labels.")
     if kind.fraction < 1:
         lines.append("Equal epochs; with few labels equal training time was not measured.")
     return " ".join(lines)
@@ -210,8 +214,8 @@ def main() -> None:
     for run in few_labels(plan):  # before hours are spent on the first table
         plan.training(run).check()
     train_all(plan, equal_epochs(plan))
-    train_all(plan, equal_time(plan))
     train_all(plan, few_labels(plan))
+    train_all(plan, equal_time(plan))
     text = "\n".join(table(plan, kind) for kind in plan.kinds)
     file.write_text(text)
     print(text)

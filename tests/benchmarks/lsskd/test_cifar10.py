@@ -44,7 +44,7 @@ def test_the_caption_names_the_reduction(tmp_path):
     caption = cifar10.caption(found, EQUAL_EPOCHS)
     assert (
         "the recipe with `input_size` 24, `student_options.stem_stride` 2, "
-        "`lsskd.kl_ramp_epochs` 3, `epochs` 8" in caption
+        "`lsskd.kl_ramp_epochs` 2, `epochs` 5" in caption
     )
     assert "equal training time" not in caption
 
@@ -55,6 +55,18 @@ def test_the_caption_of_few_labels_says_what_was_not_measured(tmp_path):
     caption = cifar10.caption(found, QUARTER)
     assert "250 training samples, the recipe as it is" in caption
     assert caption.endswith("with few labels equal training time was not measured.")
+
+
+def test_few_labels_take_as_many_steps_as_all_of_them(tmp_path):
+    found = plan(tmp_path, teacher=None)
+    finish_table(found, QUARTER)
+    assert "`lsskd.kl_ramp_epochs` 8, `epochs` 20" in cifar10.caption(found, QUARTER)
+    assert "As many steps as with all labels." in cifar10.caption(found, QUARTER)
+    whole = found.rows[-1]
+    epochs = [
+        found.training(Run(kind, whole, 0)).settings["epochs"] for kind in (QUARTER, EQUAL_EPOCHS)
+    ]
+    assert epochs == [20, 5]
 
 
 @pytest.mark.parametrize(
