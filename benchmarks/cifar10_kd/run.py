@@ -12,10 +12,11 @@ import argparse
 import json
 import os
 import statistics
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from benchmarks.commands import ROOT, bundle, edgekd, is_finished, minutes, summary, test_top1
+from benchmarks.parallel import side_by_side
 
 HERE = Path(__file__).parent
 TEACHER_RECIPE = ROOT / "models" / "cifar10-resnet18w32-teacher" / "recipe.toml"
@@ -49,10 +50,7 @@ def train(data: Path, runs: Path, seeds: list[int], jobs: int, *, equal_time: bo
             edgekd("distill", *what, "--threads", threads, *common, "-o", output)
 
     def students(rows: tuple[str, ...], *more: object) -> None:
-        with ThreadPoolExecutor(jobs) as pool:
-            started = [pool.submit(student, row, seed, *more) for seed in seeds for row in rows]
-            for run in started:
-                run.result()
+        side_by_side(jobs, [partial(student, row, seed, *more) for seed in seeds for row in rows])
 
     students(("none", "kd"))
     if equal_time:

@@ -20,14 +20,15 @@ import json
 import os
 import subprocess
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.commands import append, bundle, edgekd, is_finished
 from benchmarks.int8.trained_plan import STUDENTS, Plan, Student, versions
 from benchmarks.int8.trained_table import BUDGET, table
+from benchmarks.parallel import side_by_side
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results-trained.jsonl"
@@ -182,9 +183,7 @@ def main() -> None:
         threads=max(1, (os.cpu_count() or 1) // given.jobs),
         note=given.note,
     )
-    with ThreadPoolExecutor(given.jobs) as pool:
-        for run in [pool.submit(train, plan, student) for student in plan.students]:
-            run.result()
+    side_by_side(given.jobs, [partial(train, plan, student) for student in plan.students])
     rows = [row for student in plan.students for row in export_and_bench(plan, student)]
     text = table(rows)
     (HERE / "table-trained.md").write_text(text)

@@ -26,7 +26,7 @@ as they finish; tables are written beside it. ``--full`` has files and folders o
 import argparse
 import os
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from benchmarks.commands import (
@@ -49,6 +49,7 @@ from benchmarks.lsskd.ablation import (
     Row,
     Run,
 )
+from benchmarks.parallel import side_by_side
 from benchmarks.training import described
 
 HERE = Path(__file__).parent
@@ -67,9 +68,7 @@ def train_all(plan: Plan, runs: Iterable[Run]) -> None:
     runs = list(runs)
     for run in runs:
         plan.training(run).check()
-    with ThreadPoolExecutor(plan.jobs) as pool:
-        for started in [pool.submit(train, plan, run) for run in runs]:
-            started.result()
+    side_by_side(plan.jobs, [partial(train, plan, run) for run in runs])
 
 
 def group(plan: Plan, kind: Kind, row: Row) -> list[dict]:

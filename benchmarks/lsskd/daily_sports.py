@@ -22,7 +22,7 @@ import json
 import os
 import statistics
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +37,7 @@ from benchmarks.commands import (
     test_top1,
 )
 from benchmarks.lsskd.sensor_plan import ALONE, EXPORTED, FUSED, Plan, before
+from benchmarks.parallel import side_by_side
 from benchmarks.training import described
 from edgekd.config import DataRecipe
 from edgekd.console import SilentConsole
@@ -227,8 +228,9 @@ def main() -> None:
     for subject in plan.subjects:
         for row in (*ALONE, *FUSED):
             plan.training(row, subject).check()
-    with ThreadPoolExecutor(given.jobs) as pool:
-        found = list(pool.map(lambda subject: networks(plan, subject), plan.subjects))
+    found = side_by_side(
+        given.jobs, [partial(networks, plan, subject) for subject in plan.subjects]
+    )
     if given.phase == "train":
         return
     for measure in (files, files_without_one):
