@@ -19,8 +19,9 @@ table says so. ``--teacher 'runs/teacher-{fraction}-{seed}'`` names one for each
 
 Every training is one ``edgekd`` command that resumes, so the driver can be killed and started
 again; a finished run of another recipe is refused. Rows are appended to ``results-cifar10.jsonl``
-as they finish; tables are written beside it. ``--full`` has files and folders of its own. So has
-``--quick``, which runs everything for an epoch on few labels; its results stay with its runs.
+as they finish; beside it each table is written as soon as its rows are there. ``--full`` has files
+and folders of its own. So has ``--quick``, which runs everything for an epoch on few labels; its
+results stay with its runs.
 """
 
 import argparse
@@ -84,11 +85,6 @@ def epochs_of(record: dict) -> int:
     return int(record["provenance"]["recipe"]["epochs"])
 
 
-def equal_epochs(plan: Plan) -> list[Run]:
-    """The first table, seed by seed."""
-    return [Run(EQUAL_EPOCHS, row, seed) for seed in plan.seeds for row in plan.rows]
-
-
 def equal_time(plan: Plan) -> list[Run]:
     """As many epochs as the whole method's time has room for, at the pace of the first table."""
     whole = next(row for row in ROWS if row.name == WHOLE)
@@ -103,15 +99,9 @@ def equal_time(plan: Plan) -> list[Run]:
     return runs
 
 
-def few_labels(plan: Plan) -> list[Run]:
-    """Shares of the labels."""
-    return [
-        Run(kind, row, seed)
-        for kind in plan.kinds
-        if kind not in (EQUAL_EPOCHS, EQUAL_TIME)
-        for seed in plan.seeds
-        for row in plan.rows
-    ]
+def equal_epochs(plan: Plan, kind: Kind) -> list[Run]:
+    """A table of all labels, or of a share of them, seed by seed."""
+    return [Run(kind, row, seed) for seed in plan.seeds for row in plan.rows]
 
 
 def caption(plan: Plan, kind: Kind) -> str:
@@ -210,14 +200,18 @@ def parse() -> tuple[Plan, Path]:
 def main() -> None:
     """Parse, train, write."""
     plan, file = parse()
-    for run in few_labels(plan):  # before hours are spent on the first table
-        plan.training(run).check()
-    train_all(plan, equal_epochs(plan))
-    train_all(plan, few_labels(plan))
-    train_all(plan, equal_time(plan))
-    text = "\n".join(table(plan, kind) for kind in plan.kinds)
-    file.write_text(text)
-    print(text)
+    counted = [kind for kind in plan.kinds if kind != EQUAL_TIME]
+    for kind in counted:  # before hours are spent on the first table
+        for run in equal_epochs(plan, kind):
+            plan.training(run).check()
+    finished: list[Kind] = []
+    for kind in (*counted, EQUAL_TIME):
+        is_timed = kind == EQUAL_TIME  # at the pace of the first table
+        train_all(plan, equal_time(plan) if is_timed else equal_epochs(plan, kind))
+        finished.append(kind)
+        tables = [table(plan, known) for known in plan.kinds if known in finished]
+        file.write_text("\n".join(tables))
+    print(file.read_text())
 
 
 if __name__ == "__main__":

@@ -105,17 +105,17 @@ def test_every_row_trains_for_as_long_as_the_whole_method_took(tmp_path):
 
 def test_a_run_of_another_setting_stops_the_driver_before_it_trains(tmp_path, monkeypatch):
     found = plan(tmp_path, teacher=None)
-    last = cifar10.equal_epochs(found)[-1]
+    last = cifar10.equal_epochs(found, EQUAL_EPOCHS)[-1]
     finish(found.training(last), epochs=1)
     monkeypatch.setattr(cifar10, "train", lambda *_: pytest.fail("nothing may start"))
     with pytest.raises(SystemExit, match="epochs: 1 -> 5"):
-        cifar10.train_all(found, cifar10.equal_epochs(found))
+        cifar10.train_all(found, cifar10.equal_epochs(found, EQUAL_EPOCHS))
 
 
 def test_a_network_trained_anew_is_a_row_of_its_own(tmp_path):
     for folder, weights in (("runs", "1" * 64), ("elsewhere", "2" * 64)):
         found = plan(tmp_path, teacher=None, runs=tmp_path / folder)
-        run = cifar10.equal_epochs(found)[0]
+        run = cifar10.equal_epochs(found, EQUAL_EPOCHS)[0]
         finish(found.training(run), weights=weights)
         for _ in range(2):  # a driver that was started again
             cifar10.train(found, run)
@@ -148,3 +148,23 @@ def test_a_teacher_that_is_not_there_is_an_error(monkeypatch, tmp_path, capsys):
     with pytest.raises(SystemExit):
         cifar10.parse()
     assert f"no finished teacher in {tmp_path / 'teacher-0.25'}, " in capsys.readouterr().err
+
+
+def test_each_table_is_written_as_soon_as_its_rows_are_there(tmp_path, monkeypatch, capsys):
+    found, file = plan(tmp_path, teacher=None), tmp_path / "table.md"
+    monkeypatch.setattr(cifar10, "parse", lambda: (found, file))
+    seen = []
+
+    def instead(plan, runs):
+        for run in runs:
+            finish(plan.training(run), minutes=10)
+        seen.append(file.read_text().split(":")[0] if file.exists() else None)
+
+    monkeypatch.setattr(cifar10, "train_all", instead)
+    cifar10.main()
+    assert seen == [None, "equal-epochs", "equal-epochs"]
+    captions = [
+        line.split(":")[0] for line in file.read_text().splitlines() if ": test top-1" in line
+    ]
+    assert captions == ["equal-epochs", "equal-time", "labels-0.25"]
+    assert capsys.readouterr().out.strip() == file.read_text().strip()
