@@ -53,7 +53,9 @@ class Oracle(nn.Module):
             _told([sample, epoch, turn, torch.full_like(sample, branch)], CLASSES * VIEWS)
             for branch in range(BRANCHES)
         ]
-        return LayeredOutput(_told([sample, epoch], CLASSES), tuple(joint), (), ())
+        return LayeredOutput(
+            _told([sample, epoch], CLASSES), tuple(joint), (), (), (None,) * BRANCHES
+        )
 
 
 class Listener:

@@ -5,8 +5,9 @@ transformation``. Only the student runs in eval mode: the branches add nothing t
 """
 
 import copy
-from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +30,9 @@ class LayeredOutput(NamedTuple):
     """``(B, C)`` per branch, pooled."""
     finals: tuple[Tensor, ...]
     """``(B, C)`` per branch: the pooled last stage of its chain, for it to be like."""
+    present: tuple[Tensor | None, ...]
+    """``(B,)`` bool per branch: false where its sensor was missing, so that it has nothing to
+    answer to; ``None`` where nothing can be missing, and where nobody has anything."""
 
 
 class LayeredNetwork(nn.Module):
@@ -61,20 +65,26 @@ class LayeredNetwork(nn.Module):
         chains = find_chains(student, inputs)
         labels = num_classes * num_transformations
         branches, taps = [], []
+        encoders: list[nn.Module | None] = []
         for chain in chains:
             first = 0 if num_branches is None else max(0, len(chain.stages) - num_branches)
             for stage in range(first, len(chain.stages)):
                 body = _body(chain, stage, kind)
                 branches.append(Branch(body, channels_of(chain.shapes[-1]), labels))
                 taps.append((chain.stages[stage], chain.stages[-1]))
+                encoders.append(
+                    student.get_submodule(f"encoders.{chain.name}") if chain.name else None
+                )
         if len(chains) > 1:  # what fusion answers is deeper than any encoder
             fusion = student.get_submodule("fusion")
             width = _fused_width(fusion, student, inputs)
             branches.append(Branch(nn.Identity(), width, labels))
             taps.append((fusion, fusion))
+            encoders.append(None)
         self.branches = nn.ModuleList(branches)
         # A tuple of tuples hides the student's stages from the list of this module's own parts.
         self._taps = tuple(taps)
+        self._encoders = tuple(encoders)
 
     def forward(self, *inputs: Tensor) -> Tensor | LayeredOutput:
         """``(B, K)`` logits in eval mode, everything in training."""
@@ -85,7 +95,7 @@ class LayeredNetwork(nn.Module):
     def answer_all(self, *inputs: Tensor) -> LayeredOutput:
         """The student's and every branch's answer, whatever the mode."""
         wanted = {id(part): part for tap in self._taps for part in tap}
-        with outputs_of(tuple(wanted.values())) as answers:
+        with outputs_of(tuple(wanted.values())) as answers, _rows_fed(self._encoders) as fed:
             logits = self.student(*inputs)
         maps = dict(zip(wanted, answers, strict=True))
         found = [
@@ -97,6 +107,7 @@ class LayeredNetwork(nn.Module):
             joint=tuple(joint for _, joint in found),
             features=tuple(features for features, _ in found),
             finals=tuple(pooled(maps[id(last)]) for _, last in self._taps),
+            present=tuple(fed.get(id(encoder)) for encoder in self._encoders),
         )
 
 
@@ -123,6 +134,25 @@ class Branch(nn.Module):
         answer = self.body(stage_map)
         normed = self.norm(as_tokens(answer).transpose(1, 2))  # (B, C, positions), as BN wants it
         return pooled(answer), self.classifier(torch.relu(normed).mean(dim=2))
+
+
+@contextmanager
+def _rows_fed(encoders: Sequence[nn.Module | None]) -> Iterator[dict[int, Tensor]]:
+    """Module id of an encoder -> which rows it was fed with; a missing sensor is fed as zeros."""
+    fed: dict[int, Tensor] = {}
+
+    def read(module: nn.Module, arguments: tuple[Any, ...]) -> None:
+        present = arguments[0].flatten(1).any(dim=1)
+        if bool(present.any()):
+            fed[id(module)] = present
+
+    unique = {id(encoder): encoder for encoder in encoders if encoder is not None}
+    hooks = [encoder.register_forward_pre_hook(read) for encoder in unique.values()]
+    try:
+        yield fed
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def _body(chain: Chain, stage: int, kind: BranchKind) -> nn.Module:

@@ -98,7 +98,7 @@ class LayeredSelfDistillation(Method):
         hard = self._hard(batch.targets, output)
         targets = self._past.soften(hard, views, batch.indices)
         if self._past.keeps_answers:
-            self._past.note(batch.indices, self._answers(output))
+            self._past.note(batch.indices, self._worth_keeping(output, hard))
         total, terms = self._objective(output, targets, epoch=self._past.epoch)
         if self.teacher_needs:
             logits = output.logits[: len(batch.targets)]
@@ -164,6 +164,15 @@ class LayeredSelfDistillation(Method):
             torch.softmax(main / temperature, dim=1),
             torch.softmax(per_sample / temperature, dim=-1),
         )
+
+    def _worth_keeping(self, output: LayeredOutput, hard: Answers) -> Answers:
+        """The present answers; where a sensor was missing, its branches keep the label instead."""
+        answers, rows = self._answers(output), []
+        for logits, fed in zip(output.joint, output.present, strict=True):
+            rows.append(logits.new_ones(len(logits), dtype=torch.bool) if fed is None else fed)
+        present = torch.stack(rows, dim=1).view(self._transformations.count, -1, len(rows))
+        joint = torch.where(present.transpose(0, 1)[..., None], answers.joint, hard.joint)
+        return answers._replace(joint=joint)
 
     def _taught(self, logits: Tensor, batch: Batch) -> Tensor:
         if batch.teacher is None:

@@ -46,11 +46,13 @@ class Objective:
         logits = output.logits[:size]
         terms = {
             "label_loss": label_loss(logits, targets.main, label_smoothing=self.label_smoothing),
-            "head_loss": head_loss(output.joint, targets.joint),
+            "head_loss": head_loss(output.joint, targets.joint, output.present),
         }
         total = terms["label_loss"] + recipe.head_weight * terms["head_loss"]
         if recipe.kl_weight > 0:
-            terms["kl_loss"] = layer_kl(output.joint, temperature=recipe.temperature)
+            terms["kl_loss"] = layer_kl(
+                output.joint, output.present, temperature=recipe.temperature
+            )
             terms["marginal_loss"] = marginal_kl(
                 logits, output.joint[-1][:size], temperature=recipe.temperature
             )
@@ -58,34 +60,46 @@ class Objective:
             taught = terms["kl_loss"] + terms["marginal_loss"]
             total = total + recipe.kl_weight * ramp * taught
         if recipe.feature_weight > 0:
-            terms["feature_loss"] = feature_distance(output.features, output.finals)
+            terms["feature_loss"] = feature_distance(output.features, output.finals, output.present)
             total = total + recipe.feature_weight * terms["feature_loss"]
         return total, terms
 
 
-def head_loss(joint: Sequence[Tensor], targets: Tensor) -> Tensor:
+Present = Sequence[Tensor | None]
+"""Per branch ``(M * B,)`` bool, see :class:`LayeredOutput`; means are over what is present."""
+
+
+def head_loss(joint: Sequence[Tensor], targets: Tensor, present: Present) -> Tensor:
     """Cross-entropy of all branches: the sum over branches of the mean over views and samples.
 
     Args:
         joint: Per branch ``(M * B, K * M)`` logits, view after view.
         targets: ``(B, M, L, K * M)`` probabilities.
+        present: Which rows count.
 
     Returns:
         ``()``, in nats.
     """
     losses = [
-        F.cross_entropy(logits.float(), targets[:, :, branch].transpose(0, 1).flatten(0, 1))
-        for branch, logits in enumerate(joint)
+        F.cross_entropy(
+            _fed(logits, rows).float(),
+            _fed(targets[:, :, branch].transpose(0, 1).flatten(0, 1), rows),
+        )
+        for branch, (logits, rows) in enumerate(zip(joint, present, strict=True))
     ]
     return torch.stack(losses).sum()
 
 
-def layer_kl(joint: Sequence[Tensor], *, temperature: float) -> Tensor:
+def layer_kl(joint: Sequence[Tensor], present: Present, *, temperature: float) -> Tensor:
     """What the deepest branch teaches the others: ``sum_{l<L} T^2 KL(q_L || q_l)``, 0 for one."""
     if len(joint) == 1:
         return joint[0].new_zeros((), dtype=torch.float32)
     *shallower, deepest = joint
-    return torch.stack([kd_loss(q, deepest, temperature=temperature) for q in shallower]).sum()
+    losses = [
+        kd_loss(_fed(q, rows), _fed(deepest, rows), temperature=temperature)
+        for q, rows in zip(shallower, present[:-1], strict=True)
+    ]
+    return torch.stack(losses).sum()
 
 
 def marginal_kl(logits: Tensor, joint: Tensor, *, temperature: float) -> Tensor:
@@ -109,15 +123,22 @@ def marginal_kl(logits: Tensor, joint: Tensor, *, temperature: float) -> Tensor:
     return F.kl_div(own, marginal, reduction="batchmean", log_target=True) * temperature**2
 
 
-def feature_distance(features: Sequence[Tensor], finals: Sequence[Tensor]) -> Tensor:
+def feature_distance(
+    features: Sequence[Tensor], finals: Sequence[Tensor], present: Present
+) -> Tensor:
     """``sum_l mean_i || f_il / |f_il| - g_il / |g_il| ||^2``; no gradient flows into ``finals``.
 
     Args:
         features: Per branch ``(B, C)``.
         finals: As many, of the same shapes.
+        present: Which rows count.
     """
     distances = []
-    for own, final in zip(features, finals, strict=True):
+    for own, final, rows in zip(features, finals, present, strict=True):
         difference = F.normalize(own.float(), dim=1) - F.normalize(final.detach().float(), dim=1)
-        distances.append(difference.square().sum(dim=1).mean())
+        distances.append(_fed(difference, rows).square().sum(dim=1).mean())
     return torch.stack(distances).sum()
+
+
+def _fed(values: Tensor, rows: Tensor | None) -> Tensor:
+    return values if rows is None else values[rows]

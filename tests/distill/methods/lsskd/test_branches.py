@@ -3,7 +3,8 @@ import torch
 from torch import nn
 
 from edgekd.distill.methods.lsskd.branches import Branch, LayeredNetwork
-from edgekd.students.build import build_student, parse_student
+from edgekd.records import SignalInput
+from edgekd.students.build import build_student, parse_student, parse_student_for
 
 IMAGE = torch.zeros(1, 3, 32, 32)
 
@@ -104,3 +105,44 @@ def test_a_branch_reads_maps_tokens_and_vectors_alike():
     torch.testing.assert_close(branch(answer.flatten(2).transpose(1, 2)), (features, joint))
     vector = answer[:, :, 0, 0]
     torch.testing.assert_close(branch(vector), branch(vector[:, :, None, None]))
+
+
+SENSORS = [
+    SignalInput(name=name, channels=2, length=32, mean=(0.0,) * 2, std=(1.0,) * 2)
+    for name in ("acc", "gyro")
+]
+
+
+def sensors():
+    """Two encoders of stages, and fusion."""
+    torch.manual_seed(0)
+    options = {"width": 4, "modality_dropout": 0.5}
+    arch = parse_student_for("sensor", options, inputs=SENSORS, num_classes=3)
+    inputs = [torch.zeros(1, 2, 32)] * 2
+    return LayeredNetwork(
+        build_student(arch), inputs, num_classes=3, num_transformations=2, kind="copy"
+    )
+
+
+def test_branches_know_which_rows_their_sensor_was_missing_in():
+    network = sensors().eval()
+    acc, gyro = torch.randn(3, 2, 32), torch.randn(3, 2, 32)
+    acc[1], gyro[2] = 0, 0
+    of_acc, of_gyro = [True, False, True], [True, True, False]
+    found = [None if p is None else p.tolist() for p in network.answer_all(acc, gyro).present]
+    per_encoder = (len(network.branches) - 1) // 2
+    assert found == [of_acc] * per_encoder + [of_gyro] * per_encoder + [None]
+
+
+def test_what_modality_dropout_takes_is_missing():
+    network = sensors().train()
+    present = network(torch.randn(400, 2, 32), torch.randn(400, 2, 32)).present
+    dropped = [float((~rows).float().mean()) for rows in (present[0], present[-2])]
+    assert dropped == pytest.approx([0.25, 0.25], abs=0.1)  # 0.5, less those that lost both
+    assert bool((present[0] | present[-2]).all())
+
+
+def test_a_sensor_that_is_missing_everywhere_counts_everywhere():
+    """A mean over nothing would be NaN."""
+    output = sensors().eval().answer_all(torch.zeros(2, 2, 32), torch.randn(2, 2, 32))
+    assert output.present[0] is None

@@ -17,7 +17,7 @@ from edgekd.distill.methods.softening.soft_labels import Answers, joint_probabil
 
 def test_uniform_branches_cost_the_entropy_of_all_joint_labels():
     targets = joint_probabilities(torch.eye(3), 4)[:, :, None].expand(-1, -1, 2, -1)
-    loss = head_loss([torch.zeros(12, 12)] * 2, targets)
+    loss = head_loss([torch.zeros(12, 12)] * 2, targets, (None, None))
     assert loss.item() == pytest.approx(2 * math.log(12))
 
 
@@ -25,19 +25,30 @@ def test_views_lie_one_after_another():
     """A branch that is sure of the right joint label of every view costs nothing."""
     targets = joint_probabilities(torch.eye(3), 4)  # (B, M, K * M)
     logits = 100 * targets.transpose(0, 1).flatten(0, 1)
-    assert head_loss([logits], targets[:, :, None]).item() == pytest.approx(0, abs=1e-6)
+    assert head_loss([logits], targets[:, :, None], (None,)).item() == pytest.approx(0, abs=1e-6)
 
 
 def test_equal_branches_have_nothing_to_teach():
     joint = torch.randn(4, 12)
-    assert layer_kl([joint, joint + 3], temperature=3).item() == pytest.approx(0, abs=1e-6)
-    assert layer_kl([joint], temperature=3).item() == 0
+    found = layer_kl([joint, joint + 3], (None, None), temperature=3).item()
+    assert found == pytest.approx(0, abs=1e-6)
+    assert layer_kl([joint], (None,), temperature=3).item() == 0
+
+
+def test_every_shallower_branch_pays_its_divergence_from_the_deepest():
+    """T^2 KL(deepest || branch): at T = 2 logits of 2 ln 3 are odds of 3 to 1."""
+    deepest = torch.tensor([[2 * math.log(3), 0.0]])
+    flat = torch.zeros(1, 2)
+    divergence = 0.75 * math.log(0.75 / 0.5) + 0.25 * math.log(0.25 / 0.5)
+    found = layer_kl([flat, flat, deepest], (None,) * 3, temperature=2)
+    assert found.item() == pytest.approx(2 * 4 * divergence)
 
 
 def test_the_deepest_branch_gets_no_gradient_from_what_it_teaches():
     shallow, deep = (torch.randn(4, 12, requires_grad=True) for _ in range(2))
     logits = torch.randn(4, 3, requires_grad=True)
-    (layer_kl([shallow, deep], temperature=3) + marginal_kl(logits, deep, temperature=3)).backward()
+    taught = layer_kl([shallow, deep], (None, None), temperature=3)
+    (taught + marginal_kl(logits, deep, temperature=3)).backward()
     assert deep.grad is None
     assert shallow.grad.abs().sum() > 0
     assert logits.grad.abs().sum() > 0
@@ -55,8 +66,8 @@ def test_the_marginal_sums_over_transformations():
 
 def test_feature_distance_by_hand():
     own, final = torch.tensor([[3.0, 4.0]]), torch.tensor([[5.0, 0.0]])
-    assert feature_distance([own], [final]).item() == pytest.approx(0.16 + 0.64)
-    assert feature_distance([own], [7 * own]).item() == pytest.approx(0, abs=1e-6)
+    assert feature_distance([own], [final], (None,)).item() == pytest.approx(0.16 + 0.64)
+    assert feature_distance([own], [7 * own], (None,)).item() == pytest.approx(0, abs=1e-6)
 
 
 def output():
@@ -66,7 +77,25 @@ def output():
         return torch.randn(*shape, generator=generator)
 
     return LayeredOutput(
-        draw(8, 3), (draw(8, 12), draw(8, 12)), (draw(8, 5),) * 2, (draw(8, 5),) * 2
+        logits=draw(8, 3),
+        joint=(draw(8, 12), draw(8, 12)),
+        features=(draw(8, 5),) * 2,
+        finals=(draw(8, 5),) * 2,
+        present=(None, None),
+    )
+
+
+def test_a_branch_without_its_sensor_pays_nothing():
+    """The means are over the rows that are there."""
+    rows = torch.tensor([True, False, True, False])
+    joint, targets = torch.randn(4, 12), torch.softmax(torch.randn(4, 1, 1, 12), dim=-1)
+    deepest, final = torch.randn(4, 12), torch.randn(4, 12)
+    assert head_loss([joint], targets, (rows,)) == head_loss([joint[rows]], targets[rows], (None,))
+    assert layer_kl([joint, deepest], (rows, None), temperature=3) == layer_kl(
+        [joint[rows], deepest[rows]], (None, None), temperature=3
+    )
+    assert feature_distance([joint], [final], (rows,)) == feature_distance(
+        [joint[rows]], [final[rows]], (None,)
     )
 
 
