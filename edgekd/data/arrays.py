@@ -160,7 +160,7 @@ def to_uint8(images: NDArray[Any], *, source: str, console: Console) -> Pixels:
 
 
 def refuse_nan(values: NDArray[Any], name: str, source: str) -> None:
-    """Check that all numbers are finite.
+    """Check that all numbers are finite in float32, which networks compute in.
 
     Raises:
         DataError: If not, with the number of rows and the first of them.
@@ -169,16 +169,17 @@ def refuse_nan(values: NDArray[Any], name: str, source: str) -> None:
         return
     bad = 0
     first = None
+    largest = np.finfo(np.float32).max
     for start in range(0, len(values), _BLOCK):
         block = values[start : start + _BLOCK]
-        finite = np.isfinite(block).reshape(len(block), -1).all(axis=1)
+        finite = (np.abs(block) <= largest).reshape(len(block), -1).all(axis=1)  # NaN is not
         bad += int((~finite).sum())
         if first is None and not finite.all():
             first = start + int(np.argmin(finite))
     if bad:
         raise DataError(
             f"{source}: {name} has NaN or infinite values in {bad} row(s), "
-            f"the first is row {first}; remove or fill them"
+            f"the first is row {first} (numbers are float32, up to 3.4e38); remove or fill them"
         )
 
 

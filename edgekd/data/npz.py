@@ -49,6 +49,7 @@ from edgekd.records import SplitName
 
 _NAMES: Final = ("x", "images", "y", "labels", "split", "class_names")
 _IMAGE: Final = "image"
+_TAKEN: Final = (_IMAGE, "logits", "embedding")  # by images, and by what files answer
 """Name of the images among the modalities."""
 _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _WINDOW_AXES: Final = 3  # (N, C, T)
@@ -216,10 +217,10 @@ def _checked_signals(signals: Arrays, path: Path) -> dict[str, NDArray[Any]]:
                 f"{path}: x_{name} is {values.dtype} {values.shape}; expected numbers (N, C, T), "
                 "or (N, C) for a vector"
             )
-        if _NAME.fullmatch(name) is None or name == _IMAGE:
+        if _NAME.fullmatch(name) is None or name in _TAKEN:
             raise DataError(
                 f"{path}: x_{name}: a modality becomes the name of a model's input; letters, "
-                "digits and underscores, beginning with a letter, and not 'image'"
+                f"digits and underscores, beginning with a letter, and not {', '.join(_TAKEN)}"
             )
         refuse_nan(windows, f"x_{name}", str(path))
         checked[name] = windows

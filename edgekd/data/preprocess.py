@@ -1,5 +1,6 @@
 """What a model's input should look like for a data set."""
 
+import math
 from collections import Counter
 from typing import Any, Final, Literal
 
@@ -100,8 +101,19 @@ def _signal_input(
 def _mean_and_std(
     values: NDArray[Any], axis: tuple[int, ...]
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Per channel, to 6 digits, so that the last bits of a sum do not make two recipes differ."""
+    """Per channel, to 6 digits, so that the last bits of a sum do not make two recipes differ.
+
+    A channel is constant if it varies by less than float32 tells apart at its magnitude: in volts
+    or metres per second a whole signal may be of the size of 1e-7.
+    """
     mean = values.mean(axis=axis, dtype=np.float64)
     std = values.std(axis=axis, dtype=np.float64)
-    std[std < 1e-6] = 1.0  # a constant channel becomes 0, not a division by zero
-    return tuple(round(float(v), 6) for v in mean), tuple(round(float(v), 6) for v in std)
+    resolution = np.finfo(np.float32).eps * np.abs(values).max(axis=axis)
+    std[std <= resolution] = 1.0  # it becomes 0, not a division by zero
+    return tuple(_to_six_digits(v) for v in mean), tuple(_to_six_digits(v) for v in std)
+
+
+def _to_six_digits(value: float) -> float:
+    """Six digits behind the point, and more of a number below a tenth: six that are not zero."""
+    magnitude = math.floor(math.log10(abs(value))) if value else 0
+    return round(float(value), max(6, 5 - magnitude))

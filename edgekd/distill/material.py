@@ -22,7 +22,7 @@ from edgekd.distill.sampling import IdentityBalanced
 from edgekd.errors import DataError
 from edgekd.evaluate.classification import evaluate, predict
 from edgekd.evaluate.metrics import metrics_of
-from edgekd.records import InputSpec, Metric, Preprocess, SplitName, Task
+from edgekd.records import InputSpec, Metric, Preprocess, SignalInput, SplitName, Task
 from edgekd.students.pretrained import pretrained_preprocess
 
 _OFF: Final = {"flip": (False,), "crop_padding": (0,)}
@@ -141,9 +141,11 @@ def make_batches(
     """The training split as this process will see it.
 
     Raises:
-        DataError: If there are too few identities to compare.
+        DataError: If there are too few identities to compare, or vectors to normalise.
     """
     train = material.dataset.splits["train"]
+    size = min(recipe.batch_size, len(train))
+    _require_two_vectors(material.preprocess.inputs, size // fabric.world_size)
     augment = resolve_augment(
         recipe.augment,
         material.preprocess.inputs,
@@ -151,14 +153,14 @@ def make_batches(
         epochs=recipe.epochs,
     )
     console.info(
-        f"{len(train):,} training samples, {recipe.batch_size} a step, learning rate "
+        f"{len(train):,} training samples, {size} a step, learning rate "
         f"{recipe.lr:g}; {augment.describe()}"
     )
     batches = Batches(
         source=material.sources["train"],
         labels=train.labels,
         augment=augment,
-        batch_size=min(recipe.batch_size, len(train)),
+        batch_size=size,
         seed=recipe.seed,
         rank=fabric.global_rank,
         world_size=fabric.world_size,
@@ -168,6 +170,16 @@ def make_batches(
         return batches
     sampler = _identity_balanced(recipe, train.labels, fabric, console)
     return replace(batches, sampler=sampler, batch_size=sampler.batch_size)
+
+
+def _require_two_vectors(inputs: Sequence[InputSpec], share: int) -> None:
+    """Refuse to normalise a vector over a batch of itself alone."""
+    vectors = [x.name for x in inputs if isinstance(x, SignalInput) and x.length == 1]
+    if vectors and share < 2:
+        raise DataError(
+            f"{share} sample(s) a step for each process, and {vectors[0]!r} has one time step: a "
+            "norm over one number is not defined; give --batch-size 2 or more for each process"
+        )
 
 
 def _identity_balanced(

@@ -21,6 +21,7 @@ OUTPUT_NAME: Final = "logits"
 BATCH_AXIS: Final = "batch"
 
 _OPSET: Final = 20  # the first with Gelu as one operator; LayerNormalization is one since 17
+_PORT: Final = "edgekd_port_{}"
 _TRACED_BATCH: Final = 2  # with 1 the exporter would take the batch axis for a constant
 _CHECKED_BATCHES: Final = (1, 3)
 _SIMPLIFIED_TOLERANCE: Final = 1e-5  # relative; a re-ordered sum in float32 stays below it
@@ -82,6 +83,8 @@ def _trace(
     deployed: nn.Module, samples: Mapping[str, Tensor], output_name: str, *, any_batch: bool
 ) -> onnx.ModelProto:
     rows = _TRACED_BATCH if any_batch else 1
+    # The graph's own values have names as well ("linear"), and a sensor may be called the same.
+    ports = {_PORT.format(number): name for number, name in enumerate((*samples, output_name))}
     inputs = tuple(x.expand(rows, *x.shape[1:]).contiguous() for x in samples.values())
     batch = torch.export.Dim(BATCH_AXIS, min=1)
     # Deployed.forward(*inputs): one tuple of shapes for the one variadic argument
@@ -92,8 +95,8 @@ def _trace(
                 deployed,
                 inputs,
                 dynamo=True,
-                input_names=list(samples),
-                output_names=[output_name],
+                input_names=list(ports)[:-1],
+                output_names=list(ports)[-1:],
                 dynamic_shapes=shapes,
                 opset_version=_OPSET,
                 external_data=False,
@@ -106,7 +109,18 @@ def _trace(
     if program is None:
         raise ExportError("torch's ONNX exporter returned nothing; expected a program")
     model: onnx.ModelProto = program.model_proto
+    _rename(model.graph, ports)
     return model
+
+
+def _rename(graph: onnx.GraphProto, ports: Mapping[str, str]) -> None:
+    """Give ports their names; values that are called so already give way."""
+    names = {name: f"{name}/value" for name in ports.values()} | ports
+    for value in (*graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        value.name = names.get(value.name, value.name)
+    for node in graph.node:
+        node.input[:] = [names.get(name, name) for name in node.input]
+        node.output[:] = [names.get(name, name) for name in node.output]
 
 
 def _strip_traces(model: onnx.ModelProto) -> None:

@@ -109,6 +109,9 @@ def parse(
     unknown = sorted(options.keys() - _OPTIONS)
     if unknown:
         raise ModelError(f"{name}: no option {unknown[0]!r}; it has {sorted(_OPTIONS)}")
+    without_images = not any(isinstance(spec, ImageInput) for spec in inputs)
+    if without_images and (unread := sorted(options.keys() & {"image_encoder", "image_width"})):
+        raise ModelError(f"{name}: there is no image for {unread[0]!r}; take the option out")
     channels = sum(spec.channels for spec in inputs)
     if channels > _MOST_CHANNELS:
         raise ModelError(

@@ -43,6 +43,11 @@ def find_chains(network: nn.Module, inputs: Sequence[Tensor]) -> tuple[Chain, ..
         ModelError: If no stages are found, they do not read each other's answers, or these are
             overwritten.
     """
+    if getattr(network, "output_fmt", None) == "NHWC":  # how timm says it
+        raise ModelError(
+            f"{type(network).__name__} keeps channels last, and layered self-distillation reads "
+            "maps (C, H, W); choose another student, or --method ps-kd"
+        )
     encoders = getattr(network, "encoders", None)
     parts = dict(encoders.items()) if isinstance(encoders, nn.ModuleDict) else {"": network}
     found = {name: _stages(part) for name, part in parts.items()}

@@ -96,7 +96,7 @@ def test_arrays_nobody_asks_for_are_not_even_read(opened):
     [
         ({"y": LABELS}, "images 'x', signals 'x_<name>' or both, found neither, but y"),
         ({"x_a.b": WINDOWS, "y": LABELS}, "x_a.b: a modality becomes the name"),
-        ({"x_image": WINDOWS, "y": LABELS}, "and not 'image'"),
+        ({"x_image": WINDOWS, "y": LABELS}, "and not image, logits, embedding"),
         ({"x": IMAGES, "images": IMAGES, "y": LABELS}, "holds x and images; keep one"),
         ({"x": IMAGES}, "labels 'y' of shape .* found none"),
         ({"x": IMAGES, "y": LABELS.astype(float)}, "found float64"),
@@ -106,6 +106,11 @@ def test_arrays_nobody_asks_for_are_not_even_read(opened):
         ({"x_acc": WINDOWS[0, :, 0], "y": LABELS[:2]}, r"expected numbers \(N, C, T\)"),
         ({"x_acc": WINDOWS.astype(str), "y": LABELS}, "expected numbers"),
         ({"x_acc": WINDOWS + np.nan, "y": LABELS}, "x_acc has NaN or infinite values in 4 row"),
+        (
+            {"x_acc": WINDOWS.astype(float) * 1e300, "y": LABELS},
+            "infinite values in 4 row.* up to 3.4e38",
+        ),
+        ({"x_logits": WINDOWS, "y": LABELS}, "and not image, logits, embedding"),
         ({"x": IMAGES + np.inf, "y": LABELS}, "NaN or infinite"),
         ({"x": IMAGES, "y": LABELS, "split": np.array(["a"] * 4)}, "split 'a'; expected train"),
         ({"x": IMAGES, "y": LABELS, "split": np.array([0, 1, 2, 0])}, "split '0'; expected"),

@@ -102,6 +102,17 @@ def test_each_modality_is_an_input_with_its_own_scale(rng):
     assert (acc.mean[1], acc.std[1]) == (5.0, 1.0)
 
 
+def test_signals_in_small_units_keep_their_scale(rng):
+    """Seismic metres per second, or volts of an electrode; a constant of any size is constant."""
+    values = rng.normal(3e-7, 1e-7, size=(50, 2, 30)).astype(np.float32)
+    values[:, 1] = 0.1  # float32 tells it from the number; no sum of it may say that it varies
+    dataset = dataset_of(ArraySignals({"eeg": values}), 50, modalities={"eeg": (2, 30)})
+    (eeg,) = suggest_preprocess(dataset, input_size=None, fit="crop").inputs
+    expected = values[:, 0].astype(np.float64)
+    assert eeg.mean[0] == pytest.approx(expected.mean(), rel=1e-5)
+    assert eeg.std == (pytest.approx(expected.std(), rel=1e-5), 1.0)
+
+
 def fed(samples, spec, layout):
     """What a device feeds a file whose record has ``spec``."""
     encoding = InputEncoding(

@@ -7,7 +7,8 @@ from torch import nn
 
 from edgekd.config import TrainRecipe
 from edgekd.console import SilentConsole
-from edgekd.distill.material import open_material
+from edgekd.distill.launch import launch
+from edgekd.distill.material import make_batches, open_material
 from edgekd.errors import DataError
 
 
@@ -68,3 +69,12 @@ def test_the_images_of_several_inputs_take_randaugment_and_none_is_asked_of_sens
     images = np.random.default_rng(0).integers(0, 256, (60, 8, 8, 3), dtype=np.uint8)
     mixed = write_sensors(tmp_path / "mixed.npz", subjects=2, x=images)
     assert open_material(recipe(mixed, randaugment=9), SilentConsole()).dataset.kind == "mixed"
+
+
+def test_one_vector_a_step_is_refused_before_a_norm_fails(tmp_path):
+    vectors = np.random.default_rng(0).normal(size=(60, 3)).astype(np.float32)
+    data = write_sensors(tmp_path / "body.npz", subjects=2, x_pose=vectors)
+    alone = TrainRecipe(data=str(data), batch_size=1, num_threads=1)
+    material = open_material(alone, SilentConsole())
+    with pytest.raises(DataError, match=r"'pose' has one time step.*--batch-size 2"):
+        make_batches(alone.settled(40), material, launch(alone), SilentConsole())

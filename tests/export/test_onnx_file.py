@@ -51,6 +51,17 @@ def test_names_and_the_dynamic_axis(exported):
         assert value.type.tensor_type.shape.dim[0].dim_param == "batch"
 
 
+def test_an_input_may_be_called_what_the_graph_calls_a_value_of_its_own(network, tmp_path):
+    """``linear`` is what torch calls the result of a linear layer, and an acceleration."""
+    samples = {"linear": SAMPLES["image"]}
+    model = export_onnx(network, samples, simplify=True, work=tmp_path).model
+    assert [value.name for value in model.graph.input] == ["linear"]
+    found = run_onnx(model, {"linear": np.zeros((2, 3, 6, 6), np.float32)})
+    with torch.no_grad():
+        expected = network(torch.zeros(2, 3, 6, 6)).numpy()
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
 def test_no_path_of_this_machine_is_in_the_file(exported):
     content = exported.model.SerializeToString()
     assert b"site-packages" not in content

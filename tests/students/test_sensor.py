@@ -107,6 +107,7 @@ def test_a_missing_modality_changes_the_answer_and_breaks_nothing():
         ({"width": 0}, "argument width"),
         ({"fusion": "early"}, "argument fusion"),
         ({"modality_dropout": 1.0}, "argument modality_dropout"),
+        ({"image_encoder": "resnet14"}, "there is no image for 'image_encoder'"),
     ],
 )
 def test_options_that_do_not_fit_are_refused(options, message):

@@ -45,6 +45,11 @@ def test_a_network_without_a_chain_is_refused():
         find_chains(nn.Linear(3, 2), [torch.zeros(1, 3)])
 
 
+def test_channels_last_are_refused_and_not_taken_for_rows():
+    with pytest.raises(ModelError, match="MambaOut keeps channels last"):
+        find_chains(student("timm:mambaout_femto", size=64), [torch.zeros(1, 3, 64, 64)])
+
+
 def test_answers_that_are_overwritten_are_refused():
     class Greedy(nn.Module):
         def __init__(self):

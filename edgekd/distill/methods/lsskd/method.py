@@ -56,6 +56,12 @@ class LayeredSelfDistillation(Method):
         chosen = choose_transformations(self.recipe.lsskd.transformations, run.inputs)
         run.console.info(f"{chosen.count} views of every sample: itself; {chosen.described()}")
         self._transformations = chosen
+        ramp, epochs = self.recipe.lsskd.kl_ramp_epochs, self.recipe.epochs
+        if self.recipe.lsskd.kl_weight > 0 and ramp > epochs:
+            run.console.info(
+                f"lsskd.kl_ramp_epochs is {ramp} and the run has {epochs} epochs: the deep-to-"
+                f"shallow loss reaches {epochs / ramp:.0%} of its weight"
+            )
 
     def attach(self, student: nn.Module) -> nn.Module:
         """The student with its branches.
@@ -127,8 +133,9 @@ class LayeredSelfDistillation(Method):
         shapes = [spec.shape for spec in self._run.inputs]
         inputs = [torch.randn(2, *shape, generator=noise).to(device) for shape in shapes]
         with at_rest(module):
-            main = module.answer_all(*inputs).logits
-        if not torch.equal(main, plain_answer(module.student, inputs)):
+            main, whole = module.answer_all(*inputs).logits, module(*inputs)
+        alone = plain_answer(module.student, inputs)
+        if not (torch.equal(main, alone) and torch.equal(whole, alone)):
             raise ModelError(
                 "the student answers otherwise without its branches, so they take part in what it "
                 "answers; nothing was kept: train another student, or this one by method ps-kd"

@@ -23,6 +23,7 @@ from numbered_views import (
 )
 
 from edgekd.config import TrainRecipe
+from edgekd.console import SilentConsole
 from edgekd.distill.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from edgekd.distill.methods.lsskd.branches import LayeredNetwork
 from edgekd.distill.methods.lsskd.method import LayeredSelfDistillation
@@ -185,6 +186,32 @@ def test_what_is_finished_is_the_student_itself(finished):
     network.train()
     assert method.finish(network) is student
     assert all(part.training for part in network.modules())
+
+
+def test_a_network_that_answers_by_a_branch_in_eval_mode_is_refused(finished):
+    """Validation would have described another network than the one that is kept."""
+    method, network, _ = finished
+    network.forward = lambda *inputs: network.answer_all(*inputs).joint[0][:, :4]
+    with pytest.raises(ModelError, match="the student answers otherwise without its branches"):
+        method.finish(network)
+
+
+def test_a_ramp_longer_than_the_run_is_told():
+    class Heard(SilentConsole):
+        text = ""
+
+        def info(self, text):
+            self.text += text
+
+    heard = Heard()
+    spec = ImageInput(channels=3, height=8, width=8, mean=(0.0,) * 3, std=(1.0,) * 3)
+    plan = {"data": "x", "student": "resnet8", "method": "lsskd", "epochs": 5}
+    run = Run(
+        input_shape=spec.shape, steps_per_epoch=1, inputs=(spec,), num_samples=4, console=heard
+    )
+    LayeredSelfDistillation(TrainRecipe(**plan).settled(4)).enter(run)
+    assert "kl_ramp_epochs is 20 and the run has 5 epochs" in heard.text
+    assert "reaches 25% of its weight" in heard.text
 
 
 def test_a_student_that_answers_otherwise_among_its_branches_is_refused(finished):
