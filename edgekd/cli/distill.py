@@ -60,8 +60,8 @@ def command(
 
     if "method" not in recipe.model_fields_set:
         raise UsageError(
-            "no --method given: kd learns from --teacher, lsskd from itself, none from labels "
-            "alone (the baseline)"
+            "no --method given: kd learns from --teacher, cdd does so and shrinks meanwhile, lsskd "
+            "and ps-kd learn from themselves, none from labels alone (the baseline)"
         )
     bundle = distill(recipe, output, console=terminal, resume=resume, overwrite=overwrite)
     show_bundle(terminal, bundle, output)

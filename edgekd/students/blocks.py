@@ -20,6 +20,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from edgekd.errors import ModelError
+from edgekd.students.head import backbone_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,9 +77,9 @@ def require_sites(network: nn.Module, *, purpose: str) -> tuple[Site, ...]:
     sites = find_sites(network)
     if not sites:
         raise ModelError(
-            f"{type(network).__name__} has nothing to {purpose}: no bottleneck, basic block or "
-            "inverted residual with BatchNorm was found; choose a ResNet, MobileNetV2, MobileNetV3 "
-            "or EfficientNet, or use method kd"
+            f"{type(backbone_of(network)).__name__} has nothing to {purpose}: no bottleneck, "
+            "basic block or inverted residual with BatchNorm was found; choose a ResNet, "
+            "MobileNetV2, MobileNetV3 or EfficientNet, or use method kd"
         )
     return sites
 

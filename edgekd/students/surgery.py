@@ -152,5 +152,8 @@ def with_widths(network: nn.Module, widths: Sequence[int]) -> nn.Module:
 
 
 def _set(conv: nn.Conv2d, kernel: Tensor, bias: Tensor) -> None:
+    # In the strides of a fresh network: those of a product's 1x1 kernels may be others, and torch
+    # chooses its own kernels, and so the last bits of an answer, by them.
+    kernel = kernel.clone(memory_format=torch.contiguous_format)
     conv.weight = nn.Parameter(kernel, requires_grad=conv.weight.requires_grad)
     conv.bias = nn.Parameter(bias, requires_grad=conv.weight.requires_grad)

@@ -26,7 +26,7 @@ def pooled_outputs(layers: Sequence[nn.Module]) -> Iterator[list[Tensor]]:
     vectors: list[Tensor] = []
 
     def read(_layer: nn.Module, _inputs: Any, output: Tensor) -> None:
-        vectors.append(pooled(output))
+        vectors.append(pooled(output.float()))  # a mean of half precision would be as coarse
 
     hooks = [layer.register_forward_hook(read) for layer in layers]
     try:

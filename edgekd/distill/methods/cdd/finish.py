@@ -7,6 +7,8 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
+from edgekd.config import CddRecipe
+from edgekd.distill.methods.cdd.channels import Channels
 from edgekd.distill.methods.cdd.compression import clear_channels
 from edgekd.distill.methods.cdd.indicator import indicated_at
 from edgekd.errors import ModelError
@@ -47,11 +49,22 @@ def merge_indicators(
         merge_site(network, site, part.norm, part.rows(), kept)
         replace_at(network, site.norm, part.activation)
     error = float((_answer(network, input_shape) - before).abs().max())
-    if error > _TOLERANCE * float(before.abs().max()):
+    if not error <= _TOLERANCE * float(before.abs().max()):  # NaN is no small error
         raise ModelError(
             f"{type(network).__name__}: merging changed its answer by {error:.2g}; its blocks "
             "compute something else than their modules say; use method kd"
         )
+
+
+def all_stayed(recipe: CddRecipe, channels: Sequence[Channels]) -> str:
+    """What to say of a run without a target that removed nothing."""
+    masked = sum(int((~part.mask).sum()) for part in channels)
+    full = sum(part.full for part in channels)
+    return (
+        f"no channel was removed: {masked:,} of {full:,} were masked "
+        "and none of them came to zero; name a size with --target-macs, train for more epochs, or "
+        f"raise cdd.compression ({recipe.compression:g})"
+    )
 
 
 def _answer(network: nn.Module, input_shape: tuple[int, ...]) -> Tensor:

@@ -20,7 +20,7 @@ from edgekd.distill.losses.features import feature_fit_loss
 from edgekd.distill.methods.cdd.channels import Channels
 from edgekd.distill.methods.cdd.compression import Compression, Pooled, load_channels
 from edgekd.distill.methods.cdd.costs import deployed_costs
-from edgekd.distill.methods.cdd.finish import merge_indicators
+from edgekd.distill.methods.cdd.finish import all_stayed, merge_indicators
 from edgekd.distill.methods.cdd.gather import broadcast_buffers
 from edgekd.distill.methods.cdd.indicator import (
     IndicatedNorm,
@@ -217,8 +217,12 @@ class CapacityDynamicDistillation(Method):
         return arch.model_copy(update={"widths": self._widths, "merged": True})
 
     def notes(self) -> tuple[str, ...]:
-        """What was missed of the targets."""
-        return () if self._target is None else self._target.misses(self._widths)
+        """What was missed of the targets; without one, whether nothing went."""
+        if self._target is not None:
+            return self._target.misses(self._widths)
+        if self._widths != self._teacher_widths:  # which were the student's own at the start
+            return ()
+        return (all_stayed(self._recipe.cdd, self._compression.channels),)
 
     def state(self) -> dict[str, Tensor]:
         """Step, pace, masks, scores and queue."""

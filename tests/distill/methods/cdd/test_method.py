@@ -54,6 +54,14 @@ def test_a_missed_target_is_noted():
     assert "above the target of 0.400" in note
 
 
+def test_a_run_without_a_target_that_removes_nothing_says_so():
+    trial = Trial(recipe({})).epochs(last=1)
+    trial.method.finish(trial.module)
+    (note,) = trial.method.notes()
+    assert "no channel was removed: 0 of 56 were masked" in note
+    assert "--target-macs" in note
+
+
 def test_the_bundle_is_rebuilt_from_its_record():
     trial = Trial(recipe({"target_macs": 0.5})).epochs()
     finished = trial.method.finish(trial.module).eval()

@@ -130,3 +130,18 @@ def test_two_processes_shrink_alike(teacher, tmp_path):
     assert done.returncode == 0, done.stderr
     record, _ = load_student(output)
     assert record.macs / teacher[1].macs == pytest.approx(0.5, rel=0.02)
+
+
+@pytest.mark.parametrize("name", ["timm:mobilenetv2_050", "timm:mobilenetv3_small_050"])
+def test_a_mobilenet_ends_as_a_plain_mobilenet(name, tmp_path):
+    """Kernels of 1x1 convolutions, merged as products, answer bit for bit like loaded ones."""
+    data = write_identities(tmp_path / "data", train=10, test=5, images=6)
+    head = {"embedding_dim": 8, "identities_per_batch": 4, "images_per_identity": 3}
+    common = {"data": str(data), "task": "retrieval", "retrieval": head, "val_fraction": 0.3}
+    common |= {"student": name, "input_size": 32, "precision": "fp32", "num_threads": 1}
+    distill(TrainRecipe(**common, epochs=1), tmp_path / "teacher")
+    table = {"target_params": 0.85, "queue_size": 24}
+    more = {"teacher": str(tmp_path / "teacher"), "method": "cdd", "lr": 0.01, "cdd": table}
+    record = distill(TrainRecipe(**common, **more, epochs=2), tmp_path / "student")
+    assert record.arch.merged
+    assert load_student(tmp_path / "student")[0] == record
