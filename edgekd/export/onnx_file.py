@@ -115,8 +115,9 @@ def _trace(
 
 def _rename(graph: onnx.GraphProto, ports: Mapping[str, str]) -> None:
     """Give ports their names; values that are called so already give way."""
-    names = {name: f"{name}/value" for name in ports.values()} | ports
-    for value in (*graph.input, *graph.output, *graph.value_info, *graph.initializer):
+    names = {**{name: f"{name}/value" for name in ports.values()}, **ports}
+    values: list[Any] = [*graph.input, *graph.output, *graph.value_info, *graph.initializer]
+    for value in values:
         value.name = names.get(value.name, value.name)
     for node in graph.node:
         node.input[:] = [names.get(name, name) for name in node.input]
