@@ -144,3 +144,12 @@ class RetrievalRecipe(Section):
     def batch_size(self) -> int:
         """Samples of one step."""
         return self.identities_per_batch * self.images_per_identity
+
+    def for_identities(self, count: int | None, num_processes: int) -> "RetrievalRecipe":
+        """With no more identities in a batch than there are (``None``: enough), shared evenly."""
+        fitting = self.identities_per_batch if count is None else count
+        fitting = min(self.identities_per_batch, fitting)
+        fitting -= fitting % num_processes
+        if fitting < 2:  # nothing to compare: said where the data are known
+            return self
+        return self.model_copy(update={"identities_per_batch": fitting})

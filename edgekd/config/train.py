@@ -197,20 +197,24 @@ class TrainRecipe(DataRecipe):
             raise ValueError("kd is for classification; set temperature and weights in retrieval")
         return self
 
-    def settled(self, num_samples: int, *, num_processes: int = 1) -> "SettledRecipe":
+    def settled(
+        self, num_samples: int, *, num_identities: int | None = None, num_processes: int = 1
+    ) -> "SettledRecipe":
         """The recipe with batch size and learning rate as numbers.
 
         Args:
             num_samples: Of the training split; a smaller split takes smaller batches.
+            num_identities: Of the training split of retrieval: no more of them are in a batch.
             num_processes: Share a batch evenly.
 
         Source:
             The learning rate of SGD is proportional to the batch: Goyal et al. (2017),
             arXiv:1706.02677, section 2.1.
         """
-        batch_size, lr = self.batch_size, self.lr
+        batch_size, lr, retrieval = self.batch_size, self.lr, self.retrieval
         if self.task == "retrieval":
-            batch_size = self.retrieval.batch_size
+            retrieval = retrieval.for_identities(num_identities, num_processes)
+            batch_size = retrieval.batch_size
         elif batch_size == "auto":
             batch_size = _LARGEST_BATCH
             while batch_size > _SMALLEST_BATCH and num_samples < batch_size * _STEPS_PER_EPOCH:
@@ -219,7 +223,7 @@ class TrainRecipe(DataRecipe):
         if lr == "auto":
             lr = _SGD_LR * batch_size / _LARGEST_BATCH if self.optimizer == "sgd" else _ADAMW_LR
         return SettledRecipe.model_validate(
-            {**self.model_dump(), "batch_size": batch_size, "lr": lr}
+            {**self.model_dump(), "batch_size": batch_size, "lr": lr, "retrieval": retrieval}
         )
 
 

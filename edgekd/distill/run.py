@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import safetensors.torch
 import torch
 from torch import Tensor, nn
@@ -79,7 +80,12 @@ def distill(
     check_before_data(recipe)
     material = open_material(recipe, console)
     _check_same_data(checkpoint, material)
-    settled = recipe.settled(len(material.dataset.splits["train"]), num_processes=fabric.world_size)
+    train = material.dataset.splits["train"]
+    settled = recipe.settled(
+        len(train),
+        num_identities=len(np.unique(train.labels)),
+        num_processes=fabric.world_size,
+    )
     method = guest or make_method(settled)
     teacher = open_run_teacher(settled, material, method, fabric, console)
     torch.manual_seed(settled.seed)

@@ -20,6 +20,7 @@ Indices = NDArray[np.int64]
 Embeddings = NDArray[np.floating[Any]]
 
 RANKS: Final = (1, 5, 10)
+_STEPS: Final = float(1 << 20)  # similarities that differ by less are equal
 _BLOCK_BYTES: Final = 32 << 20  # of float32 similarities held at a time
 
 
@@ -163,6 +164,9 @@ def _similarity_rows(
         asking = numbers[start : start + rows]
         part = unit[start : start + rows] if queries is None else unit[asking]
         block = np.matmul(part, unit.T, out=room[: len(part)])
+        # Sums of other orders differ in the last bits; equal answers have to be equally similar.
+        np.rint(np.multiply(block, _STEPS, out=block), out=block)
+        block /= _STEPS
         yield from zip(asking.tolist(), block, strict=True)
 
 

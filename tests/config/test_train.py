@@ -14,6 +14,20 @@ def test_retrieval_brings_its_own_batch_and_smoothing():
 
 
 @pytest.mark.parametrize(
+    ("identities", "processes", "taken"),
+    [(None, 1, 16), (7, 1, 7), (7, 2, 6), (100, 3, 15), (1, 1, 16)],
+)
+def test_no_more_identities_a_batch_than_there_are_and_the_rate_follows(
+    identities, processes, taken
+):
+    settled = TrainRecipe(**RETRIEVAL).settled(
+        1000, num_identities=identities, num_processes=processes
+    )
+    assert settled.batch_size == taken * 4
+    assert settled.lr == pytest.approx(0.1 * taken * 4 / 128)
+
+
+@pytest.mark.parametrize(
     ("fields", "words"),
     [
         ({"batch_size": 63}, "identities_per_batch times images_per_identity, here 64"),

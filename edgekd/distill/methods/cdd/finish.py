@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from edgekd.config import CddRecipe
 from edgekd.distill.methods.cdd.channels import Channels
 from edgekd.distill.methods.cdd.compression import clear_channels
-from edgekd.distill.methods.cdd.indicator import indicated_at
+from edgekd.distill.methods.cdd.indicator import indicated_at, insert_indicators
 from edgekd.errors import ModelError
-from edgekd.students.blocks import Site, replace_at
+from edgekd.students.blocks import Site, replace_at, site_widths
 from edgekd.students.head import deployed_answer
 from edgekd.students.surgery import merge_site
 
@@ -54,6 +54,20 @@ def merge_indicators(
             f"{type(network).__name__}: merging changed its answer by {error:.2g}; its blocks "
             "compute something else than their modules say; use method kd"
         )
+
+
+def require_mergeable(
+    student: nn.Module, sites: Sequence[Site], input_shape: tuple[int, ...]
+) -> None:
+    """Merge a copy before hours are spent on what could not be merged in the end.
+
+    Raises:
+        ModelError: See :func:`merge_indicators`.
+    """
+    trial = copy.deepcopy(student)
+    insert_indicators(trial, sites, track_variance=False)
+    halves = [torch.arange((width + 1) // 2) for width in site_widths(trial, sites)]
+    merge_indicators(trial, sites, halves, input_shape)
 
 
 def all_stayed(recipe: CddRecipe, channels: Sequence[Channels]) -> str:

@@ -117,3 +117,15 @@ def row_lengths(rows: Tensor) -> Tensor:
     # torch's norm has the subgradient 0 there; the root of a sum of squares would have NaN.
     lengths: Tensor = torch.linalg.vector_norm(rows.float(), dim=1)
     return lengths
+
+
+def pulled_parameters(network: nn.Module, sites: Sequence[Site]) -> list[Tensor]:
+    """Indicators, and biases behind depthwise convolutions, which would speak for a dead channel.
+
+    Args:
+        network: With indicators.
+        sites: Where they are.
+    """
+    pulled: list[Any] = [part.indicator.weight for part in indicated_norms(network)]
+    followers = [site.follower(network) for site in sites]
+    return [*pulled, *(part.bias for part in followers if part is not None)]

@@ -20,7 +20,7 @@ from edgekd.distill.losses.features import feature_fit_loss
 from edgekd.distill.methods.cdd.channels import Channels
 from edgekd.distill.methods.cdd.compression import Compression, Pooled, load_channels
 from edgekd.distill.methods.cdd.costs import deployed_costs
-from edgekd.distill.methods.cdd.finish import all_stayed, merge_indicators
+from edgekd.distill.methods.cdd.finish import all_stayed, merge_indicators, require_mergeable
 from edgekd.distill.methods.cdd.gather import broadcast_buffers
 from edgekd.distill.methods.cdd.indicator import (
     IndicatedNorm,
@@ -28,6 +28,7 @@ from edgekd.distill.methods.cdd.indicator import (
     indicated_at,
     indicated_norms,
     insert_indicators,
+    pulled_parameters,
 )
 from edgekd.distill.methods.cdd.narrow import narrow, narrow_to, plan_narrowing
 from edgekd.distill.methods.cdd.pace import Pace
@@ -89,6 +90,7 @@ class CapacityDynamicDistillation(Method):
                 f"({list(widths)} and {list(self._teacher_widths or ())}); give a teacher of the "
                 "student's own architecture, or use method kd"
             )
+        require_mergeable(student, self._sites, self._run.input_shape)
         self._costs = deployed_costs(student, self._run.input_shape)
         self._target = make_target(self._recipe.cdd, self._costs, widths)
         pull = Pull(
@@ -117,10 +119,10 @@ class CapacityDynamicDistillation(Method):
         return student
 
     def parameter_groups(self, module: nn.Module) -> list[dict[str, Any]]:
-        """The indicators: no weight decay, which would shrink the rows that stay too."""
+        """What is pulled, at one pace: no weight decay, which would shrink what stays too."""
         return [
             {
-                "params": [part.indicator.weight for part in indicated_norms(module)],
+                "params": pulled_parameters(module, self._sites),
                 "weight_decay": 0.0,
                 "momentum": self._schedule.momentum,
                 "lr_scale": self._recipe.cdd.indicator_lr_scale,

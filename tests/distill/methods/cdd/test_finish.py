@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from edgekd.distill.methods.cdd.finish import merge_indicators
+from edgekd.distill.methods.cdd.finish import merge_indicators, require_mergeable
 from edgekd.distill.methods.cdd.indicator import indicated_at, indicated_norms, insert_indicators
 from edgekd.errors import ModelError
 from edgekd.students.blocks import find_sites, site_widths
@@ -102,3 +102,20 @@ def test_a_block_that_is_not_what_it_looks_like_is_refused():
     block.forward = reads_its_inner_channels_elsewhere
     with pytest.raises(ModelError, match="merging changed its answer"):
         merge_indicators(network, sites, [torch.arange(2)] * 3, SHAPE)
+
+
+def test_what_cannot_be_merged_is_refused_before_it_is_trained(monkeypatch):
+    arch = parse_student("resnet8", {"width": 4}, num_classes=3, in_channels=3, input_size=(8, 8))
+    network = build_student(arch)
+    sites = find_sites(network)
+    require_mergeable(network, sites, SHAPE)
+    assert indicated_norms(network) == []  # it was a copy
+    kind = type(network.stages[0][0])
+    honest = kind.forward
+
+    def reads_its_inner_channels_elsewhere(self, x):
+        return honest(self, x) + self.bn1(self.conv1(x)).abs().mean()
+
+    monkeypatch.setattr(kind, "forward", reads_its_inner_channels_elsewhere)
+    with pytest.raises(ModelError, match="merging changed its answer"):
+        require_mergeable(network, sites, SHAPE)
