@@ -122,7 +122,7 @@ def test_two_processes_shrink_alike(teacher, tmp_path):
     recipe_file = tmp_path / "recipe.toml"
     recipe_file.write_text(to_toml(plan))
     output = tmp_path / "run"
-    launcher = ["torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29547"]
+    launcher = ["torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
     work = ["-m", "edgekd", "distill", "--recipe", str(recipe_file), "-o", str(output)]
     done = subprocess.run(
         [sys.executable, "-m", *launcher, *work], capture_output=True, text=True, timeout=500

@@ -148,7 +148,7 @@ def test_an_interrupted_run_ends_with_the_same_weights(whole, tmp_path, monkeypa
 def test_two_processes_remember_every_sample_they_saw(tmp_path):
     recipe_file, output = tmp_path / "recipe.toml", tmp_path / "run"
     recipe_file.write_text(to_toml(recipe(epochs=2)))
-    launcher = ["torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29549"]
+    launcher = ["torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
     work = ["-m", "edgekd", "distill", "--recipe", str(recipe_file), "-o", str(output)]
     done = subprocess.run(
         [sys.executable, "-m", *launcher, *work], capture_output=True, text=True, timeout=500
