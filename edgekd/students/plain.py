@@ -49,11 +49,8 @@ def require_plain(
             "something that was for training only is left: train it again"
         )
     plain.load_state_dict(weights)
-    # Both on the CPU with the same strides, also those of axes of length 1, by which torch chooses
-    # its kernels.
-    trained = copy.deepcopy(network).cpu()
-    for part in trained.parameters():
-        part.data = part.data.clone(memory_format=torch.contiguous_format)
+    # Both on the CPU in the same memory layout: then they take the same kernels.
+    trained = copy.deepcopy(network).cpu().to(memory_format=torch.contiguous_format)
     cost, expected = (count_cost(part, input_shapes) for part in (trained, plain))
     if cost != expected:
         raise ModelError(
