@@ -29,7 +29,7 @@ from edgekd.students.taps import pooled_outputs
 from edgekd.teachers.protocol import TeacherOutput
 
 CLASSES = {"retrieval": 868, "classification": 10}  # of Omniglot, less a tenth; of CIFAR-10
-SIZE = {"retrieval": (1, 48), "classification": (3, 32)}
+SIZE = {"retrieval": (1, 24), "classification": (3, 24)}
 
 
 def network(recipe: SettledRecipe) -> nn.Module:

@@ -82,9 +82,9 @@ EXPERIMENTS = {
     for experiment in (
         Experiment(
             name="retrieval",
-            teacher=MODELS / "cdd-resnet101w16-omniglot/teacher.toml",
-            student=MODELS / "cdd-resnet101w16-omniglot/recipe.toml",
-            narrow=10,
+            teacher=MODELS / "cdd-resnet38w24-omniglot/teacher.toml",
+            student=MODELS / "cdd-resnet38w24-omniglot/recipe.toml",
+            narrow=14,
             features=(
                 "CDD learns from pooled features of every block, kd from those of every stage "
                 "whose width is the teacher's: the dense student from all of them, narrow "
@@ -92,11 +92,10 @@ EXPERIMENTS = {
             ),
             metric="mean_ap",
             seeds=(0, 1),
-            precision="fp32",
+            precision="bf16",
             train_samples=17_360,
             quick=(
                 "epochs=1",
-                "input_size=32",
                 "lr=0.005",  # a handful of steps
                 "train_folder=images_background/Greek",
                 "test_folder=images_evaluation/Atlantean",

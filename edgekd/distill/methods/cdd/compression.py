@@ -111,8 +111,9 @@ class Compression:
             if self._target is None:
                 self._mask_by_rule(channels, pairs)
             else:
-                ratio = self._recipe.mask_ratio
-                found = dispensability(pairs, mask=channels.mask, ratio=ratio)
+                found = dispensability(
+                    pairs, mask=channels.mask, full=channels.full, ratio=self._recipe.mask_ratio
+                )
                 is_first = not bool(channels.score.any())
                 channels.score = found if is_first else channels.score.lerp(found, 1 - _MEMORY)
 

@@ -57,7 +57,8 @@ def neighbour_pairs(
 def ranks(contributions: Tensor) -> Tensor:
     """Place of every channel among its pair's, 0 for the smallest: ``(B, k, C)`` int64."""
     order = contributions.argsort(dim=-1, stable=True)
-    return order.argsort(dim=-1)
+    places = torch.arange(order.shape[-1], device=order.device).expand_as(order)
+    return torch.empty_like(order).scatter_(-1, order, places)
 
 
 def dispensable(pairs: Pairs, *, num_low: int) -> Tensor:
@@ -70,24 +71,25 @@ def dispensable(pairs: Pairs, *, num_low: int) -> Tensor:
     return low.flatten(0, 1).all(0)
 
 
-def dispensability(pairs: Pairs, *, mask: Tensor, ratio: float) -> Tensor:
+def dispensability(pairs: Pairs, *, mask: Tensor, full: int, ratio: float) -> Tensor:
     """How often and how clearly a channel is a small contributor, to rank channels by.
 
-    Ranks are taken among the channels that ``mask`` still defends, so that the order stays sharp
-    when few are left.
+    Channels that are lost count as the smallest, as in the published rule: a block that has lost
+    many has few left to spare beside one that has lost none.
 
     Args:
         pairs: Of one block.
-        mask: ``(C,)`` bool, true for defended channels.
+        mask: ``(C,)`` bool, true for channels that are still defended.
+        full: Channels that the block started with.
         ratio: The share of them that counts as small in one pair.
 
     Returns:
         ``(C,)`` float32: the share of pairs in which the channel is small, plus how far below the
         largest contributor it lies on average (both in [0, 1]).
     """
-    num_defended = int(mask.sum())
     contributions = pairs.contributions.masked_fill(~mask, torch.inf)
-    place = ranks(contributions).float()[pairs.is_pair]
-    often = (place < int(ratio * num_defended)).float().mean(0)
-    clearly = 1 - (place / max(1, num_defended)).clamp(max=1).mean(0)
+    num_lost = full - int(mask.sum())
+    place = ranks(contributions).float()[pairs.is_pair] + num_lost
+    often = (place < int(ratio * full)).float().mean(0)
+    clearly = 1 - (place / full).clamp(max=1).mean(0)
     return often + clearly

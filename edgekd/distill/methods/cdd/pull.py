@@ -5,7 +5,7 @@ from typing import Final
 
 import torch
 
-_ALL_DEAD_AT: Final = 0.75  # of the second phase: the rest is for recovering at a low rate
+_ALL_DEAD_AT: Final = 0.4  # of the second phase: the rest is for recovering
 _SAFETY: Final = 2.0  # task gradients of other rows and momentum make the way longer
 
 

@@ -22,7 +22,7 @@ from edgekd.distill.methods.cdd.goal import (
     require_reachable,
 )
 
-_ALL_MASKED_AT: Final = 0.5  # of the second phase: the rest is for dying and recovering
+_ALL_MASKED_AT: Final = 0.25  # of the second phase: the rest is for dying and recovering
 _STRAY: Final = TOLERANCE / 4  # relative to their goals: how far two units may be apart on the way
 
 Offers = Sequence[tuple[float, int]]

@@ -81,12 +81,29 @@ def test_dispensability_counts_how_often_and_how_clearly():
     everything = torch.ones(4, dtype=torch.bool)
     # ranks 0 and 1 twice for the first two, 2 and 3 for the others; half of four is small
     expected = torch.tensor([1 + 1 - 0.125, 1 + 1 - 0.125, 1 - 0.5, 1 - 0.75])
-    torch.testing.assert_close(dispensability(pairs, mask=everything, ratio=0.5), expected)
+    torch.testing.assert_close(dispensability(pairs, mask=everything, full=4, ratio=0.5), expected)
 
 
-def test_masked_channels_do_not_take_places_of_others():
-    contributions = torch.tensor([[[0.0, 0.0, 0.3, 0.4]]])
+def test_lost_channels_count_as_the_smallest_whatever_they_contribute():
+    contributions = torch.tensor([[[0.9, 0.9, 0.4, 0.3]]])
     pairs = Pairs(contributions=contributions, is_pair=torch.ones(1, 1, dtype=torch.bool))
-    mask = torch.tensor([False, False, True, True])
-    found = dispensability(pairs, mask=mask, ratio=0.5)
-    torch.testing.assert_close(found[2:], torch.tensor([1 + 1.0, 0 + 0.5]))
+    mask = torch.tensor([False, True, True, True])
+    found = dispensability(pairs, mask=mask, full=4, ratio=0.5)
+    # the lost one has place 0; of four places two are small
+    torch.testing.assert_close(found[1:], torch.tensor([1 - 0.75, 1 - 0.5, 1 + 1 - 0.25]))
+
+
+def test_a_removed_channel_is_worth_as_much_as_a_masked_one():
+    contributions = torch.rand(3, 2, 6, generator=torch.Generator().manual_seed(0))
+    everywhere = torch.ones(3, 2, dtype=torch.bool)
+    mask = torch.tensor([True, False, True, True, False, True])
+    masked = dispensability(
+        Pairs(contributions=contributions, is_pair=everywhere), mask=mask, full=6, ratio=0.5
+    )
+    removed = dispensability(
+        Pairs(contributions=contributions[..., mask], is_pair=everywhere),
+        mask=torch.ones(4, dtype=torch.bool),
+        full=6,
+        ratio=0.5,
+    )
+    assert torch.equal(masked[mask], removed)

@@ -14,9 +14,9 @@ def test_without_a_deadline_the_pull_is_the_recipes():
 
 
 def test_with_a_deadline_the_pull_suffices_for_the_way():
-    """From step 10 to 75 % of the 100 steps: 75 steps of 0.1 / (1 - 0.9), with twice the pull."""
+    """From step 10 to 40 % of the 100 steps: 40 steps of 0.1 / (1 - 0.9), with twice the pull."""
     pull = Pull(0.004, constant(), momentum=0.9, steps=(10, 110), deadline=True)
-    assert pull.strength(10, longest=1.0) == pytest.approx(2 / 75)
+    assert pull.strength(10, longest=1.0) == pytest.approx(2 / 40)
     assert pull.strength(10, longest=0.01) == 0.004
     assert pull.strength(10, longest=0.0) == 0.004
 

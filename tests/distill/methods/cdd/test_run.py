@@ -31,7 +31,8 @@ def recipe(**changes):
 
 
 def cdd(teacher, **changes):
-    table = {"target_macs": 0.5, "queue_size": 256, **changes}
+    # an epoch without masks, then two with
+    table = {"target_macs": 0.5, "queue_size": 256, "mask_from": 0.34, **changes}
     return recipe(teacher=str(teacher[0]), method="cdd", epochs=3, lr=0.05, cdd=table)
 
 

@@ -58,10 +58,10 @@ def test_the_last_channel_goes_if_that_ends_nearer():
 
 
 def test_before_the_end_a_cheaper_channel_does_not_jump_the_queue():
-    # at 0.25 of the phase half of 12 may go: the first costs 10 and waits, the next costs 5
+    # at 0.125 of the phase half of 12 may go: the first costs 10 and waits, the next costs 5
     target = one(0.88)
-    assert text(target.choose(FALLING, masks(), 0.25)) == ["0000", "00000000"]
-    assert text(target.choose(FALLING, masks(), 0.46)) == ["1000", "00000000"]
+    assert text(target.choose(FALLING, masks(), 0.125)) == ["0000", "00000000"]
+    assert text(target.choose(FALLING, masks(), 0.23)) == ["1000", "00000000"]
 
 
 def test_the_end_is_within_half_a_channel_of_the_goal():
@@ -82,11 +82,11 @@ def test_the_end_is_within_half_a_channel_of_the_goal():
 def test_masks_grow_with_the_phase_and_never_beyond_what_is_due():
     target = one(0.5)
     taken, gone = masks(), []
-    for progress in (0.0, 0.125, 0.25, 0.375, 0.5, 1.0):
+    for progress in (0.0, 0.0625, 0.125, 0.1875, 0.25, 1.0):
         for mask, chosen in zip(taken, target.choose(FALLING, taken, progress), strict=True):
             mask &= ~chosen
         gone.append(100 - COSTS.of([int(mask.sum()) for mask in taken]))
-    # 50 in all, a quarter of it more at every step; all of it at 0.5
+    # 50 in all, a quarter of it more at every step; all of it at 0.25
     assert gone[0] == 0
     assert all(
         0 <= due - found < 10 for due, found in zip((12.5, 25, 37.5), gone[1:], strict=False)
@@ -206,7 +206,7 @@ def test_one_target_alone_may_miss_the_other(resnet101):
 
 
 def test_the_recipe_for_omniglot_ends_with_35_per_cent_of_both_at_most():
-    recipe, costs, widths = of_recipe("cdd-resnet101w16-omniglot", in_channels=1)
+    recipe, costs, widths = of_recipe("cdd-resnet38w24-omniglot", in_channels=1)
     _, taken = driven(make_target(recipe, costs, widths), widths, lambda width: 0.0)
     kept = [int(mask.sum()) for mask in taken]
     for unit in ("macs", "params"):
