@@ -51,16 +51,18 @@ def test_top1(record: dict) -> float:
     return test_metric(record, "top1")
 
 
+def rows_of(results: Path) -> list[dict]:
+    """All rows of a file of results; none if there is no file."""
+    return [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
+
+
 def append(results: Path, key: dict, record: dict) -> None:
     """Add one row as soon as it is there; a row that is there already stays as it is.
 
     Of files outside the project only the names are written: results are published, and where
     somebody keeps a data set belongs to nobody else. Its fingerprint says which one it was.
     """
-    before = (
-        [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
-    )
-    if any(all(row.get(name) == value for name, value in key.items()) for row in before):
+    if any(all(row.get(n) == value for n, value in key.items()) for row in rows_of(results)):
         return
     with results.open("a") as file:
         file.write(json.dumps(without_places({**key, **record})) + "\n")
@@ -99,10 +101,13 @@ def minutes(records: Sequence[dict]) -> float:
     return statistics.mean(r["provenance"]["train_seconds"] for r in records) / 60
 
 
-def conditions(record: dict) -> str:
-    """What a table's figures hold for."""
-    provenance = record["provenance"]
-    return (
-        f"{provenance['num_threads']} training threads, {provenance['machine']}, "
-        f"{provenance['precision']}"
-    )
+def conditions(*records: dict) -> str:
+    """What a table's figures hold for; all of it where runs differ."""
+    found = []
+    for record in records:
+        provenance = record["provenance"]
+        found.append(
+            f"{provenance['num_threads']} training threads, {provenance['machine']}, "
+            f"{provenance['precision']}"
+        )
+    return " or ".join(dict.fromkeys(found))

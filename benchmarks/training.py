@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from benchmarks.commands import bundle, edgekd, is_finished
+from benchmarks.commands import bundle, edgekd, is_finished, without_places
 from edgekd.config import SettledRecipe, TrainRecipe, build_recipe
 
 CHANGE_NO_RESULT = {"num_threads", "checkpoint_minutes"}
@@ -41,22 +41,29 @@ class Training:
         Raises:
             SystemExit: If the folder holds one; it says what differs.
         """
-        if not is_finished(self.folder):
-            return
-        provenance = bundle(self.folder)["provenance"]
+        differing = self.differences(bundle(self.folder)) if is_finished(self.folder) else []
+        if differing:
+            raise SystemExit(
+                f"{self.folder}: finished with another recipe ({'; '.join(differing)}); give "
+                "another --runs, or delete the folder"
+            )
+
+    def differences(self, record: Mapping) -> list[str]:
+        """What the recipe of a finished run has otherwise; empty if it is a run of this one.
+
+        Args:
+            record: Its bundle's, or a row of published results, which tells files outside the
+                project by their names.
+        """
+        provenance = record["provenance"]
         wanted = build_recipe(TrainRecipe, recipe=self.file, assignments=self.assignments())
         settled = wanted.settled(provenance["data"]["num_samples"]["train"])
-        now = dict(_leaves(settled.model_dump(mode="json")))
-        before = dict(_leaves(_completed(provenance["recipe"])))
-        differing = sorted(
-            key for key in before.keys() | now.keys() if before.get(key) != now.get(key)
+        now, before = (
+            dict(_leaves(without_places(recipe)))
+            for recipe in (settled.model_dump(mode="json"), _completed(provenance["recipe"]))
         )
-        if differing:
-            details = "; ".join(f"{k}: {before.get(k)!r} -> {now.get(k)!r}" for k in differing)
-            raise SystemExit(
-                f"{self.folder}: finished with another recipe ({details}); give another --runs, "
-                "or delete the folder"
-            )
+        differing = sorted(k for k in before.keys() | now.keys() if before.get(k) != now.get(k))
+        return [f"{key}: {before.get(key)!r} -> {now.get(key)!r}" for key in differing]
 
     def assignments(self) -> list[str]:
         """The settings as ``--set`` takes them."""

@@ -66,6 +66,11 @@ class Run:
     epochs: int | None = None
     """Of the plan if left out."""
 
+    @property
+    def key(self) -> dict[str, object]:
+        """What tells it from other rows among the results."""
+        return {"table": self.kind.name, "row": self.row.name, "seed": self.seed}
+
 
 @dataclass(frozen=True)
 class Plan:

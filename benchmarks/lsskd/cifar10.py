@@ -19,7 +19,8 @@ table says so. ``--teacher 'runs/teacher-{fraction}-{seed}'`` names one for each
 
 Every training is one ``edgekd`` command that resumes, so the driver can be killed and started
 again; a finished run of another recipe is refused. Rows are appended to ``results-cifar10.jsonl``
-as they finish; beside it each table is written as soon as its rows are there. ``--full`` has files
+as they finish, and a run that is there needs no folder: what another machine trained is not trained
+again. Beside it each table is written as soon as its rows are there. ``--full`` has files
 and folders of its own. So has ``--quick``, which runs everything for an epoch on few labels; its
 results stay with its runs.
 """
@@ -36,6 +37,7 @@ from benchmarks.commands import (
     conditions,
     is_finished,
     minutes,
+    rows_of,
     summary,
     test_top1,
 )
@@ -59,9 +61,24 @@ _NEAR = 0.2  # of the whole method's epochs
 
 def train(plan: Plan, run: Run) -> None:
     """One run to its end; a finished one is only noted."""
-    record = plan.training(run).run()
-    key = {"table": run.kind.name, "row": run.row.name, "seed": run.seed}
-    append(plan.results, key | {"weights_sha256": record["weights_sha256"]}, record)
+    training = plan.training(run)
+    if not is_finished(training.folder) and known(plan, run) is not None:
+        return
+    record = training.run()
+    append(plan.results, run.key | {"weights_sha256": record["weights_sha256"]}, record)
+
+
+def known(plan: Plan, run: Run) -> dict | None:
+    """The record of a finished run: from its folder or, where that is gone, from the results."""
+    training = plan.training(run)
+    if is_finished(training.folder):
+        return bundle(training.folder)
+    rows = [
+        row
+        for row in rows_of(plan.results)
+        if run.key.items() <= row.items() and not training.differences(row)
+    ]
+    return rows[-1] if rows else None
 
 
 def train_all(plan: Plan, runs: Iterable[Run]) -> None:
@@ -74,10 +91,11 @@ def train_all(plan: Plan, runs: Iterable[Run]) -> None:
 
 def group(plan: Plan, kind: Kind, row: Row) -> list[dict]:
     """The finished runs of a row; those of equal time with as many epochs are not run twice."""
-    folders = [plan.folder(kind, row, seed) for seed in plan.seeds]
-    if kind == EQUAL_TIME and not all(map(is_finished, folders)):
-        return group(plan, EQUAL_EPOCHS, row)
-    return [bundle(folder) for folder in folders]
+    runs = [Run(kind, row, seed) for seed in plan.seeds]
+    if kind == EQUAL_TIME:
+        runs = [run for run in equal_time(plan) if run.row == row]
+    records = [record for run in runs if (record := known(plan, run)) is not None]
+    return records if runs else group(plan, EQUAL_EPOCHS, row)
 
 
 def epochs_of(record: dict) -> int:
@@ -106,13 +124,14 @@ def equal_epochs(plan: Plan, kind: Kind) -> list[Run]:
 
 def caption(plan: Plan, kind: Kind) -> str:
     """What was measured, and what was not."""
-    first = group(plan, kind, plan.rows[0])[0]
+    records = [record for row in plan.rows for record in group(plan, kind, row)]
+    first = records[0]
     changes = plan.changes_of(kind)
     recipe = f"the recipe with {described(changes)}" if changes else "the recipe as it is"
     lines = [
         f"{kind.name}: test top-1, {len(plan.seeds)} seeds (mean ± standard deviation), "
         f"{first['provenance']['data']['num_samples']['train']:,} training samples, "
-        f"{recipe}, {conditions(first)}."
+        f"{recipe}, {conditions(*records)}."
     ]
     if kind.fraction < 1 and "epochs" in changes:
         lines.append("As many steps as with all labels.")

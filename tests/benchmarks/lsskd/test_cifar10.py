@@ -1,4 +1,5 @@
 import json
+import shutil
 import sys
 
 import pytest
@@ -121,6 +122,19 @@ def test_a_network_trained_anew_is_a_row_of_its_own(tmp_path):
             cifar10.train(found, run)
     lines = (tmp_path / "results.jsonl").read_text().splitlines()
     assert [json.loads(line)["weights_sha256"][0] for line in lines] == ["1", "2"]
+
+
+def test_what_is_among_the_results_needs_no_folder(tmp_path, monkeypatch):
+    found = plan(tmp_path, teacher=None)
+    run = cifar10.equal_epochs(found, EQUAL_EPOCHS)[0]
+    record = finish(found.training(run))
+    cifar10.train(found, run)
+    shutil.rmtree(found.training(run).folder)
+    monkeypatch.setattr(Training, "run", lambda _: pytest.fail("another machine has trained it"))
+    cifar10.train(found, run)
+    assert cifar10.known(found, run)["metrics"] == record["metrics"]
+    longer = plan(tmp_path, teacher=None, changes=REDUCED | {"epochs": 7})
+    assert cifar10.known(longer, cifar10.equal_epochs(longer, EQUAL_EPOCHS)[0]) is None
 
 
 @pytest.mark.parametrize(
