@@ -5,7 +5,7 @@
 Every row's method runs on random images with a random teacher; loading and augmenting images,
 validation and checkpoints come on top, some five to ten per cent. torch-pruning's row is taken to
 cost what ``kd`` on the narrow student costs, and CDD that shrinks no less than CDD. The recipes'
-epochs are such that an experiment takes a few hours of one core.
+epochs are such that an experiment takes about two hours of one core.
 """
 
 import argparse
