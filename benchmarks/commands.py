@@ -53,7 +53,9 @@ def test_top1(record: dict) -> float:
 
 def rows_of(results: Path) -> list[dict]:
     """All rows of a file of results; none if there is no file."""
-    return [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
+    return (
+        [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
+    )
 
 
 def append(results: Path, key: dict, record: dict) -> None:

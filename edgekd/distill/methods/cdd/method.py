@@ -141,7 +141,7 @@ class CapacityDynamicDistillation(Method):
         total, terms = self._objective(module(*batch.inputs), batch.targets, batch.teacher.logits)
         taken = [part.take_pooled() for part in parts]
         teacher = [pooled.float() for pooled in batch.teacher.pooled]
-        terms["fit_loss"] = feature_fit_loss(self._still_there(teacher), [b for b, _ in taken])
+        terms["fit_loss"] = self._fit(teacher, [before for before, _ in taken])
         terms["compression_loss"] = compression_loss(parts)
         total = total + self._recipe.cdd.fit_weight * terms["fit_loss"]
         if not self._schedule.has_masks(self._step):
@@ -237,13 +237,17 @@ class CapacityDynamicDistillation(Method):
         self._step = int(state["step"])
         self._pace = Pace.of(state["pace"])
 
-    def _still_there(self, teacher: Sequence[Tensor]) -> list[Tensor]:
-        """The teacher's channels that the student still has."""
+    def _fit(self, teacher: Sequence[Tensor], student: Sequence[Tensor]) -> Tensor:
+        """Distance of the pooled maps, over the sites that have all their channels.
+
+        Where channels were removed their shares are folded into those that are left, and these no
+        longer are what the teacher's channels of the same numbers are.
+        """
         channels = self._compression.channels
-        return [
-            pooled[:, c.numbers.to(pooled.device)] if c.num_removed else pooled
-            for pooled, c in zip(teacher, channels, strict=True)
-        ]
+        whole = [site for site, c in enumerate(channels) if not c.num_removed]
+        if not whole:
+            return student[0].new_zeros(())
+        return feature_fit_loss([teacher[b] for b in whole], [student[b] for b in whole])
 
     def _parts(self, module: nn.Module) -> list[IndicatedNorm]:
         return [indicated_at(module, site) for site in self._sites]

@@ -159,6 +159,28 @@ def test_the_total_is_the_weighed_sum_of_its_terms():
     assert terms["compression_loss"] == pytest.approx(8 + 16 + 32)  # identities
 
 
+def test_a_block_that_was_narrowed_has_nothing_to_compare_with_the_teachers_maps():
+    """Its channels stand for sums of former ones."""
+    trial = Trial(recipe({"target_macs": 0.4, "shrink_while_training": True}))
+    for epoch in range(trial.plan.epochs):
+        trial.epochs(first=epoch, last=epoch + 1)
+        given = trial.batch(0)
+        found = trial.method.losses(trial.module, given).terms["fit_loss"]
+        trial.module(*given.inputs)
+        expected = torch.zeros(())
+        for part, theirs, channels in zip(
+            indicated_norms(trial.module),
+            given.teacher.pooled,
+            trial.method._compression.channels,
+            strict=True,
+        ):
+            ours, _ = part.take_pooled()
+            if not channels.num_removed:
+                expected = expected + (ours - theirs).norm(dim=1).mean()
+        torch.testing.assert_close(found, expected.detach())
+    assert all(channels.num_removed for channels in trial.method._compression.channels)
+
+
 def test_the_indicators_have_no_weight_decay_and_their_own_momentum():
     trial = Trial(recipe({"indicator_momentum": 0.5, "indicator_lr_scale": 2.0}))
     group = trial.optimizer.param_groups[-1]
