@@ -142,6 +142,8 @@ class Plan:
     """Of every training alike: measured for each, as usual, it might differ from row to row."""
     only: tuple[str, ...] = ()
     """Rows to train; all of them if empty."""
+    only_seeds: tuple[int, ...] = ()
+    """Seeds to train and to time; all of them if empty."""
     is_quick: bool = False
 
     @property
@@ -149,6 +151,11 @@ class Plan:
         """Of the experiment's rows those that are to be trained."""
         rows = self.experiment.rows
         return {row: what for row, what in rows.items() if not self.only or row in self.only}
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Of the experiment's seeds those that are to be trained and timed."""
+        return self.only_seeds or self.experiment.seeds
 
     @property
     def teacher(self) -> Training:
@@ -170,7 +177,7 @@ class Plan:
 
     def trainings(self) -> Iterator[Training]:
         """All students, every row of the first seed before any of the next."""
-        for seed in self.experiment.seeds:
+        for seed in self.seeds:
             for row, what in self.rows.items():
                 yield self._student(row, seed, what)
 

@@ -24,7 +24,7 @@ def latency_table(plan: Plan, results: Path) -> str:
     Returns:
         Markdown; empty, and nothing is timed, where no CDD student is finished.
     """
-    folders = [plan.folder(OURS, seed) for seed in plan.experiment.seeds]
+    folders = [plan.folder(OURS, seed) for seed in plan.seeds]
     students = [folder.name for folder in folders if is_finished(folder)]
     if not students:
         return ""

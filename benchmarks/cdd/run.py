@@ -17,7 +17,8 @@ Every training is one command that resumes, so this can be killed and started ag
 finished is not started again. All rows of a seed come before the next seed. As soon as a run is
 finished its record is appended to ``results.jsonl`` and ``table-<experiment>.md`` is written anew
 from what there is. ``test`` is read once, by the finished run. At the end the dense network and the
-CDD students are exported and timed (``--phase latency`` repeats that on a quiet machine).
+CDD students are exported and timed (``--phase latency`` repeats that on a quiet machine; with
+``--seeds 0`` of one student).
 ``estimate.py`` says beforehand how long all of it takes.
 """
 
@@ -155,6 +156,9 @@ def parse() -> tuple[Plan, argparse.Namespace]:
         "--precision", choices=("fp32", "bf16"), help="the experiment's if left out"
     )
     parser.add_argument("--rows", nargs="+", default=[], help="train these alone")
+    parser.add_argument(
+        "--seeds", nargs="+", type=int, default=[], help="train or time these alone"
+    )
     parser.add_argument("--phase", choices=("all", "train", "latency"), default="all")
     parser.add_argument("--quick", action="store_true", help="one epoch on very little data")
     given = parser.parse_args()
@@ -170,6 +174,7 @@ def parse() -> tuple[Plan, argparse.Namespace]:
         threads=given.threads,
         precision=given.precision or experiment.precision,
         only=tuple(given.rows),
+        only_seeds=tuple(given.seeds),
         is_quick=given.quick,
     )
     return plan, given

@@ -98,3 +98,8 @@ def test_only_what_wanted_rows_start_from_is_trained(plan):
     labels = replace(plan, only=("narrow 19, labels",))
     assert [t.row for t in labels.starts] == ["teacher", "narrow 19, taught"]
     assert {t.row for t in labels.trainings()} == {"narrow 19, labels"}
+
+
+def test_single_seeds_are_trained_on_demand(plan):
+    assert {training.seed for training in replace(plan, only_seeds=(1,)).trainings()} == {1}
+    assert {training.seed for training in plan.trainings()} == {0, 1}
