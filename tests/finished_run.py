@@ -20,6 +20,7 @@ def finish(training, *, top1=0.5, minutes=1.0, samples=1000, weights="0" * 64, *
         "provenance": {
             "recipe": recipe.settled(samples).model_dump(mode="json"),
             "data": {"num_samples": {"train": samples}},
+            "teacher": {"sha256": "ab" * 32} if recipe.teacher is not None else None,
             "num_threads": 1,
             "machine": "some machine",
             "precision": "fp32",

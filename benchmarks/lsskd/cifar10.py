@@ -137,6 +137,10 @@ def caption(plan: Plan, kind: Kind) -> str:
         lines.append("As many steps as with all labels.")
     if kind.fraction < 1:
         lines.append("Equal epochs; with few labels equal training time was not measured.")
+    taught = [record["provenance"]["teacher"] for record in records]
+    known_by = dict.fromkeys(teacher["sha256"][:8] for teacher in taught if teacher is not None)
+    if known_by:
+        lines.append(f"Weights of the external teacher: {', '.join(known_by)}.")
     return " ".join(lines)
 
 

@@ -87,6 +87,7 @@ def test_a_taught_row_says_which_labels_its_teacher_saw(tmp_path, of_seed, said)
     assert f"| + external teacher (teacher trained on {said} labels) |" in cifar10.table(
         found, QUARTER
     )
+    assert "Weights of the external teacher: abababab." in cifar10.caption(found, QUARTER)
 
 
 def test_every_row_trains_for_as_long_as_the_whole_method_took(tmp_path):
