@@ -73,7 +73,7 @@ def merge_site(
         network: Holds the site.
         site: Where.
         norm: The BatchNorm of the site.
-        mixing: ``(C, C)``, the indicator.
+        mixing: ``(K, C)``, the indicator; ``K`` is ``C`` unless channels are gone already.
         kept: ``(O,)`` int64, increasing: the channels that stay, at least one.
     """
     conv = conv_at(network, site.conv)

@@ -65,7 +65,7 @@ def require_mergeable(
         ModelError: See :func:`merge_indicators`.
     """
     trial = copy.deepcopy(student)
-    insert_indicators(trial, sites, track_variance=False)
+    insert_indicators(trial, sites)
     halves = [torch.arange((width + 1) // 2) for width in site_widths(trial, sites)]
     merge_indicators(trial, sites, halves, input_shape)
 

@@ -1,15 +1,13 @@
 """Channel importance indicators: 1x1 convolutions that start as the identity and lose rows."""
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from edgekd.students.blocks import Site, activation_of, norm_at, replace_at
-
-_VARIANCE_MOMENTUM: Final = 0.1  # that of BatchNorm's own running variance
 
 
 class IndicatedNorm(nn.Module):
@@ -21,33 +19,24 @@ class IndicatedNorm(nn.Module):
     Args:
         norm: An affine BatchNorm over ``C`` channels, without its activation.
         activation: What follows the indicator inside this module.
-        track_variance: Keep ``variance``, ``(C,)``, the running variance behind the indicator,
-            which making the block narrower needs.
     """
 
-    variance: Tensor | None
-
-    def __init__(self, norm: _BatchNorm, activation: nn.Module, *, track_variance: bool) -> None:
+    def __init__(self, norm: _BatchNorm, activation: nn.Module) -> None:
         super().__init__()
         self.norm = norm
         self.indicator = nn.Conv2d(norm.num_features, norm.num_features, 1, bias=False)
         nn.init.dirac_(self.indicator.weight)
         self.activation = activation
-        initial = norm.weight.detach().square() if track_variance else None
-        self.register_buffer("variance", initial)
         self._before: Tensor | None = None
         self._after: Tensor | None = None
 
     def forward(self, x: Tensor) -> Tensor:
-        """``(B, C, H, W) -> (B, C, H, W)``."""
+        """``(B, C, H, W) -> (B, K, H, W)``: ``K`` is ``C`` until channels are removed."""
         normalised = self.norm(x)
         mixed = self.indicator(normalised)
         if self.training:
             self._before = normalised.mean((2, 3), dtype=torch.float32)
             self._after = mixed.detach().mean((2, 3), dtype=torch.float32)
-            if self.variance is not None:
-                spread = mixed.detach().float().var((0, 2, 3), unbiased=False)
-                self.variance.lerp_(spread, _VARIANCE_MOMENTUM)
         return self.activation(mixed)  # type: ignore[no-any-return]
 
     def __getstate__(self) -> dict[str, Any]:
@@ -55,14 +44,14 @@ class IndicatedNorm(nn.Module):
         return self.__dict__ | {"_before": None, "_after": None}
 
     def rows(self) -> Tensor:
-        """``(C, C)``: the indicator, one row per channel that comes out; part of the graph."""
+        """``(K, C)``: the indicator, one row per channel that comes out; part of the graph."""
         return self.indicator.weight.flatten(1)
 
     def take_pooled(self) -> tuple[Tensor, Tensor]:
-        """Pooled maps ``(B, C)`` of the last training batch, which are forgotten hereby.
+        """Pooled maps of the last training batch, which are forgotten hereby.
 
         Returns:
-            In front of the indicator, with its graph, and behind it, without.
+            ``(B, C)`` in front of the indicator, with its graph, and ``(B, K)`` behind it, without.
 
         Raises:
             RuntimeError: If no training batch has come since the last call.
@@ -74,17 +63,14 @@ class IndicatedNorm(nn.Module):
         return before, after
 
 
-def insert_indicators(
-    network: nn.Module, sites: Sequence[Site], *, track_variance: bool = False
-) -> None:
+def insert_indicators(network: nn.Module, sites: Sequence[Site]) -> None:
     """Put an indicator behind the BatchNorm of every site, in place; the output stays the same."""
     for site in sites:
         norm = norm_at(network, site.norm)
         activation = activation_of(norm)
         if not isinstance(activation, nn.Identity):
             norm.act = nn.Identity()
-        indicated = IndicatedNorm(norm, activation, track_variance=track_variance)
-        replace_at(network, site.norm, indicated.train(norm.training))
+        replace_at(network, site.norm, IndicatedNorm(norm, activation).train(norm.training))
 
 
 def indicated_norms(network: nn.Module) -> list[IndicatedNorm]:

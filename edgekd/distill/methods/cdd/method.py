@@ -30,7 +30,7 @@ from edgekd.distill.methods.cdd.indicator import (
     insert_indicators,
     pulled_parameters,
 )
-from edgekd.distill.methods.cdd.narrow import narrow, narrow_to, plan_narrowing
+from edgekd.distill.methods.cdd.narrow import narrow, narrow_to
 from edgekd.distill.methods.cdd.pace import Pace
 from edgekd.distill.methods.cdd.pull import Pull
 from edgekd.distill.methods.cdd.requirements import require_trainable
@@ -108,9 +108,7 @@ class CapacityDynamicDistillation(Method):
             pull=pull,
             target=self._target,
         )
-        insert_indicators(
-            student, self._sites, track_variance=self._recipe.cdd.shrink_while_training
-        )
+        insert_indicators(student, self._sites)
         if self._loaded:
             self._compression.load_queue(self._loaded)
             narrow_to(student, self._sites, [c.numbers for c in self._compression.channels])
@@ -141,7 +139,7 @@ class CapacityDynamicDistillation(Method):
         total, terms = self._objective(module(*batch.inputs), batch.targets, batch.teacher.logits)
         taken = [part.take_pooled() for part in parts]
         teacher = [pooled.float() for pooled in batch.teacher.pooled]
-        terms["fit_loss"] = self._fit(teacher, [before for before, _ in taken])
+        terms["fit_loss"] = feature_fit_loss(teacher, [before for before, _ in taken])
         terms["compression_loss"] = compression_loss(parts)
         total = total + self._recipe.cdd.fit_weight * terms["fit_loss"]
         if not self._schedule.has_masks(self._step):
@@ -185,9 +183,9 @@ class CapacityDynamicDistillation(Method):
         ):
             if len(kept) == len(channels.numbers):
                 continue
-            narrow(module, site, plan_narrowing(module, site, kept), optimizer)
+            narrow(module, site, kept, optimizer)
             if average is not None:
-                narrow(average, site, plan_narrowing(average, site, kept))
+                narrow(average, site, kept)
             channels.keep(kept)
             has_changed = True
         return has_changed
@@ -236,18 +234,6 @@ class CapacityDynamicDistillation(Method):
         self._loaded = state
         self._step = int(state["step"])
         self._pace = Pace.of(state["pace"])
-
-    def _fit(self, teacher: Sequence[Tensor], student: Sequence[Tensor]) -> Tensor:
-        """Distance of the pooled maps, over the sites that have all their channels.
-
-        Where channels were removed their shares are folded into those that are left, and these no
-        longer are what the teacher's channels of the same numbers are.
-        """
-        channels = self._compression.channels
-        whole = [site for site, c in enumerate(channels) if not c.num_removed]
-        if not whole:
-            return student[0].new_zeros(())
-        return feature_fit_loss([teacher[b] for b in whole], [student[b] for b in whole])
 
     def _parts(self, module: nn.Module) -> list[IndicatedNorm]:
         return [indicated_at(module, site) for site in self._sites]

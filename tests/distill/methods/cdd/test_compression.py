@@ -19,7 +19,7 @@ from edgekd.distill.methods.cdd.target import Target
 
 def indicator(*lengths):
     """An indicator whose row c is ``lengths[c]`` times the unit vector c."""
-    part = IndicatedNorm(nn.BatchNorm2d(len(lengths)), nn.Identity(), track_variance=False)
+    part = IndicatedNorm(nn.BatchNorm2d(len(lengths)), nn.Identity())
     with torch.no_grad():
         part.indicator.weight.mul_(torch.tensor(lengths).view(-1, 1, 1, 1))
     return part

@@ -30,7 +30,7 @@ norm.running_mean.fill_(float(rank))
 broadcast_buffers(norm)
 assert norm.running_mean.tolist() == [0, 0]
 
-part = IndicatedNorm(nn.BatchNorm2d(8), nn.Identity(), track_variance=False)
+part = IndicatedNorm(nn.BatchNorm2d(8), nn.Identity())
 part.indicator.weight.grad = torch.zeros_like(part.indicator.weight)
 pull = Pull(0.1, lambda step: 0.1, momentum=0.0, steps=(0, 10), deadline=False)
 rule = Compression(

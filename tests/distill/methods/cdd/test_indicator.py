@@ -39,24 +39,21 @@ def test_inserting_changes_no_answer(name, options, is_training):
 
 
 def test_what_is_pooled_lies_on_both_sides_of_the_indicator():
-    part = IndicatedNorm(nn.BatchNorm2d(2), nn.ReLU(), track_variance=True).train()
+    part = IndicatedNorm(nn.BatchNorm2d(2), nn.ReLU()).train()
     part.indicator.weight.data = torch.tensor([[0.0, 1.0], [2.0, 0.0]])[:, :, None, None]
     part.norm.bias.data = torch.tensor([0.5, -1.0])
     part(torch.randn(3, 2, 4, 4, generator=torch.Generator().manual_seed(0)))
-    variance = part.variance
     before, after = part.take_pooled()
     torch.testing.assert_close(before.mean(0), torch.tensor([0.5, -1.0]), atol=1e-5, rtol=0)
     torch.testing.assert_close(after, before.detach() @ torch.tensor([[0.0, 2.0], [1.0, 0.0]]))
     assert before.requires_grad
     assert not after.requires_grad
-    # normalised channels have variance 1; a tenth of the way from 1 to (1, 4)
-    torch.testing.assert_close(variance, torch.tensor([1.0, 1.3]), atol=1e-3, rtol=0)
     with pytest.raises(RuntimeError, match="no training batch"):
         part.take_pooled()
 
 
 def test_the_compression_loss_is_the_sum_of_the_row_lengths():
-    part = IndicatedNorm(nn.BatchNorm2d(2), nn.Identity(), track_variance=False)
+    part = IndicatedNorm(nn.BatchNorm2d(2), nn.Identity())
     part.indicator.weight.data = torch.tensor([[3.0, 4.0], [0.0, 2.0]])[:, :, None, None]
     assert compression_loss([part, part]).item() == pytest.approx(2 * (5 + 2))
 
