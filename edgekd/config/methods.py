@@ -64,8 +64,8 @@ class CddRecipe(Section):
     target_params: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Share of the student's parameters that is to remain."""
     shrink_while_training: bool = False
-    """Remove dead channels behind the indicators after every epoch, which changes nothing of what is
-    learned; what lies in front of them is removed after the last. edgekd's own."""
+    """After every epoch, remove what dead channels still compute behind the indicators, which
+    changes nothing of what is learned; the rest goes after the last. edgekd's own."""
 
     @model_validator(mode="after")
     def _has_an_end(self) -> Self:

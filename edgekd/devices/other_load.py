@@ -1,5 +1,6 @@
 """How much of the machine others used while something was timed. Standard library only."""
 
+import os
 import time
 from typing import Final
 
@@ -9,7 +10,7 @@ _LEAST_SECONDS: Final = 0.5  # work of cores is counted in ticks of 10 ms
 
 
 class OtherLoad:
-    """Work of all cores since it was made, minus this process's own."""
+    """Work of all cores since it was made, minus that of this process and its ended children."""
 
     def __init__(self) -> None:
         self._at_start = _now()
@@ -24,6 +25,6 @@ class OtherLoad:
 
 
 def _now() -> tuple[float, float, float] | None:
-    """Wall time, work of all cores, and work of this process, in seconds."""
-    busy = busy_seconds()
-    return None if busy is None else (time.monotonic(), busy, time.process_time())
+    """Wall time, work of all cores, and our own work, in seconds."""
+    busy, own = busy_seconds(), sum(os.times()[:4])
+    return None if busy is None else (time.monotonic(), busy, own)

@@ -10,6 +10,8 @@ import numpy as np
 
 from edgekd.bundle import sha256_of
 from edgekd.console import Tracker
+from edgekd.devices.book import LOCAL
+from edgekd.devices.other_load import OtherLoad
 from edgekd.export.adjustments.record import KINDS
 from edgekd.export.int8_basis import NO_TIME, Basis, Chosen, Trial, best_basis
 from edgekd.export.int8_job import Int8Job
@@ -22,6 +24,7 @@ from edgekd.export.quantization.recipe import Figures, Int8Recipe, Mode, Range
 from edgekd.export.quantization.search import PASSES, Budget, Found, Search
 from edgekd.export.quantization.sensitivity import LayerErrors, layer_errors
 from edgekd.export.quantization.units import Choices, prefer
+from edgekd.records import BUSY_CORES
 from edgekd.runtimes.session import Arrays
 
 SEARCH_STEPS: Final = PASSES + 2 + len(KINDS)
@@ -29,6 +32,7 @@ SEARCH_STEPS: Final = PASSES + 2 + len(KINDS)
 
 _SAFETY_DB: Final = 0.5  # other samples than those of the search may err more
 SATURATED: Final = 0.001  # of a tensor's values: from here on it is worth a note
+_OTHERS: Final = "other work kept"
 _FEW: Final = 16  # calibration samples; with less it is worth a note
 
 
@@ -98,13 +102,15 @@ def _searched(plain: Basis, job: Int8Job, target: Path, progress: Tracker) -> In
     chosen = _best_basis(plain, job, job.feeds, progress)
     progress.advance()
     progress.describe(f"searching int8 for {name}")
+    others = OtherLoad()
     won = _search(chosen, job, progress)
+    busy = _busy(others) if job.target.info.name == LOCAL else ()
     choices, figures = won.candidate.choices, _figures(won, chosen, time.monotonic() - start)
     progress.describe(f"measuring layers of {name}")
     layers = layer_errors(chosen.bench, choices, won.sensitivity, job.metric_drop)
     found = _recipe(chosen.basis, job, "fast", choices, chosen.bench.ranges)
     measured = {"figures": figures, "measured_on": device, "sensitivity": won.sensitivity}
-    found = _described(found.model_copy(update=measured), chosen, layers, job.feeds)
+    found = _described(found.model_copy(update=measured), chosen, layers, job.feeds, busy)
     found = _written(chosen.basis, found, target)
     if job.remembers:
         remember(key, found)
@@ -113,8 +119,10 @@ def _searched(plain: Basis, job: Int8Job, target: Path, progress: Tracker) -> In
 
 def _doubt(known: Int8Recipe) -> str:
     """What speaks for another search."""
-    late = [note for note in known.notes if note.startswith(NO_TIME)]
-    return f", when {late[0]}; --no-cache searches again" if late else " (--no-cache: search again)"
+    doubts = [note for note in known.notes if note.startswith((NO_TIME, _OTHERS))]
+    if not doubts:
+        return " (--no-cache: search again)"
+    return f", when {' and '.join(doubts)}; --no-cache searches again"
 
 
 def _search(chosen: Chosen, job: Int8Job, progress: Tracker) -> Found:
@@ -127,6 +135,14 @@ def _search(chosen: Chosen, job: Int8Job, progress: Tracker) -> Found:
     return Search(
         chosen.bench, job.fp32, race=job.race, budget=budget, accept=job.accept, progress=progress
     ).run()
+
+
+def _busy(others: OtherLoad) -> tuple[str, ...]:
+    """What makes the times of candidates doubtful."""
+    cores = others.cores()
+    if cores is None or cores <= BUSY_CORES:
+        return ()
+    return (f"{_OTHERS} {cores:.1f} cores busy while candidates were timed",)
 
 
 def _best_basis(plain: Basis, job: Int8Job, feeds: Arrays, progress: Tracker) -> Chosen:
@@ -142,7 +158,11 @@ def _best_basis(plain: Basis, job: Int8Job, feeds: Arrays, progress: Tracker) ->
 
 
 def _described(
-    recipe: Int8Recipe, chosen: Chosen, layers: LayerErrors, feeds: Arrays
+    recipe: Int8Recipe,
+    chosen: Chosen,
+    layers: LayerErrors,
+    feeds: Arrays,
+    busy: tuple[str, ...] = (),
 ) -> Int8Recipe:
     """A recipe with what was tried, seen and measured on the way to its file."""
     seen = _seen(chosen.collector, chosen.bench.ranges)
@@ -152,7 +172,7 @@ def _described(
             "layers": layers.measured,
             "unmeasured_layers": layers.unmeasured,
             "tried": chosen.tried,
-            "notes": (*_few_samples(feeds), *seen.notes, *chosen.notes),
+            "notes": (*_few_samples(feeds), *seen.notes, *chosen.notes, *busy),
         }
     )
 

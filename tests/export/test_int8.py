@@ -1,5 +1,6 @@
 import hashlib
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -9,6 +10,7 @@ from small_onnx import SHAPE, samples
 
 from edgekd.bundle import to_json
 from edgekd.errors import ConfigError, DeviceError
+from edgekd.export import int8
 from edgekd.export.audit import audit_file
 from edgekd.export.quantization.cache import cache_folder
 from edgekd.export.quantization.candidates import answers
@@ -18,6 +20,14 @@ from edgekd.export.sqnr import sqnr_db
 @pytest.fixture(autouse=True)
 def own_cache(monkeypatch, tmp_path_factory):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+
+
+@pytest.fixture(autouse=True)
+def others(monkeypatch):
+    """What other processes keep busy; tests may run beside some."""
+    cores = [0.0]
+    monkeypatch.setattr(int8, "OtherLoad", lambda: SimpleNamespace(cores=lambda: cores[0]))
+    return cores
 
 
 def test_a_search_finds_the_fastest_and_its_recipe_makes_the_same_bytes(tmp_path):
@@ -55,6 +65,21 @@ def test_an_answer_from_the_cache_says_so_and_what_speaks_against_it(tmp_path):
     assert told[1:] == [
         f"b.onnx: as an earlier search found it, when {late}; --no-cache searches again"
     ]
+
+
+@pytest.mark.parametrize(("name", "is_noted"), [("local", True), ("rpi", False)])
+def test_a_search_beside_other_work_is_doubted(tmp_path, others, name, is_noted):
+    """On a board candidates are timed elsewhere."""
+    others[0] = 0.94
+    told = []
+    first = replace(job(tmp_path, samples(), int8="fast"), tell=told.append)
+    info = first.target.info.model_copy(update={"name": name})
+    first = replace(first, target=replace(first.target, info=info))
+    recipe, _ = write(first, tmp_path)
+    note = "other work kept 0.9 cores busy while candidates were timed"
+    assert (note in recipe.notes) == is_noted
+    write(first, tmp_path, "b.onnx")
+    assert (f"when {note}; --no-cache searches again" in told[-1]) == is_noted
 
 
 def test_a_search_that_was_asked_for_replaces_what_is_remembered(tmp_path):
