@@ -34,7 +34,7 @@ def narrow(
         optimizer: Gets the new parameters, with the state of the old ones.
     """
     part = indicated_at(network, site)
-    tensors = [(part.indicator, "weight", 0)]
+    tensors: list[tuple[nn.Module, str, int]] = [(part.indicator, "weight", 0)]
     tensors += [(network.get_submodule(p), name, axis) for p, name, axis in follower_tensors(site)]
     replaced = {}
     for owner, name, axis in tensors:
