@@ -156,6 +156,8 @@ def _network(data: dict[str, Any]) -> Iterator[tuple[str, str]]:
         arguments = data["arch"]["arguments"].items()
         options = " ".join(f"{key}={value}" for key, value in arguments)
         yield "architecture", f"{data['arch']['family']} {options}".strip()
+        if data["arch"].get("widths"):
+            yield "channels in blocks", ", ".join(map(str, data["arch"]["widths"]))
     yield "format", f"{data['format']}, {data['precision']}"
     for key, text in (("num_params", count), ("macs", count), ("size_bytes", size)):
         if data.get(key) is not None:

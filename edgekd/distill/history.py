@@ -18,6 +18,7 @@ from edgekd.atomic import write_atomically
 
 HISTORY_FILE: Final = "history.jsonl"
 EVENTS_FILE: Final = "events.out.tfevents.edgekd"
+_SHARE: Final = "_share"
 
 Row = Mapping[str, Any]
 """``epoch``, ``step``, ``wall_time`` (seconds since 1970) and any number of scalars."""
@@ -35,14 +36,21 @@ def write_history(folder: Path, rows: Sequence[Row]) -> None:
 
 
 def epoch_line(row: Row, epochs: int) -> str:
-    """A finished epoch in one line: training loss, validation metrics, seconds of training.
+    """A finished epoch in one line: loss, validation metrics, what is left of a network, seconds.
 
     >>> row = {"epoch": 0, "train_loss": 2.5, "val_top1": 0.25, "seconds": 3.21}
     >>> epoch_line(row, epochs=5)
     'epoch 1/5: loss 2.5000, val_top1 0.2500, 3.2 s'
+    >>> epoch_line(row | {"macs_share": 0.5, "params_share": 0.48}, epochs=5)
+    'epoch 1/5: loss 2.5000, val_top1 0.2500, macs 50.0 %, params 48.0 %, 3.2 s'
     """
     scores = [f"{name} {value:.4f}" for name, value in row.items() if name.startswith("val_")]
-    parts = [f"loss {row['train_loss']:.4f}", *scores, f"{row['seconds']:.1f} s"]
+    left = [
+        f"{name.removesuffix(_SHARE)} {value:.1%}".replace("%", " %")
+        for name, value in row.items()
+        if name.endswith(_SHARE)
+    ]
+    parts = [f"loss {row['train_loss']:.4f}", *scores, *left, f"{row['seconds']:.1f} s"]
     return f"epoch {row['epoch'] + 1}/{epochs}: {', '.join(parts)}"
 
 

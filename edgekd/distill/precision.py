@@ -40,7 +40,7 @@ def choose_precision(
     console.info("timing a few steps in fp32 and in bf16")
     chosen, seconds = faster_precision(module, step_loss, device)
     whole = steps * seconds[chosen]
-    about = f"{whole / 60:.0f} minutes" if whole >= 90 else f"{whole:.0f} seconds"
+    about = f"{whole / 60:.0f} min" if whole >= 90 else f"{whole:.0f} s"
     console.info(
         f"precision {chosen}: {1e3 * seconds['fp32']:.1f} ms a step in fp32, "
         f"{1e3 * seconds['bf16']:.1f} ms in bf16; about {about} for {steps:,} steps at that pace, "

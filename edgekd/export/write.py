@@ -76,7 +76,13 @@ def _int8_file(
         path=path,
         format=name,
         int8=True,
-        notes=(*quantizer.notes, *_origin(found), *found.notes, *[_UNJUDGED] * unjudged),
+        notes=(
+            *quantizer.notes,
+            *_origin(found),
+            *_fallback(found),
+            *found.notes,
+            *[_UNJUDGED] * unjudged,
+        ),
         int8_recipe=found,
         recovered=source.recovered,
         strict_problems=_strict_problems(quantizer, found, source, samples),
@@ -191,8 +197,15 @@ def _tell(file: str, found: Int8Recipe, console: Console) -> None:
         f"{file}: {figures.speedup:.2f} times as fast as fp32 in the search{where} "
         f"({figures.candidates} candidates in {figures.seconds:.0f} s)"
     )
-    if figures.fallback is not None:
-        console.warn(f"{file}: {figures.fallback}; its weights are int8, its arithmetic is not")
+    for note in _fallback(found):
+        console.warn(f"{file}: {note}")
+
+
+def _fallback(found: Int8Recipe) -> tuple[str, ...]:
+    """A note on a file that no search recommended."""
+    if found.figures is None or found.figures.fallback is None:
+        return ()
+    return (f"{found.figures.fallback}; its weights are int8, its arithmetic is not",)
 
 
 def _origin(found: Int8Recipe) -> tuple[str, ...]:

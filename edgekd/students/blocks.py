@@ -78,7 +78,8 @@ def require_sites(network: nn.Module, *, purpose: str) -> tuple[Site, ...]:
     if not sites:
         raise ModelError(
             f"{type(backbone_of(network)).__name__} has nothing to {purpose}: no bottleneck, "
-            "basic block or inverted residual with BatchNorm was found; choose a ResNet, "
+            "basic block or inverted residual with BatchNorm was found (in a student that cdd has "
+            "made none is left: take the network it started from); choose a ResNet, "
             "MobileNetV2, MobileNetV3 or EfficientNet, or use method kd"
         )
     return sites

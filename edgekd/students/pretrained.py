@@ -43,6 +43,11 @@ def load_initial_weights(
             )
         published = timm_family.build(arch, pretrained=True).state_dict()
         backbone_of(module).load_state_dict(published)
+    elif recipe.method == "cdd":
+        console.info(
+            "the student starts from random weights; --weights TEACHER/weights.safetensors starts "
+            "it from its teacher's"
+        )
 
 
 def _part_for(module: nn.Module, path: Path) -> nn.Module:

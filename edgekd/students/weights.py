@@ -8,6 +8,7 @@ import safetensors
 import safetensors.torch
 from torch import Tensor, nn
 
+from edgekd.bundle import WEIGHTS_FILE
 from edgekd.console import Console
 from edgekd.errors import BundleError, ModelError
 
@@ -45,9 +46,11 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
     Raises:
         ModelError: If the suffix is that of a pickle, which could run code.
-        BundleError: If the file is missing, truncated or not safetensors.
+        BundleError: If it is missing, a folder, truncated or not safetensors.
     """
     refuse_pickle(path)
+    if path.is_dir():
+        raise BundleError(f"{path}: a folder; give the file in it: {path / WEIGHTS_FILE}")
     try:
         return safetensors.torch.load_file(path)
     except (safetensors.SafetensorError, OSError, ValueError) as error:

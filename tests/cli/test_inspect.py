@@ -65,6 +65,14 @@ def test_what_training_found_is_shown(tmp_path, bundle, weights, capsys):
     assert "note missed its target" in lines
 
 
+def test_the_channels_that_are_left_are_shown(tmp_path, bundle, weights, capsys):
+    arch = bundle.arch.model_copy(update={"widths": (8, 15, 30), "merged": True})
+    write_bundle(tmp_path / "run", bundle.model_copy(update={"arch": arch}), weights)
+    assert main_inner(["inspect", str(tmp_path / "run")]) == 0
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert "channels in blocks 8, 15, 30" in lines
+
+
 def test_a_bundle_is_described_without_torch(folder):
     program = (
         "import sys\n"

@@ -51,10 +51,10 @@ def test_the_choice_is_said_with_the_time_the_run_will_take(monkeypatch):
         chosen = choose_precision(nn.Linear(1, 1), None, CPU, steps=steps, console=console)
         assert chosen == "bf16"
     assert console.infos[1] == (
-        "precision bf16: 20.0 ms a step in fp32, 12.5 ms in bf16; about 12 seconds for 1,000 steps "
+        "precision bf16: 20.0 ms a step in fp32, 12.5 ms in bf16; about 12 s for 1,000 steps "
         "at that pace, validation and checkpoints not counted"
     )
-    assert "; about 5 minutes for 24,000 steps at that pace, " in console.infos[3]
+    assert "; about 5 min for 24,000 steps at that pace, " in console.infos[3]
 
 
 def test_the_module_is_left_untouched():

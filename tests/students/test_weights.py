@@ -103,6 +103,13 @@ def test_a_pickle_renamed_is_not_opened(tmp_path: Path) -> None:
     assert not target.exists()
 
 
+def test_a_folder_is_told_which_file_of_it_to_give(tmp_path: Path) -> None:
+    with pytest.raises(
+        BundleError, match=r"a folder; give the file in it: .*/weights\.safetensors"
+    ):
+        read_weights(tmp_path)
+
+
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="not a safetensors file"):
         read_weights(tmp_path / "weights.safetensors")

@@ -220,6 +220,9 @@ class Search:
         reason = "nothing within the error budget was measured to be faster than fp32"
         if is_last:
             reason += ", and --search-seconds left no time to judge more files"
+        elif self._contest.is_late():
+            tried = len(self._bench.made)
+            reason += f" among {tried} candidates, when --search-seconds ended the search"
         if stored.path is None:
             raise ExportError(
                 f"{reason}, and its weights alone cannot be stored in 8 bits: {stored.fault}; "

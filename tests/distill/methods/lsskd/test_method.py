@@ -211,6 +211,7 @@ def test_a_ramp_longer_than_the_run_is_told():
     )
     LayeredSelfDistillation(TrainRecipe(**plan).settled(4)).enter(run)
     assert "kl_ramp_epochs is 20 and the run has 5 epochs" in heard.text
+    assert "--set lsskd.kl_ramp_epochs=2" in heard.text
     assert "reaches 25% of its weight" in heard.text
 
 
