@@ -62,7 +62,10 @@ def main() -> None:
     folders = [given.runs / f"exported-{name}" for name in names]
     macs = [macs_of(folder / "student.tflite") for folder in folders]
     conditions = f"batch 1, one thread, {machine()}"
-    tables = [f"Dense network and CDD student (seed {given.seed}), {conditions}.\n"]
+    tables = [
+        f"Dense network and CDD student (seed {given.seed}), {conditions}. Times are differences "
+        "of medians: some microseconds either way are noise, below zero too.\n"
+    ]
     for file in FILES:
         timings = timed([folder / file for folder in folders])
         tables.append(table(file, timings, macs))
