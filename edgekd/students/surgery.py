@@ -40,7 +40,7 @@ def merged_kernel(conv: nn.Conv2d, norm: _BatchNorm, mixing: Tensor) -> tuple[Te
         ``(O, I, h, w)`` and ``(O,)``, of the kernel's dtype.
     """
     dtype = conv.weight.dtype
-    mean, variance = running_statistics(norm)
+    mean, variance = _running_statistics(norm)
     gain = norm.weight.double() / (variance.double() + norm.eps).sqrt()
     offset = norm.bias.double() - mean.double() * gain
     if conv.bias is not None:
@@ -50,7 +50,7 @@ def merged_kernel(conv: nn.Conv2d, norm: _BatchNorm, mixing: Tensor) -> tuple[Te
     return kernel.to(dtype), (mixing @ offset).to(dtype)
 
 
-def running_statistics(norm: _BatchNorm) -> tuple[Tensor, Tensor]:
+def _running_statistics(norm: _BatchNorm) -> tuple[Tensor, Tensor]:
     """Running mean and variance of a BatchNorm.
 
     Raises:
