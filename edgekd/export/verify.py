@@ -126,7 +126,7 @@ def verify(
     if candidate.made_again and reference.split is None:  # judged before, and on real samples
         return Verdict(candidate=candidate, model=model, problems=())
     found = problems(parity, facts.precision, reference.logits, source.recipe, task=reference.task)
-    found += too_large(candidate, model.size_bytes)
+    found += too_large(candidate, model.size_bytes, model.int8_weight_bytes_share)
     return Verdict(candidate=candidate, model=model, problems=(*disagreements, *found))
 
 
@@ -176,11 +176,11 @@ def check_full(float_operators: Mapping[str, int], file: str) -> None:
         )
 
 
-def too_large(candidate: Candidate, size_bytes: int) -> list[str]:
+def too_large(candidate: Candidate, size_bytes: int, int8_share: float) -> list[str]:
     """Why an int8 file is refused for its size; empty where it is not, and for fp32."""
     if candidate.fp32_bytes is None:
         return []
-    problem = size_problem(size_bytes, candidate.fp32_bytes)
+    problem = size_problem(size_bytes, candidate.fp32_bytes, int8_share)
     return [] if problem is None else [problem]
 
 

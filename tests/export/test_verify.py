@@ -91,11 +91,12 @@ def test_an_int8_file_that_saves_too_little_is_a_problem(tmp_path):
     candidate = Candidate(
         path=tmp_path / "student.int8.onnx", format="onnx", int8=True, fp32_bytes=2_000_000
     )
-    assert too_large(candidate, 800_000) == []
-    (text,) = too_large(candidate, 1_100_000)
+    assert too_large(candidate, 800_000, 0.0) == []
+    (text,) = too_large(candidate, 1_100_000, 0.2)
     assert text.startswith("its size is 55.0% of fp32, allowed are 40.0%")
+    assert too_large(candidate, 1_100_000, 0.9) == []
     fp32 = Candidate(path=tmp_path / "student.onnx", format="onnx", int8=False)
-    assert too_large(fp32, 2_000_000) == []
+    assert too_large(fp32, 2_000_000, 0.0) == []
 
 
 def test_a_file_that_computes_more_than_its_network_says_so(tmp_path):

@@ -27,7 +27,7 @@ from edgekd.export.quantization.moves import (
     starting_points,
 )
 from edgekd.export.quantization.recipe import OperatorError
-from edgekd.export.quantization.sizes import largest_bytes
+from edgekd.export.quantization.sizes import candidate_bytes
 from edgekd.export.quantization.storage import quiet_storage
 from edgekd.export.quantization.units import prefer
 
@@ -38,8 +38,6 @@ _ROOM_DB: Final = 6.0  # of the error budget, stored weights may use a quarter
 _QUIETED: Final = 2  # recipes of it that are tried without their loudest stretches
 _HEARD: Final = 12  # stretches whose noise is measured one by one
 _FINALISTS: Final = 6
-_SLACK: Final = 0.99  # of the bytes that the gate allows: packing a file again may add some
-_OVERHEAD_BYTES: Final = 1 << 16  # that quantizers may add to the graph of a small file
 PASSES: Final = 2 + 2 * _MOST_ROUNDS * len(_STRETCHES)
 """At most so many times a search advances its progress."""
 
@@ -232,18 +230,14 @@ class Search:
         return self._found(stored, speedups[0] if speedups else 0.0, reason)
 
     def _is_small(self, candidate: Candidate, stored: Candidate) -> bool:
-        """Whether a file keeps to the limit; a small one, to about what storage alone gives."""
         if candidate.path is None:
             return False
-        fp32 = self._fp32.stat().st_size
-        largest = largest_bytes(fp32)
-        if largest is not None:
-            allowed = _SLACK * largest - self._budget.reserved_bytes
-        elif stored.path is not None:
-            allowed = stored.path.stat().st_size + _OVERHEAD_BYTES
-        else:
-            return True
-        return candidate.path.stat().st_size <= allowed
+        most = candidate_bytes(
+            fp32=self._fp32.stat().st_size,
+            stored=None if stored.path is None else stored.path.stat().st_size,
+            reserved=self._budget.reserved_bytes,
+        )
+        return most is None or candidate.path.stat().st_size <= most
 
     def _found(self, candidate: Candidate, speedup: float, fallback: str | None) -> Found:
         return Found(

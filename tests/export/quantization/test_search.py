@@ -246,6 +246,15 @@ def test_the_limit_of_a_large_file_is_one_although_storage_alone_gives_about_as_
     assert result.fallback is None
 
 
+def test_where_the_graph_alone_is_too_much_a_file_may_be_about_as_large_as_storage_gives(tmp_path):
+    def extra_bytes(choices):  # of 500 kB, 281 kB allowed: 0.6 as stored
+        return 1_000_000 if choices["conv1"] == "static" else 300_000
+
+    result = found(tmp_path, usual_time, extra_bytes=extra_bytes, fp32_bytes=500_000)
+    assert result.candidate.choices["conv1"] == "weights"
+    assert "static" in result.candidate.choices.values()
+
+
 @pytest.mark.parametrize(("reserved", "is_taken"), [(0, True), (11_000, True), (13_000, False)])
 def test_a_file_leaves_room_for_what_is_put_into_it_later(tmp_path, reserved, is_taken):
     def extra_bytes(choices):  # of 2 MB: 0.39 with anything in int8; at most 0.396 is allowed

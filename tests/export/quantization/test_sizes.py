@@ -16,5 +16,19 @@ from edgekd.export.quantization.sizes import SMALL_BYTES, size_problem
     ],
 )
 def test_two_fifths_of_fp32_are_allowed(int8_bytes, fp32_bytes, said):
-    found = size_problem(int8_bytes, fp32_bytes)
+    found = size_problem(int8_bytes, fp32_bytes, 0.0)
     assert found is None if said is None else found.startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("in_int8", "is_refused"),
+    [
+        (0.79, True),
+        (0.8, False),  # 0.8 + 0.2 x 4 bytes of each 4: two fifths, half of them in 8 bits
+        (1.0, False),
+    ],
+)
+def test_a_file_of_mostly_graph_is_judged_by_its_weights(in_int8, is_refused):
+    bytes_per_weight = in_int8 + 4 * (1 - in_int8)
+    found = size_problem(391_904, 666_572, in_int8 / bytes_per_weight)
+    assert (found is not None) == is_refused
