@@ -127,12 +127,16 @@ def caption(plan: Plan, kind: Kind) -> str:
     records = [record for row in plan.rows for record in group(plan, kind, row)]
     first = records[0]
     changes = plan.changes_of(kind)
+    if kind == EQUAL_TIME:  # each row has its own
+        changes.pop("epochs", None)
     recipe = f"the recipe with {described(changes)}" if changes else "the recipe as it is"
     lines = [
         f"{kind.name}: test top-1, {len(plan.seeds)} seeds (mean ± standard deviation), "
         f"{first['provenance']['data']['num_samples']['train']:,} training samples, "
         f"{recipe}, {conditions(*records)}."
     ]
+    if kind == EQUAL_TIME:
+        lines.append(f"Epochs as {WHOLE!r} took time for, at the paces of {EQUAL_EPOCHS.name}.")
     if kind.fraction < 1 and "epochs" in changes:
         lines.append("As many steps as with all labels.")
     if kind.fraction < 1:

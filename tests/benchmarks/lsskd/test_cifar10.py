@@ -50,6 +50,14 @@ def test_the_caption_names_the_reduction(tmp_path):
     assert "equal training time" not in caption
 
 
+def test_the_caption_of_equal_time_leaves_epochs_to_the_rows(tmp_path):
+    found = plan(tmp_path, teacher=None)
+    finish_table(found, EQUAL_EPOCHS)
+    caption = cifar10.caption(found, EQUAL_TIME)
+    assert "`epochs`" not in caption
+    assert caption.endswith("Epochs as '+ features' took time for, at the paces of equal-epochs.")
+
+
 def test_the_caption_of_few_labels_says_what_was_not_measured(tmp_path):
     found = plan(tmp_path, teacher=None, changes={})
     finish_table(found, QUARTER, samples=250)
