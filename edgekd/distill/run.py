@@ -1,16 +1,18 @@
 """``edgekd teach`` and ``edgekd distill``: from a recipe to a bundle.
 
-Read :func:`distill` from top to bottom: data, student, teacher, method, loop, bundle.
+Read :func:`_distill` from top to bottom: data, student, teacher, method, loop, bundle.
 This is the only place that seeds.
 """
 
 import hashlib
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 import safetensors.torch
 import torch
+from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from edgekd.bundle import is_bundle, read_bundle, write_bundle
@@ -27,6 +29,7 @@ from edgekd.distill.methods.table import make_method
 from edgekd.distill.provenance import machine, now, source_commit, versions
 from edgekd.distill.teacher import open_run_teacher
 from edgekd.distill.workspace import (
+    alone_in,
     claim_workspace,
     comparable,
     open_workspace,
@@ -71,6 +74,22 @@ def distill(
     """
     console = console or SilentConsole()
     fabric = launch(recipe)
+    with alone_in(output) if fabric.is_global_zero else nullcontext():
+        return _distill(
+            recipe, output, fabric, console, resume=resume, overwrite=overwrite, guest=guest
+        )
+
+
+def _distill(
+    recipe: TrainRecipe,
+    output: Path,
+    fabric: Fabric,
+    console: Console,
+    *,
+    resume: bool,
+    overwrite: bool,
+    guest: Method | None,
+) -> StudentBundle:
     checkpoint = open_workspace(output, recipe, resume=resume, overwrite=overwrite)
     fabric.barrier()  # all processes have looked before one of them writes
     if resume and is_bundle(output):

@@ -1,7 +1,10 @@
 """The output folder of a run: who may write into it, and what a resumed run must agree on."""
 
+import fcntl
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,6 +32,33 @@ _OURS: Final = (
 )
 _MAY_DIFFER: Final = {"checkpoint_minutes", "num_threads"}
 """The first changes no result, the second its last bits: see :func:`thread_counts`."""
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Let no other process train in ``folder`` meanwhile; the lock ends with this one, however.
+
+    The folder is made where it is missing, and removed again if nothing was put into it.
+
+    Raises:
+        OutputError: If another process holds it, or it cannot be made.
+    """
+    if folder.is_file():  # refused by :func:`open_workspace`, with what to do
+        yield
+        return
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    with reporting_write_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        _lock(descriptor, folder)
+        yield
+    finally:
+        os.close(descriptor)
+        for path in made:
+            if not path.is_dir() or any(path.iterdir()):
+                break
+            path.rmdir()
 
 
 def open_workspace(
@@ -93,6 +123,18 @@ def thread_counts(checkpoint: Checkpoint | None, console: Console) -> tuple[int,
             f"--threads {before[-1]} avoids that"
         )
     return (*before, now)
+
+
+def _lock(descriptor: int, folder: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise OutputError(
+            f"{folder}: another process is training there; wait until it ends, or choose another "
+            "folder with -o"
+        ) from error
+    except OSError:
+        pass  # some network file systems lock no folders; training there worked without, and does
 
 
 def _check_contents(folder: Path, *, resume: bool, overwrite: bool) -> None:

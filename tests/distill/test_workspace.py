@@ -1,3 +1,4 @@
+import errno
 import re
 
 import pytest
@@ -7,6 +8,7 @@ from edgekd.config import TrainRecipe
 from edgekd.console import SilentConsole
 from edgekd.distill.checkpoint import CHECKPOINT_FILE, Checkpoint, write_checkpoint
 from edgekd.distill.workspace import (
+    alone_in,
     claim_workspace,
     comparable,
     open_workspace,
@@ -41,6 +43,42 @@ def test_looking_leaves_no_trace_and_claiming_writes_the_recipe(tmp_path):
     assert not folder.exists()
     claim_workspace(folder, RECIPE)
     assert "epochs = 3" in (folder / "recipe.toml").read_text()
+
+
+def test_a_second_process_is_kept_out_until_the_first_ends(tmp_path):
+    with alone_in(tmp_path):
+        message = f"{tmp_path}: another process is training there; wait"
+        with pytest.raises(OutputError, match=re.escape(message)), alone_in(tmp_path):
+            pass
+    with alone_in(tmp_path):
+        pass
+
+
+def test_a_folder_that_was_made_for_nothing_is_removed(tmp_path):
+    with pytest.raises(KeyError), alone_in(tmp_path / "a" / "b"):
+        raise KeyError
+    assert not (tmp_path / "a").exists()
+    with alone_in(tmp_path / "a" / "b"):
+        (tmp_path / "a" / "b" / "kept").touch()
+    assert (tmp_path / "a" / "b" / "kept").exists()
+
+
+def test_a_file_system_that_locks_nothing_keeps_nobody_out(tmp_path, monkeypatch):
+    def flock(descriptor, operation):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    with alone_in(tmp_path), alone_in(tmp_path):
+        pass
+
+
+def test_a_folder_that_cannot_be_made_is_the_users_error(tmp_path):
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(OutputError, match=r"cannot be written \(Not a directory\)"),
+        alone_in(tmp_path / "file" / "run"),
+    ):
+        pass
 
 
 def test_a_used_folder_needs_a_word(tmp_path):
