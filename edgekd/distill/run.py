@@ -6,7 +6,6 @@ This is the only place that seeds.
 
 import hashlib
 from collections.abc import Mapping
-from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -74,7 +73,7 @@ def distill(
     """
     console = console or SilentConsole()
     fabric = launch(recipe)
-    with alone_in(output) if fabric.is_global_zero else nullcontext():
+    with alone_in(output, fabric):
         return _distill(
             recipe, output, fabric, console, resume=resume, overwrite=overwrite, guest=guest
         )

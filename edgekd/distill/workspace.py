@@ -4,11 +4,12 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import torch
+from lightning_fabric import Fabric
 from pydantic import ValidationError
 
 from edgekd.atomic import reporting_write_errors, write_atomically
@@ -35,30 +36,25 @@ _MAY_DIFFER: Final = {"checkpoint_minutes", "num_threads"}
 
 
 @contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
-    """Let no other process train in ``folder`` meanwhile; the lock ends with this one, however.
+def alone_in(folder: Path, fabric: Fabric) -> Iterator[None]:
+    """Let no other run train in ``folder`` meanwhile; the lock ends with this process, however.
 
     The folder is made where it is missing, and removed again if nothing was put into it.
 
     Raises:
-        OutputError: If another process holds it, or it cannot be made.
+        OutputError: In all processes of the run, if another run holds it or it cannot be made.
     """
-    if folder.is_file():  # refused by :func:`open_workspace`, with what to do
+    with ExitStack() as held:
+        refusal = None
+        if fabric.is_global_zero:
+            try:
+                held.enter_context(_locked(folder))
+            except OutputError as error:
+                refusal = str(error)
+        refusal = fabric.broadcast(refusal)
+        if refusal is not None:
+            raise OutputError(refusal)
         yield
-        return
-    made = [path for path in (folder, *folder.parents) if not path.exists()]
-    with reporting_write_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        _lock(descriptor, folder)
-        yield
-    finally:
-        os.close(descriptor)
-        for path in made:
-            if not path.is_dir() or any(path.iterdir()):
-                break
-            path.rmdir()
 
 
 def open_workspace(
@@ -125,12 +121,32 @@ def thread_counts(checkpoint: Checkpoint | None, console: Console) -> tuple[int,
     return (*before, now)
 
 
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    if folder.is_file():  # refused by :func:`open_workspace`, with what to do
+        yield
+        return
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    with reporting_write_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        _lock(descriptor, folder)
+        yield
+    finally:
+        os.close(descriptor)
+        for path in made:
+            if not path.is_dir() or any(path.iterdir()):
+                break
+            path.rmdir()
+
+
 def _lock(descriptor: int, folder: Path) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         raise OutputError(
-            f"{folder}: another process is training there; wait until it ends, or choose another "
+            f"{folder}: another run is training there; wait until it ends, or choose another "
             "folder with -o"
         ) from error
     except OSError:

@@ -3,6 +3,7 @@ import re
 
 import pytest
 import torch
+from lightning_fabric import Fabric
 
 from edgekd.config import TrainRecipe
 from edgekd.console import SilentConsole
@@ -16,6 +17,7 @@ from edgekd.distill.workspace import (
 )
 from edgekd.errors import ConfigError, OutputError, UsageError
 
+FABRIC = Fabric(accelerator="cpu", devices=1)
 RECIPE = TrainRecipe(data="builtin:digits", student="resnet8", epochs=3)
 
 
@@ -45,20 +47,20 @@ def test_looking_leaves_no_trace_and_claiming_writes_the_recipe(tmp_path):
     assert "epochs = 3" in (folder / "recipe.toml").read_text()
 
 
-def test_a_second_process_is_kept_out_until_the_first_ends(tmp_path):
-    with alone_in(tmp_path):
-        message = f"{tmp_path}: another process is training there; wait"
-        with pytest.raises(OutputError, match=re.escape(message)), alone_in(tmp_path):
+def test_a_second_run_is_kept_out_until_the_first_ends(tmp_path):
+    with alone_in(tmp_path, FABRIC):
+        message = f"{tmp_path}: another run is training there; wait"
+        with pytest.raises(OutputError, match=re.escape(message)), alone_in(tmp_path, FABRIC):
             pass
-    with alone_in(tmp_path):
+    with alone_in(tmp_path, FABRIC):
         pass
 
 
 def test_a_folder_that_was_made_for_nothing_is_removed(tmp_path):
-    with pytest.raises(KeyError), alone_in(tmp_path / "a" / "b"):
+    with pytest.raises(KeyError), alone_in(tmp_path / "a" / "b", FABRIC):
         raise KeyError
     assert not (tmp_path / "a").exists()
-    with alone_in(tmp_path / "a" / "b"):
+    with alone_in(tmp_path / "a" / "b", FABRIC):
         (tmp_path / "a" / "b" / "kept").touch()
     assert (tmp_path / "a" / "b" / "kept").exists()
 
@@ -68,7 +70,7 @@ def test_a_file_system_that_locks_nothing_keeps_nobody_out(tmp_path, monkeypatch
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr("fcntl.flock", flock)
-    with alone_in(tmp_path), alone_in(tmp_path):
+    with alone_in(tmp_path, FABRIC), alone_in(tmp_path, FABRIC):
         pass
 
 
@@ -76,7 +78,7 @@ def test_a_folder_that_cannot_be_made_is_the_users_error(tmp_path):
     (tmp_path / "file").touch()
     with (
         pytest.raises(OutputError, match=r"cannot be written \(Not a directory\)"),
-        alone_in(tmp_path / "file" / "run"),
+        alone_in(tmp_path / "file" / "run", FABRIC),
     ):
         pass
 
