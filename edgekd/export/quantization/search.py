@@ -28,7 +28,7 @@ from edgekd.export.quantization.moves import (
 )
 from edgekd.export.quantization.recipe import OperatorError
 from edgekd.export.quantization.sizes import candidate_bytes
-from edgekd.export.quantization.storage import quiet_storage
+from edgekd.export.quantization.storage import borne_storage, quiet_storage
 from edgekd.export.quantization.units import prefer
 
 _STRETCHES: Final = (2, 4, 8)  # a network is cut into that many pieces
@@ -226,6 +226,7 @@ class Search:
                 f"{reason}, and its weights alone cannot be stored in 8 bits: {stored.fault}; "
                 "export it without --int8"
             )
+        stored = borne_storage(self._bench, stored, self._accept)
         speedups = [speedup for _, speedup, _ in self._contest.against(self._fp32, [stored])]
         return self._found(stored, speedups[0] if speedups else 0.0, reason)
 

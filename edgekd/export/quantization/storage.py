@@ -5,10 +5,11 @@ first layers disturb the answer most, since all others pass their errors on, and
 weights: left in float they cost few bytes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Final
 
-from edgekd.export.quantization.candidates import Workbench
+from edgekd.export.quantization.candidates import Candidate, Workbench
 from edgekd.export.quantization.units import Choices, Unit, prefer
 
 _SHARES: Final = (0.01, 0.02, 0.05, 0.1)  # of all weights; a tenth in float adds 7.5 % to a file
@@ -21,21 +22,42 @@ def quiet_storage(bench: Workbench, wanted_db: float) -> Choices:
         bench: Makes and measures the candidates.
         wanted_db: SQNR to reach; where nothing does, the best that was found.
     """
-    units = bench.quantizer.units
-    best = prefer(units)
-    candidate = bench.make(best, "weights in 8 bits")
-    if candidate.path is None:
-        return best
-    level = bench.sqnr_db(candidate)
-    for share in _SHARES:
-        if level >= wanted_db:
+    stored = storages(bench)
+    best = next(stored)
+    if best.path is None:
+        return best.choices
+    while bench.sqnr_db(best) < wanted_db and (candidate := next(stored, None)) is not None:
+        if bench.sqnr_db(candidate) > bench.sqnr_db(best):
+            best = candidate
+    return best.choices
+
+
+def borne_storage(bench: Workbench, stored: Candidate, accept: Callable[[Path], bool]) -> Candidate:
+    """``stored`` or, where the task does not bear it, more weights in float while there is time.
+
+    Args:
+        bench: Makes and measures the candidates.
+        stored: As many weights in 8 bits as the SQNR asks for.
+        accept: Judges a file on the task.
+
+    Returns:
+        The first that is accepted; ``stored`` if none is: why, the export's own comparison says.
+    """
+    for candidate in dict.fromkeys((stored, *storages(bench))):
+        if bench.clock.is_past(1.0):
             break
-        choices = spare_small_weights(units, share)
-        candidate = bench.make(choices, f"weights in 8 bits but {share:.0%} of them")
-        found = bench.sqnr_db(candidate)
-        if found > level:
-            best, level = choices, found
-    return best
+        is_quiet = bench.sqnr_db(candidate) >= bench.sqnr_db(stored)
+        if candidate.path is not None and is_quiet and accept(candidate.path):
+            return candidate
+    return stored
+
+
+def storages(bench: Workbench) -> Iterator[Candidate]:
+    """Everything in float: all weights in 8 bits, then all but ever more of the small ones."""
+    yield bench.make(prefer(bench.quantizer.units), "weights in 8 bits")
+    for share in _SHARES:
+        choices = spare_small_weights(bench.quantizer.units, share)
+        yield bench.make(choices, f"weights in 8 bits but {share:.0%} of them")
 
 
 def spare_small_weights(units: Sequence[Unit], share: float) -> Choices:
