@@ -14,7 +14,7 @@ from edgekd.errors import ConfigError, OutputError
 from edgekd.export.quantization.recipe import RECIPE_SUFFIX, Int8Recipe, read_int8_recipe
 from edgekd.records import MeasuringDevice
 
-_SEARCH_VERSION: Final = 9
+_SEARCH_VERSION: Final = 10
 """Raised whenever the search or the writers change: their old results are not asked again."""
 
 
