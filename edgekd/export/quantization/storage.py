@@ -6,6 +6,7 @@ weights: left in float they cost few bytes.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -43,11 +44,15 @@ def borne_storage(bench: Workbench, stored: Candidate, accept: Callable[[Path], 
     Returns:
         The first that is accepted; ``stored`` if none is: why, the export's own comparison says.
     """
-    for candidate in dict.fromkeys((stored, *storages(bench))):
+    judged: set[Candidate] = set()
+    for candidate in chain([stored], storages(bench)):  # each is written when its turn comes
         if bench.clock.is_past(1.0):
             break
-        is_quiet = bench.sqnr_db(candidate) >= bench.sqnr_db(stored)
-        if candidate.path is not None and is_quiet and accept(candidate.path):
+        is_noisy = bench.sqnr_db(candidate) < bench.sqnr_db(stored)
+        if candidate.path is None or is_noisy or candidate in judged:
+            continue
+        judged.add(candidate)
+        if accept(candidate.path):
             return candidate
     return stored
 

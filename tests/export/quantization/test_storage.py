@@ -88,6 +88,13 @@ def test_storage_that_is_noisier_than_what_there_is_is_not_judged():
     assert "file-stem-early-late" not in judged
 
 
+def test_what_the_task_bears_is_all_that_is_written():
+    bench = Bench()
+    stored = bench.make(prefer(UNITS), "stored")
+    assert borne_storage(bench, stored, lambda path: True) is stored
+    assert bench.labels == ["stored"]
+
+
 def test_late_nothing_is_judged_any_more():
     bench = Bench(is_late=True)
     stored = bench.make(prefer(UNITS), "stored")
