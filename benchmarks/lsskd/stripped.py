@@ -1,14 +1,14 @@
 r"""What lsskd leaves behind: as small and as quick as a plain student, also in int8?
 
     python -m benchmarks.lsskd.stripped --data cifar10-jpeg.zip \
-        --stripped runs/lsskd-cifar10/labels-0.5/plus-features-seed0 \
-        --plain runs/lsskd-cifar10/labels-0.5/labels-only-seed0
+        --stripped runs/lsskd-cifar10/labels-0.5/plus-features-seed1 \
+        --plain runs/lsskd-cifar10/labels-0.5/labels-only-seed1
 
 Both are exported to both formats in fp32 and int8 as a user would, gates included, and measured by
 ``edgekd bench`` on one thread, the accuracy on all of ``test``. Its files run one after another, so
 whether one is slower than its twin is asked of files that are called in turns. Latency needs a
-quiet machine. Raw rows are appended to ``results-stripped.jsonl``; the table beside it is of this
-run.
+quiet machine; the caption says how quiet it was. Raw rows are appended to
+``results-stripped.jsonl``; the table beside it is of this run.
 """
 
 import argparse
@@ -106,12 +106,15 @@ def describe(runs: dict[str, Path], rows: list[Row]) -> str:
     record = bundle(runs["stripped"])
     recipe = record["provenance"]["recipe"]
     num_samples = rows[0]["metric"]["num_samples"]
+    spreads = [row["spread"] for row in rows if "spread" in row]
     return (
         f"{recipe['student']} by {recipe['method']} and by labels only, {recipe['epochs']} epochs "
         f"of {recipe['label_fraction']:.0%} of the labels, seed {recipe['seed']}; "
         f"{record['num_params']:,} parameters and {record['macs']:,} MACs each, as many operators "
         f"of each kind in their fp32 files. Test top-1 on {num_samples:,} images; batch 1, 1 "
-        f"thread, {machine()}, ± standard error."
+        f"thread, {machine()}; half of a file's calls spread over {min(spreads):.0%} to "
+        f"{max(spreads):.0%} of their p50 (quiet is at most 10%), so compare by the last column "
+        "(± standard error)."
     )
 
 
