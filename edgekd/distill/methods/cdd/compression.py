@@ -9,13 +9,13 @@ from torch import Tensor, nn
 
 from edgekd.config import CddRecipe
 from edgekd.distill.methods.cdd.channels import Channels
-from edgekd.distill.methods.cdd.gather import gathered
 from edgekd.distill.methods.cdd.indicator import IndicatedNorm, row_lengths
 from edgekd.distill.methods.cdd.mask import Pairs, dispensability, dispensable, neighbour_pairs
 from edgekd.distill.methods.cdd.pull import Pull
 from edgekd.distill.methods.cdd.queue import FeatureQueue
 from edgekd.distill.methods.cdd.reset import reset_gradient, rows_of
 from edgekd.distill.methods.cdd.target import Target
+from edgekd.distill.methods.gather import gathered
 
 _MEMORY: Final = 0.95  # of a channel's score from step to step
 

@@ -21,7 +21,6 @@ from edgekd.distill.methods.cdd.channels import Channels
 from edgekd.distill.methods.cdd.compression import Compression, Pooled, load_channels
 from edgekd.distill.methods.cdd.costs import deployed_costs
 from edgekd.distill.methods.cdd.finish import all_stayed, merge_indicators, require_mergeable
-from edgekd.distill.methods.cdd.gather import broadcast_buffers
 from edgekd.distill.methods.cdd.indicator import (
     IndicatedNorm,
     compression_loss,
@@ -36,6 +35,7 @@ from edgekd.distill.methods.cdd.pull import Pull
 from edgekd.distill.methods.cdd.requirements import require_trainable
 from edgekd.distill.methods.cdd.schedule import Schedule
 from edgekd.distill.methods.cdd.target import make_target
+from edgekd.distill.methods.gather import broadcast_buffers
 from edgekd.distill.methods.labels import class_indices, detached
 from edgekd.distill.methods.objective import Objective
 from edgekd.distill.methods.protocol import Batch, Losses, Method, Run

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from edgekd.config import SoftLabelsRecipe
 from edgekd.console import Console
+from edgekd.distill.methods.gather import broadcast_buffers
 from edgekd.distill.methods.softening.soft_labels import Answers
 from edgekd.distill.methods.softening.table import PredictionTable, table_bytes
 from edgekd.errors import ConfigError
@@ -102,6 +103,9 @@ class TableMemory:
 class NetworkMemory:
     """Answers of past weights to the present view.
 
+    Several processes share one past, statistics of norms included: those of the first, which are
+    the ones that its checkpoint holds and that every process starts its next step from.
+
     Args:
         respond: How a network is asked.
         decay: Per step, of a moving average; ``None`` takes the weights after every epoch.
@@ -134,6 +138,7 @@ class NetworkMemory:
         """Move the average towards the present weights."""
         if self._decay is None:
             return
+        broadcast_buffers(module)
         if self._past is None:
             self._past = self._frozen(module)
             return
@@ -149,6 +154,7 @@ class NetworkMemory:
         """Take the weights of this epoch; an average goes on as it is."""
         self._epochs += 1
         if self._decay is None:
+            broadcast_buffers(module)
             self._past = self._frozen(module)
 
     def state(self) -> dict[str, Tensor]:

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import nn
@@ -126,3 +129,35 @@ def test_the_average_moves_by_hand():
     found.after_epoch(layer)
     answers, _ = found.recall((torch.ones(1, 1),), torch.tensor([0]))
     assert answers.main.item() == 3.0  # 0.75 * 2 + 0.25 * 6
+
+
+TWO = """
+import sys
+import torch
+from torch import distributed, nn
+from edgekd.distill.methods.softening.memories import NetworkMemory
+
+rank = int(sys.argv[2])
+distributed.init_process_group("gloo", init_method=f"file://{sys.argv[1]}", rank=rank, world_size=2)
+for decay in (None, 0.75):
+    memory = NetworkMemory(None, decay=decay, device=torch.device("cpu"))
+    norm = nn.BatchNorm1d(2)
+    for step in (1, 2):
+        norm.running_mean.fill_(10.0 * rank + step)  # each has seen its share of the batch
+        memory.after_step(norm)
+    memory.after_epoch(norm)
+    print(memory.state()["past.running_mean"].tolist())
+distributed.destroy_process_group()
+"""
+
+
+def test_two_processes_remember_the_statistics_of_the_first(tmp_path):
+    arguments = [sys.executable, "-c", TWO, str(tmp_path / "store")]
+    both = [
+        subprocess.Popen([*arguments, str(rank)], stdout=subprocess.PIPE, text=True)
+        for rank in range(2)
+    ]
+    for process in both:
+        said = process.communicate(timeout=300)[0].split("\n")
+        # the last step's; 0.75 * 1 + 0.25 * 2
+        assert said[:2] == ["[2.0, 2.0]", "[1.25, 1.25]"]

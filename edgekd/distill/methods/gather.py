@@ -1,5 +1,6 @@
-"""Vectors of all processes, so that every process draws the same conclusion."""
+"""What several processes hold, made one: every process draws the same conclusion from it."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 
 import torch
@@ -21,9 +22,17 @@ def gathered(tensors: Sequence[Tensor]) -> list[Tensor]:
 @torch.no_grad()
 def broadcast_buffers(module: nn.Module) -> None:
     """Give every process the buffers of the first, in place; without several, nothing happens."""
-    if distributed.is_available() and distributed.is_initialized():
-        for buffer in module.buffers():
-            distributed.broadcast(buffer, src=0)
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return
+    groups: dict[torch.dtype, list[Tensor]] = defaultdict(list)
+    for buffer in module.buffers():
+        groups[buffer.dtype].append(buffer)
+    for buffers in groups.values():  # a message each: norms have many small ones
+        flat = torch.cat([buffer.flatten() for buffer in buffers])
+        distributed.broadcast(flat, src=0)
+        parts = flat.split([buffer.numel() for buffer in buffers])
+        for buffer, part in zip(buffers, parts, strict=True):
+            buffer.copy_(part.view_as(buffer))
 
 
 def _gather_uneven(tensor: Tensor, counts: Sequence[int]) -> Tensor:
