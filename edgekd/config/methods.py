@@ -106,8 +106,9 @@ class LsskdRecipe(Section):
     """What is to be told apart besides the class. ``auto``: rotations for square colour images,
     patches for others; for sensors reversal, negation, permuted segments and scaling, without
     those that a window is too short for. Where there are images and sensors, as many for each."""
-    head_weight: Annotated[float, Field(gt=0, le=100)] = 1.0
-    """Weight of each branch's cross-entropy over classes and transformations."""
+    head_weight: Annotated[float, Field(ge=0, le=100)] = 1.0
+    """Weight of each branch's cross-entropy over classes and transformations; 0 is off, and leaves
+    branches to which nobody shows a label."""
     kl_weight: Annotated[float, Field(ge=0, le=100)] = 1.0
     """Beta: weight of what the deepest branch teaches the others and the network itself; 0 is
     off."""

@@ -129,6 +129,15 @@ class TrainRecipe(DataRecipe):
                     f"method {self.method} does not read it; take it out, or use method "
                     f"{' or '.join(readers)}"
                 )
+        if self.method == "lsskd" and self.teacher is None:
+            alone = "read beside a teacher only; take it out, or give --teacher"
+            found["lsskd.teacher_weight"] = alone
+            found["kd"] = f"{alone} (the branches have lsskd.temperature)"
+        if self.soft_labels.source != "ema":
+            found["soft_labels.ema_decay"] = (
+                f"soft_labels.source {self.soft_labels.source} averages nothing; take it out, or "
+                "use source ema"
+            )
         return found
 
     @model_validator(mode="after")

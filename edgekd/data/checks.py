@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 
 from edgekd.console import Console
-from edgekd.data.dataset import Contents
+from edgekd.data.dataset import Contents, Indices
 from edgekd.data.files import printable
 from edgekd.data.roles import find_something
 from edgekd.errors import DataError
@@ -61,7 +61,8 @@ def check_identities(contents: Contents, splits: Sequence[SplitName], console: C
     if len(trained) < 2:
         (name,) = (contents.class_names[label] for label in trained)
         raise DataError(f"one single identity in train ({name}); at least two are needed")
-    _tell_single_images(contents, splits, console)
+    rows = np.array([split == "train" for split in splits])
+    tell_single_images(contents.labels[rows], contents.class_names, console)
     for split in _SPLITS[1:]:
         _present(contents, splits, split)
         _tell_queries(contents, splits, split, console)
@@ -100,10 +101,16 @@ def count_queries(contents: Contents, splits: Sequence[SplitName], split: SplitN
     return int(find_something(contents.labels[rows], cameras, roles).sum())
 
 
-def _tell_single_images(contents: Contents, splits: Sequence[SplitName], console: Console) -> None:
-    pairs = zip(contents.labels.tolist(), splits, strict=True)
-    images = Counter(label for label, split in pairs if split == "train")
-    single = [contents.class_names[label] for label, count in images.items() if count == 1]
+def tell_single_images(labels: Indices, names: Sequence[str], console: Console) -> None:
+    """Warn about identities that have nothing to be compared with.
+
+    Args:
+        labels: ``(N,)``, of the training samples.
+        names: Of all identities.
+        console: Told, where there are any.
+    """
+    images = Counter(labels.tolist())
+    single = [names[label] for label, count in images.items() if count == 1]
     if single:
         console.warn(
             f"train has one single image of {_count(single, 'identity', 'identities')}: "

@@ -22,6 +22,7 @@ import struct
 import zipfile
 import zlib
 from dataclasses import replace
+from keyword import iskeyword
 from pathlib import Path
 from typing import Any, Final
 
@@ -49,8 +50,10 @@ from edgekd.records import SplitName
 
 _NAMES: Final = ("x", "images", "y", "labels", "split", "class_names")
 _IMAGE: Final = "image"
-_TAKEN: Final = (_IMAGE, "logits", "embedding")  # by images, and by what files answer
 """Name of the images among the modalities."""
+_TAKEN: Final = (_IMAGE, "logits", "embedding", "self")
+"""By images, by what files answer, and by the converter to TFLite, which passes inputs as keyword
+arguments of a Python method; so a keyword of Python cannot be one either."""
 _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _WINDOW_AXES: Final = 3  # (N, C, T)
 _VECTOR_AXES: Final = 2  # (N, C)
@@ -217,10 +220,11 @@ def _checked_signals(signals: Arrays, path: Path) -> dict[str, NDArray[Any]]:
                 f"{path}: x_{name} is {values.dtype} {values.shape}; expected numbers (N, C, T), "
                 "or (N, C) for a vector"
             )
-        if _NAME.fullmatch(name) is None or name in _TAKEN:
+        if _NAME.fullmatch(name) is None or name in _TAKEN or iskeyword(name):
             raise DataError(
                 f"{path}: x_{name}: a modality becomes the name of a model's input; letters, "
-                f"digits and underscores, beginning with a letter, and not {', '.join(_TAKEN)}"
+                f"digits and underscores, beginning with a letter, and not {', '.join(_TAKEN)} or "
+                "a keyword of Python"
             )
         refuse_nan(windows, f"x_{name}", str(path))
         checked[name] = windows

@@ -35,7 +35,8 @@ def test_the_share_of_the_soft_loss_is_not_for_lsskd():
         build_recipe(TrainRecipe, flags={**plan, "kd": {"kd_weight": 0.5}})
     assert "method lsskd does not read it" in str(found.value)
     assert str(found.value).endswith("use method kd or cdd")
-    read = build_recipe(TrainRecipe, flags={**plan, "kd": {"temperature": 2.0}})
+    taught = {**plan, "teacher": "t", "kd": {"temperature": 2.0}}
+    read = build_recipe(TrainRecipe, flags=taught)
     assert read.kd.temperature == 2.0
 
 

@@ -122,6 +122,24 @@ def build(*assignments, recipe=None, **flags):
         ),
         (("retrieval.fit_weight=1",), {"method": "cdd", "task": "retrieval"}, "use method kd"),
         (("retrieval.kl_weight=1",), {"task": "retrieval"}, "method none does not read it"),
+        (
+            ("kd.temperature=2",),
+            {"method": "lsskd"},
+            "kd.temperature = 2: read beside a teacher only; take it out, or give --teacher (the "
+            "branches have lsskd.temperature)",
+        ),
+        (("lsskd.teacher_weight=2",), {"method": "lsskd"}, "beside a teacher only"),
+        (
+            ("kd.kd_weight=0.5",),
+            {"method": "lsskd", "teacher": "t"},
+            "method lsskd does not read it; take it out, or use method kd or cdd",
+        ),
+        (
+            ("soft_labels.ema_decay=0.9",),
+            {"method": "ps-kd"},
+            "soft_labels.source auto averages nothing; take it out, or use source ema",
+        ),
+        (("soft_labels.ema_decay=0.9",), {"method": "kd"}, "use method ps-kd or lsskd"),
     ],
 )
 def test_what_is_typed_and_would_not_be_read_is_an_error(assignments, flags, words):

@@ -111,6 +111,8 @@ def test_arrays_nobody_asks_for_are_not_even_read(opened):
             "infinite values in 4 row.* up to 3.4e38",
         ),
         ({"x_logits": WINDOWS, "y": LABELS}, "and not image, logits, embedding"),
+        ({"x_self": WINDOWS, "y": LABELS}, "self or a keyword of Python"),
+        ({"x_in": WINDOWS, "y": LABELS}, "x_in: a modality becomes the name"),
         ({"x": IMAGES + np.inf, "y": LABELS}, "NaN or infinite"),
         ({"x": IMAGES, "y": LABELS, "split": np.array(["a"] * 4)}, "split 'a'; expected train"),
         ({"x": IMAGES, "y": LABELS, "split": np.array([0, 1, 2, 0])}, "split '0'; expected"),

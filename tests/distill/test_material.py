@@ -71,6 +71,21 @@ def test_the_images_of_several_inputs_take_randaugment_and_none_is_asked_of_sens
     assert open_material(recipe(mixed, randaugment=9), SilentConsole()).dataset.kind == "mixed"
 
 
+def test_identities_that_a_share_of_the_labels_leaves_one_image_are_a_warning(tmp_path):
+    warned = []
+
+    class Console(SilentConsole):
+        def warn(self, text):
+            warned.append(text)
+
+    images = np.random.default_rng(0).integers(0, 256, (24, 8, 8, 3), dtype=np.uint8)
+    splits = np.repeat(["train", "val", "test"], 8)
+    np.savez(tmp_path / "pairs.npz", x=images, y=np.arange(24) % 2, split=splits)
+    plan = {"task": "retrieval", "student": "resnet8", "label_fraction": 0.25}
+    open_material(TrainRecipe(data=str(tmp_path / "pairs.npz"), **plan), Console())
+    assert [text for text in warned if "single image of 2 identities: 0, 1;" in text]
+
+
 def test_one_vector_a_step_is_refused_before_a_norm_fails(tmp_path):
     vectors = np.random.default_rng(0).normal(size=(60, 3)).astype(np.float32)
     data = write_sensors(tmp_path / "body.npz", subjects=2, x_pose=vectors)

@@ -30,7 +30,7 @@ def broadcast_buffers(module: nn.Module) -> None:
     for buffers in groups.values():  # a message each: norms have many small ones
         flat = torch.cat([buffer.flatten() for buffer in buffers])
         distributed.broadcast(flat, src=0)
-        parts = flat.split([buffer.numel() for buffer in buffers])
+        parts = torch.split(flat, [buffer.numel() for buffer in buffers])
         for buffer, part in zip(buffers, parts, strict=True):
             buffer.copy_(part.view_as(buffer))
 

@@ -110,6 +110,9 @@ def test_every_term_can_be_switched_off():
     total, terms = Objective(recipe=off, label_smoothing=0)(output(), TARGETS, epoch=0)
     assert set(terms) == {"label_loss", "head_loss"}
     torch.testing.assert_close(total, terms["label_loss"] + terms["head_loss"])
+    off = LsskdRecipe(head_weight=0, kl_weight=0, feature_weight=0)
+    total, terms = Objective(recipe=off, label_smoothing=0)(output(), TARGETS, epoch=0)
+    assert total == terms["label_loss"]
 
 
 def test_the_weights_and_the_ramp():
