@@ -76,7 +76,8 @@ class Run:
 class Plan:
     """What the command line said."""
 
-    data: Path
+    data: Path | None
+    """``None`` where nothing is trained."""
     teacher: str | None
     """A bundle folder, in which ``{fraction}`` and ``{seed}`` stand for those of a student."""
     runs: Path

@@ -7,7 +7,8 @@ transformation task; softening; deep-to-shallow KL; features (which is all of it
 teacher, where one is given. Three seeds, the last epoch's weights, ``test`` read once by the
 finished run. Three tables: equal epochs; equal training time (every row trains for as long as the
 whole method took, at its own pace); and shares of the labels at equal epochs. What takes within a
-fifth of the whole method's time is not trained again for the second.
+fifth of the whole method's time is not trained again for the second. Without ``--data`` the tables
+are made anew of all that is among the results, whoever taught it, and nothing is trained.
 
 The recipe's own sixty epochs at 32 x 32 positions would take weeks of a CPU. ``REDUCED`` makes
 images, network and epochs smaller for all rows alike, and with few labels keeps the number of
@@ -31,16 +32,7 @@ from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
-from benchmarks.commands import (
-    append,
-    bundle,
-    conditions,
-    is_finished,
-    minutes,
-    rows_of,
-    summary,
-    test_top1,
-)
+from benchmarks.commands import append, bundle, is_finished, rows_of
 from benchmarks.lsskd.ablation import (
     EQUAL_EPOCHS,
     EQUAL_TIME,
@@ -52,11 +44,16 @@ from benchmarks.lsskd.ablation import (
     Row,
     Run,
 )
+from benchmarks.lsskd.tables import (
+    all_tables,
+    epochs_in_equal_time,
+    epochs_of,
+    relative_pace,
+    teachers_file,
+)
 from benchmarks.parallel import side_by_side
-from benchmarks.training import described
 
 HERE = Path(__file__).parent
-_NEAR = 0.2  # of the whole method's epochs
 
 
 def train(plan: Plan, run: Run) -> None:
@@ -66,6 +63,9 @@ def train(plan: Plan, run: Run) -> None:
         return
     record = training.run()
     append(plan.results, run.key | {"weights_sha256": record["weights_sha256"]}, record)
+    if run.row.taught:
+        teacher = bundle(plan.teacher_of(run.kind, run.seed))
+        append(teachers_file(plan.results), {"weights_sha256": teacher["weights_sha256"]}, teacher)
 
 
 def known(plan: Plan, run: Run) -> dict | None:
@@ -90,29 +90,26 @@ def train_all(plan: Plan, runs: Iterable[Run]) -> None:
 
 
 def group(plan: Plan, kind: Kind, row: Row) -> list[dict]:
-    """The finished runs of a row; those of equal time with as many epochs are not run twice."""
+    """The finished runs of a row."""
     runs = [Run(kind, row, seed) for seed in plan.seeds]
-    if kind == EQUAL_TIME:
-        runs = [run for run in equal_time(plan) if run.row == row]
-    records = [record for run in runs if (record := known(plan, run)) is not None]
-    return records if runs else group(plan, EQUAL_EPOCHS, row)
-
-
-def epochs_of(record: dict) -> int:
-    """How long a run was."""
-    return int(record["provenance"]["recipe"]["epochs"])
+    return [record for run in runs if (record := known(plan, run)) is not None]
 
 
 def equal_time(plan: Plan) -> list[Run]:
-    """As many epochs as the whole method's time has room for, at the pace of the first table."""
+    """As many epochs as the whole method's time has room for, at paces of one processor."""
     whole = next(row for row in ROWS if row.name == WHOLE)
-    budget = minutes(group(plan, EQUAL_EPOCHS, whole))
+    counted = [kind for kind in plan.kinds if kind != EQUAL_TIME]
     runs = []
     for row in plan.rows:
-        records = group(plan, EQUAL_EPOCHS, row)
-        before = epochs_of(records[0])
-        epochs = max(1, round(budget * before / minutes(records)))
-        if abs(epochs - before) > _NEAR * before:
+        pace = relative_pace((group(plan, k, row), group(plan, k, whole)) for k in counted)
+        if pace is None:
+            raise SystemExit(
+                f"{row.name!r} and {WHOLE!r} were trained on different processors in every table, "
+                "so that their times do not compare; train one of them on the other's"
+            )
+        before = epochs_of(group(plan, EQUAL_EPOCHS, row)[0])
+        epochs = epochs_in_equal_time(before, pace)
+        if epochs != before:
             runs += [Run(EQUAL_TIME, row, seed, epochs) for seed in plan.seeds]
     return runs
 
@@ -122,70 +119,10 @@ def equal_epochs(plan: Plan, kind: Kind) -> list[Run]:
     return [Run(kind, row, seed) for seed in plan.seeds for row in plan.rows]
 
 
-def caption(plan: Plan, kind: Kind) -> str:
-    """What was measured, and what was not."""
-    records = [record for row in plan.rows for record in group(plan, kind, row)]
-    first = records[0]
-    changes = plan.changes_of(kind)
-    if kind == EQUAL_TIME:  # each row has its own
-        changes.pop("epochs", None)
-    recipe = f"the recipe with {described(changes)}" if changes else "the recipe as it is"
-    lines = [
-        f"{kind.name}: test top-1, {len(plan.seeds)} seeds (mean ± standard deviation), "
-        f"{first['provenance']['data']['num_samples']['train']:,} training samples, "
-        f"{recipe}, {conditions(*records)}."
-    ]
-    if kind == EQUAL_TIME:
-        lines.append(f"Epochs as {WHOLE!r} took time for, at the paces of {EQUAL_EPOCHS.name}.")
-    if kind.fraction < 1 and "epochs" in changes:
-        lines.append("As many steps as with all labels.")
-    if kind.fraction < 1:
-        lines.append("Equal epochs; with few labels equal training time was not measured.")
-    taught = [record["provenance"]["teacher"] for record in records]
-    known_by = dict.fromkeys(teacher["sha256"][:8] for teacher in taught if teacher is not None)
-    if known_by:
-        lines.append(f"Weights of the external teacher: {', '.join(known_by)}.")
-    return " ".join(lines)
-
-
-def name_of(plan: Plan, kind: Kind, row: Row) -> str:
-    """A row as the table calls it: with a teacher, also which labels that one was trained on."""
-    if not row.taught:
-        return row.name
-    shares = set()
-    for seed in plan.seeds:
-        recipe = bundle(plan.teacher_of(kind, seed))["provenance"]["recipe"]
-        share, drawn_with = recipe.get("label_fraction", 1), recipe["seed"]
-        is_same = share == kind.fraction and (share == 1 or drawn_with == seed)
-        shares.add("all" if share == 1 else "the same" if is_same else "other")
-    return f"{row.name} (teacher trained on {' or '.join(sorted(shares))} labels)"
-
-
-def table(plan: Plan, kind: Kind) -> str:
-    """One Markdown table."""
-    lines = [
-        caption(plan, kind),
-        "",
-        "| | top-1 % | against labels only, points | epochs | training minutes |",
-        "|---|---|---|---|---|",
-    ]
-    rows = plan.rows
-    base = [test_top1(record) for record in group(plan, kind, rows[0])]
-    for row in rows:
-        records = group(plan, kind, row)
-        values = [test_top1(record) for record in records]
-        gains = [value - low for value, low in zip(values, base, strict=True)]
-        took = f"{minutes(records):.1f}"
-        name = name_of(plan, kind, row)
-        cells = (name, summary(values), summary(gains), epochs_of(records[0]), took)
-        lines.append(f"| {' | '.join(map(str, cells))} |")
-    return "\n".join(lines) + "\n"
-
-
 def parse() -> tuple[Plan, Path]:
     """What to do, and the file of the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--data", type=Path, help="if left out, tables are made of the results")
     parser.add_argument(
         "--teacher", help="bundle folder for one row; {fraction} and {seed} are the student's"
     )
@@ -227,18 +164,22 @@ def parse() -> tuple[Plan, Path]:
 def main() -> None:
     """Parse, train, write."""
     plan, file = parse()
+    if plan.data is not None:
+        train_tables(plan, file)
+    file.write_text(all_tables(plan))
+    print(file.read_text())
+
+
+def train_tables(plan: Plan, file: Path) -> None:
+    """Table after table; each is written as soon as its rows are there."""
     counted = [kind for kind in plan.kinds if kind != EQUAL_TIME]
     for kind in counted:  # before hours are spent on the first table
         for run in equal_epochs(plan, kind):
             plan.training(run).check()
-    finished: list[Kind] = []
     for kind in (*counted, EQUAL_TIME):
-        is_timed = kind == EQUAL_TIME  # at the pace of the first table
+        is_timed = kind == EQUAL_TIME  # at the pace of the others
         train_all(plan, equal_time(plan) if is_timed else equal_epochs(plan, kind))
-        finished.append(kind)
-        tables = [table(plan, known) for known in plan.kinds if known in finished]
-        file.write_text("\n".join(tables))
-    print(file.read_text())
+        file.write_text(all_tables(plan))
 
 
 if __name__ == "__main__":

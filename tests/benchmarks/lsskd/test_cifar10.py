@@ -5,9 +5,10 @@ import sys
 import pytest
 from finished_run import finish
 
-from benchmarks.commands import ROOT
+from benchmarks.commands import ROOT, append, bundle, rows_of
 from benchmarks.lsskd import cifar10
 from benchmarks.lsskd.ablation import EQUAL_EPOCHS, EQUAL_TIME, REDUCED, Kind, Plan, Run
+from benchmarks.lsskd.tables import teachers_file
 from benchmarks.training import Training
 
 QUARTER = Kind("labels-0.25", 0.25)
@@ -39,63 +40,13 @@ def teacher(folder, **settings):
     finish(Training(file, {"data": "x", "method": "none", **settings}, folder))
 
 
-def test_the_caption_names_the_reduction(tmp_path):
-    found = plan(tmp_path, teacher=None)
-    finish_table(found, EQUAL_EPOCHS)
-    caption = cifar10.caption(found, EQUAL_EPOCHS)
-    assert (
-        "the recipe with `input_size` 24, `student_options.stem_stride` 2, "
-        "`lsskd.kl_ramp_epochs` 2, `epochs` 5" in caption
-    )
-    assert "equal training time" not in caption
-
-
-def test_the_caption_of_equal_time_leaves_epochs_to_the_rows(tmp_path):
-    found = plan(tmp_path, teacher=None)
-    finish_table(found, EQUAL_EPOCHS)
-    caption = cifar10.caption(found, EQUAL_TIME)
-    assert "`epochs`" not in caption
-    assert caption.endswith("Epochs as '+ features' took time for, at the paces of equal-epochs.")
-
-
-def test_the_caption_of_few_labels_says_what_was_not_measured(tmp_path):
-    found = plan(tmp_path, teacher=None, changes={})
-    finish_table(found, QUARTER, samples=250)
-    caption = cifar10.caption(found, QUARTER)
-    assert "250 training samples, the recipe as it is" in caption
-    assert caption.endswith("with few labels equal training time was not measured.")
-
-
 def test_few_labels_take_as_many_steps_as_all_of_them(tmp_path):
     found = plan(tmp_path, teacher=None)
-    finish_table(found, QUARTER)
-    assert "`lsskd.kl_ramp_epochs` 8, `epochs` 20" in cifar10.caption(found, QUARTER)
-    assert "As many steps as with all labels." in cifar10.caption(found, QUARTER)
     whole = found.rows[-1]
     epochs = [
         found.training(Run(kind, whole, 0)).settings["epochs"] for kind in (QUARTER, EQUAL_EPOCHS)
     ]
     assert epochs == [20, 5]
-
-
-@pytest.mark.parametrize(
-    ("of_seed", "said"),
-    [
-        ({0: {}, 1: {}}, "all"),
-        ({0: {"label_fraction": 0.25}, 1: {"label_fraction": 0.25, "seed": 1}}, "the same"),
-        ({0: {"label_fraction": 0.25}, 1: {"label_fraction": 0.25}}, "other or the same"),
-        ({0: {"label_fraction": 0.5}, 1: {"label_fraction": 0.5, "seed": 1}}, "other"),
-    ],
-)
-def test_a_taught_row_says_which_labels_its_teacher_saw(tmp_path, of_seed, said):
-    found = plan(tmp_path)
-    for seed, settings in of_seed.items():
-        teacher(tmp_path / f"teacher-0.25-{seed}", **settings)
-    finish_table(found, QUARTER)
-    assert f"| + external teacher (teacher trained on {said} labels) |" in cifar10.table(
-        found, QUARTER
-    )
-    assert "Weights of the external teacher: abababab." in cifar10.caption(found, QUARTER)
 
 
 def test_every_row_trains_for_as_long_as_the_whole_method_took(tmp_path):
@@ -111,6 +62,33 @@ def test_every_row_trains_for_as_long_as_the_whole_method_took(tmp_path):
         ("PS-KD", 2),
     }
     assert all(run.kind == EQUAL_TIME for run in cifar10.equal_time(found))
+
+
+def test_rows_that_no_processor_has_in_common_with_the_whole_method_stop_the_driver(tmp_path):
+    found = plan(tmp_path, teacher=None)
+    finish_table(found, EQUAL_EPOCHS)
+    file = found.folder(EQUAL_EPOCHS, found.rows[0], 0) / "bundle.json"
+    file.write_text(file.read_text().replace("some machine", "another machine"))
+    with pytest.raises(SystemExit, match=r"'labels only' and '[+] features' were trained on diff"):
+        cifar10.equal_time(found)
+
+
+def test_the_record_of_a_teacher_lies_beside_the_results(tmp_path):
+    found = plan(tmp_path)
+    teacher(tmp_path / "teacher-1-0")
+    run = Run(EQUAL_EPOCHS, found.rows[-1], 0)
+    finish(found.training(run))
+    for _ in range(2):
+        cifar10.train(found, run)
+    (noted,) = rows_of(teachers_file(found.results))
+    assert noted["metrics"] == bundle(tmp_path / "teacher-1-0")["metrics"]
+
+
+def test_without_data_nothing_is_trained(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["cifar10", "--quick", "--runs", str(tmp_path)])
+    monkeypatch.setattr(cifar10, "train_all", lambda *_: pytest.fail("nothing may start"))
+    cifar10.main()
+    assert (tmp_path / "table-cifar10-quick.md").read_text() == ""
 
 
 def test_a_run_of_another_setting_stops_the_driver_before_it_trains(tmp_path, monkeypatch):
@@ -180,7 +158,7 @@ def test_each_table_is_written_as_soon_as_its_rows_are_there(tmp_path, monkeypat
 
     def instead(plan, runs):
         for run in runs:
-            finish(plan.training(run), minutes=10)
+            append(plan.results, run.key, finish(plan.training(run), minutes=10))
         seen.append(file.read_text().split(":")[0] if file.exists() else None)
 
     monkeypatch.setattr(cifar10, "train_all", instead)
