@@ -1,8 +1,5 @@
-import subprocess
-import sys
-from pathlib import Path
-
 import torch
+from two_processes import say_of_both
 
 from edgekd.distill.methods.gather import broadcast_buffers, gathered
 
@@ -38,12 +35,5 @@ def test_alone_everything_stays_as_it_is():
     assert norm.running_mean.tolist() == [0, 0]
 
 
-def test_two_processes_share_tensors_and_the_buffers_of_the_first(tmp_path: Path):
-    arguments = [sys.executable, "-c", TWO, str(tmp_path / "store")]
-    both = [
-        subprocess.Popen([*arguments, str(rank)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        for rank in range(2)
-    ]
-    outputs = [process.communicate(timeout=500)[0].decode() for process in both]
-    assert [process.returncode for process in both] == [0, 0], outputs
-    assert all("agreed" in output for output in outputs)
+def test_two_processes_share_tensors_and_the_buffers_of_the_first(tmp_path):
+    assert all("agreed" in said for said in say_of_both(TWO, tmp_path))

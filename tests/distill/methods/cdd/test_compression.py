@@ -1,9 +1,7 @@
-import subprocess
-import sys
-
 import pytest
 import torch
 from torch import nn
+from two_processes import say_of_both
 
 from edgekd.config import CddRecipe
 from edgekd.distill.methods.cdd.channels import Channels
@@ -206,11 +204,4 @@ distributed.destroy_process_group()
 
 
 def test_two_processes_come_to_the_same_masks_and_queues(tmp_path):
-    arguments = [sys.executable, "-c", TWO, str(tmp_path / "store")]
-    both = [
-        subprocess.Popen([*arguments, str(rank)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        for rank in range(2)
-    ]
-    outputs = [process.communicate(timeout=500)[0].decode() for process in both]
-    assert [process.returncode for process in both] == [0, 0], outputs
-    assert all("agreed" in output for output in outputs)
+    assert all("agreed" in said for said in say_of_both(TWO, tmp_path))

@@ -1,9 +1,7 @@
-import subprocess
-import sys
-
 import pytest
 import torch
 from torch import nn
+from two_processes import say_of_both
 
 from edgekd.config import SoftLabelsRecipe
 from edgekd.distill.methods.softening.memories import (
@@ -152,12 +150,6 @@ distributed.destroy_process_group()
 
 
 def test_two_processes_remember_the_statistics_of_the_first(tmp_path):
-    arguments = [sys.executable, "-c", TWO, str(tmp_path / "store")]
-    both = [
-        subprocess.Popen([*arguments, str(rank)], stdout=subprocess.PIPE, text=True)
-        for rank in range(2)
-    ]
-    for process in both:
-        said = process.communicate(timeout=300)[0].split("\n")
+    for said in say_of_both(TWO, tmp_path):
         # the last step's; 0.75 * 1 + 0.25 * 2
-        assert said[:2] == ["[2.0, 2.0]", "[1.25, 1.25]"]
+        assert said.splitlines()[-2:] == ["[2.0, 2.0]", "[1.25, 1.25]"]
