@@ -42,7 +42,8 @@ def reporting_write_errors(path: Path) -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or str(error)
         raise OutputError(
-            f"{path}: cannot be written ({reason}); free space or choose another folder with -o"
+            f"{path}: cannot be written ({reason}); free space, or choose a folder that can be "
+            "written"
         ) from error
 
 

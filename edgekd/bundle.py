@@ -20,6 +20,10 @@ from edgekd.errors import BundleError
 from edgekd.records import SCHEMA, Record, StudentBundle
 
 BUNDLE_FILE: Final = "bundle.json"
+RECIPE_FILE: Final = "recipe.toml"
+"""Of the run that writes the bundle when it has finished."""
+CHECKPOINT_FILE: Final = "checkpoint.safetensors"
+"""Of such a run, too."""
 WEIGHTS_FILE: Final = "weights.safetensors"
 TRAINING_HEAD_FILE: Final = "training_head.safetensors"
 
@@ -111,6 +115,11 @@ def is_bundle(path: Path) -> bool:
     return (path / BUNDLE_FILE).is_file()
 
 
+def is_unfinished(path: Path) -> bool:
+    """Whether ``path`` is the folder of a run that was stopped before it wrote its bundle."""
+    return (path / CHECKPOINT_FILE).is_file() and not is_bundle(path)
+
+
 def write_bundle(
     folder: Path, record: StudentBundle, weights: bytes, *, training_head: bytes | None = None
 ) -> None:
@@ -144,6 +153,11 @@ def read_bundle(folder: Path) -> StudentBundle:
     Raises:
         BundleError: If either file is missing, truncated, altered or of an unknown schema.
     """
+    if is_unfinished(folder):
+        raise BundleError(
+            f"{folder}: this training has not finished; continue it with the command that began "
+            f"it, as: edgekd distill --resume -o {folder}"
+        )
     if not is_bundle(folder):
         raise BundleError(
             f"{folder}: no {BUNDLE_FILE} found; expected the output folder of edgekd teach or "

@@ -83,6 +83,9 @@ def test_missing_weights_and_a_folder_that_is_no_bundle(folder, tmp_path):
         read_bundle(folder)
     with pytest.raises(BundleError, match="expected the output folder of edgekd teach"):
         read_bundle(tmp_path)
+    (tmp_path / "checkpoint.safetensors").write_bytes(b"of a run that was stopped")
+    with pytest.raises(BundleError, match=r"has not finished; .* edgekd distill --resume -o "):
+        read_bundle(tmp_path)
 
 
 def test_a_record_of_absurd_size_is_not_read(tmp_path, monkeypatch):

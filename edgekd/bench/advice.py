@@ -14,12 +14,8 @@ _QUIET_SPREAD: Final = 0.1  # interquartile range over median; torch.utils.bench
 def warn_about(measurement: Measurement, outcome: Outcome, console: Console) -> None:
     """Warn where the machine was not quiet or the peak memory is only a bound."""
     where = f"{measurement.file}, {measurement.num_threads} thread(s)"
-    emulated = measurement.device_info.emulated
-    if not emulated and measurement.spread > _QUIET_SPREAD:
-        console.warn(
-            f"{where}: half of the calls spread over {measurement.spread:.0%} of the median "
-            f"(quiet is at most 10%); {_cause_of_spread(measurement)}"
-        )
+    for doubt in spread_doubts(measurement):
+        console.warn(f"{where}: {doubt}")
     if not outcome.peak_was_reset:
         console.warn(
             f"{where}: the kernel kept the memory peak of before the model was loaded; "
@@ -27,9 +23,24 @@ def warn_about(measurement: Measurement, outcome: Outcome, console: Console) -> 
         )
 
 
+def spread_doubts(measurement: Measurement) -> tuple[str, ...]:
+    """What is said of times that differ much among themselves; nothing of an emulated device."""
+    if measurement.device_info.emulated or measurement.spread <= _QUIET_SPREAD:
+        return ()
+    return (
+        f"half of the calls spread over {measurement.spread:.1%} of the median "
+        f"(quiet is at most 10%); {_cause_of_spread(measurement)}",
+    )
+
+
 def _cause_of_spread(measurement: Measurement) -> str:
     if not measurement.threads_share_cores:
-        return "other work was running: stop it and measure again"
+        if measurement.busy_cores or measurement.other_load is None:
+            return "other work was running: stop it and measure again"
+        return (
+            f"no other work was seen ({measurement.other_load:.2f} cores busy), so it is the "
+            "machine: a changing clock, or a neighbour of a virtual one; measure again"
+        )
     cores = measurement.device_info.cpu_count
     return (
         f"more threads than the {cores} core(s) of {measurement.device} are the likely cause: "

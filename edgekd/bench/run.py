@@ -6,7 +6,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from edgekd.bench.advice import warn_about_data, warn_about_devices, warn_about_slow_int8
+from edgekd.bench.advice import (
+    spread_doubts,
+    warn_about_data,
+    warn_about_devices,
+    warn_about_slow_int8,
+)
 from edgekd.bench.measure import MEASUREMENTS_FILE, Plan, measure_on
 from edgekd.bench.samples import EvaluationSamples
 from edgekd.bench.select import Candidate, select
@@ -137,7 +142,7 @@ def rows(measurements: Sequence[Measurement]) -> list[dict[str, Any]]:
             "missing": list(m.missing),
             "energy": None if m.energy is None else m.energy.model_dump(mode="json"),
             "energy_unknown": m.energy_unknown,
-            "doubts": list(m.doubts),
+            "doubts": [*m.doubts, *spread_doubts(m)],
             "other_load": m.other_load,
             "board": m.device_info.board,
             "before": None if m.before is None else m.before.model_dump(mode="json"),

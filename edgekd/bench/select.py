@@ -5,7 +5,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-from edgekd.bundle import WEIGHTS_FILE, is_bundle, read_bundle, read_record, sha256_of
+from edgekd.bundle import (
+    WEIGHTS_FILE,
+    is_bundle,
+    is_unfinished,
+    read_bundle,
+    read_record,
+    sha256_of,
+)
 from edgekd.errors import BundleError, UsageError
 from edgekd.records import (
     DataRef,
@@ -108,6 +115,8 @@ def _at(path: Path, *, baseline: bool) -> list[Candidate]:
             f"{path}: a bundle, not exported files; run edgekd export {path} first, "
             "or measure the bundle itself in torch with --baseline"
         )
+    if is_unfinished(path):
+        read_bundle(path)  # says what to do
     raise UsageError(f"{path}: no .onnx or .tflite file in it; expected edgekd export's output")
 
 

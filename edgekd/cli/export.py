@@ -32,7 +32,7 @@ _FLAGS: Final = (
         ("--search-seconds",),
         "Longest int8 search, of all formats together; 300 on a board.",
     ),
-    Flag("num_threads", ("--num-threads",), "Threads with which the int8 search measures."),
+    Flag("num_threads", ("--threads", "--num-threads"), "With which the int8 search measures."),
     Flag(
         "reference_kernels",
         ("--reference-kernels",),

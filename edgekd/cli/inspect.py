@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import click
 
-from edgekd.bundle import BUNDLE_FILE, is_bundle, read_bundle, read_record, sha256_of
+from edgekd.bundle import BUNDLE_FILE, is_bundle, is_unfinished, read_bundle, read_record, sha256_of
 from edgekd.cli.cells import count, percent, size
 from edgekd.cli.extras import needs_extra
 from edgekd.cli.options import example, takes_terminal
@@ -20,6 +20,7 @@ from edgekd.records import ExportedModel, ImageInput, InputSpec, StudentBundle
 
 MODEL_SUFFIXES: Final = (".onnx", ".tflite")
 PROGRAM_SUFFIX: Final = ".pt2"
+_SHOWN_LABELS: Final = 12
 
 
 @click.command("inspect", epilog=example("edgekd inspect runs/student"))
@@ -42,7 +43,7 @@ def command(*, terminal: Terminal, path: Path) -> None:
 
 def model_files(path: Path) -> tuple[Path, ...]:
     """The model files in a folder that is no bundle, in text order; none of anything else."""
-    if not path.is_dir() or is_bundle(path):
+    if not path.is_dir() or is_bundle(path) or is_unfinished(path):
         return ()
     endings = (*MODEL_SUFFIXES, PROGRAM_SUFFIX)
     return tuple(sorted(f for f in path.iterdir() if f.suffix in endings and f.is_file()))
@@ -58,7 +59,7 @@ def inspect(path: Path) -> dict[str, Any]:
     """
     if not path.exists():
         raise UsageError(f"{path}: does not exist; give a bundle folder, model file or record")
-    if is_bundle(path):
+    if is_bundle(path) or is_unfinished(path):  # which is refused in its own words
         return _bundle(read_bundle(path))
     if path.name == BUNDLE_FILE:
         return _bundle(read_bundle(path.parent))
@@ -141,7 +142,8 @@ def _lines(data: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield from _quantization(data)
     if data.get("labels"):
         kind = "trained on" if data.get("task") == "retrieval" else "labels"
-        yield kind, f"{len(data['labels'])}: {', '.join(data['labels'][:12])}"
+        more = ", ..." if len(data["labels"]) > _SHOWN_LABELS else ""
+        yield kind, f"{len(data['labels'])}: {', '.join(data['labels'][:_SHOWN_LABELS])}{more}"
     for metric in data.get("metrics", ()):
         value = f"{percent(metric['value'])} ({metric['num_samples']} samples)"
         yield f"{metric['name']} on {metric['split']}", value

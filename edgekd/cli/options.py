@@ -18,6 +18,7 @@ import click
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from edgekd.bundle import RECIPE_FILE
 from edgekd.cli.terminal import Terminal
 from edgekd.cli.words import BareOption, Words
 from edgekd.config import Section, build_recipe, to_toml
@@ -26,7 +27,6 @@ from edgekd.errors import UsageError
 Decorator = Callable[[Callable[..., None]], Callable[..., None]]
 R = TypeVar("R", bound=Section)
 
-RECIPE_FILE: Final = "recipe.toml"
 _METAVARS: Final = {int: "INTEGER", float: "NUMBER", Path: "FILE"}
 
 
@@ -69,6 +69,7 @@ def takes_recipe(kind: type[R], flags: Sequence[Flag]) -> Decorator:
             given = {flag.key: arguments.pop(_parameter(flag.key)) for flag in flags}
             if arguments.get("resume") and recipe_file is None:
                 recipe_file = _recipe_of_run(arguments["output"])
+                _require_a_run(recipe_file, arguments["output"], given, assignments)
             recipe = build_recipe(
                 kind,
                 recipe=recipe_file,
@@ -212,6 +213,17 @@ def _default(field: FieldInfo) -> str:
     if isinstance(default, tuple):
         default = ",".join(str(item) for item in default)
     return f"[default: {default}]"
+
+
+def _require_a_run(
+    recipe: Path | None, output: Path, given: dict[str, Any], assignments: Sequence[str]
+) -> None:
+    """Going on with a run needs one; flags that say all of it start it."""
+    if recipe is None and given["data"] is None and not assignments:
+        raise UsageError(
+            f"{output}: holds no run to resume; check the name, or give --data and the other "
+            "flags to start one there"
+        )
 
 
 def _recipe_of_run(output: Path) -> Path | None:

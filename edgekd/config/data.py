@@ -51,10 +51,12 @@ class DataRecipe(Section):
         if self.val_groups and not self.test_groups:
             raise ValueError("val_groups names groups for val alone; name test_groups too")
         if self.test_groups and self.group is None:
-            raise ValueError("test_groups names groups; say with group which column holds them")
+            raise ValueError("test_groups needs group, the name of the column that holds them")
         both = sorted(set(self.test_groups) & set(self.val_groups))
         if both:
-            raise ValueError(f"test_groups and val_groups both name {', '.join(both)}")
+            raise ValueError(
+                f"test_groups and val_groups both name {', '.join(both)}; leave it in one of them"
+            )
         return self
 
     @model_validator(mode="after")

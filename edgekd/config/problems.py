@@ -1,5 +1,7 @@
 """What is wrong with a recipe, in the words of whoever wrote it: its keys, or flags as typed."""
 
+import difflib
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,10 +14,17 @@ from edgekd.errors import ConfigError, UsageError
 
 _REASONS: Final[Mapping[str, str]] = {
     "bool_parsing": "should be true or false",
+    "bool_type": "should be true or false",
     "float_parsing": "should be a number",
+    "float_type": "should be a number",
+    "int_from_float": "should be a whole number",
     "int_parsing": "should be a whole number",
+    "int_type": "should be a whole number",
+    "string_type": "should be text",
+    "tuple_type": "should be a list",
     "missing": "has too few values",  # of a tuple: the place is within what was given
 }
+_TABLE_TYPES: Final = ("model_type", "model_attributes_type", "dict_type")
 _PLAINER: Final = (
     ("greater than or equal to", "at least"),
     ("less than or equal to", "at most"),
@@ -70,7 +79,7 @@ def refusal(problems: Collection[Problem], origin: Origin) -> ConfigError | Usag
 
 
 def problems_of(
-    error: ValidationError, values: Mapping[str, Any], origin: Origin
+    error: ValidationError, values: Mapping[str, Any], origin: Origin, known: Collection[str]
 ) -> tuple[Problem, ...]:
     """Every problem that validation found, one per value.
 
@@ -78,12 +87,16 @@ def problems_of(
         error: Of validating ``values``.
         values: As they were merged.
         origin: Of the values.
+        known: Dotted keys that there are.
     """
     found: dict[str, Problem] = {}
     for item in error.errors(include_url=False):
         place = _given(item["loc"], values)
         key = _dotted(place) or _WHOLE
-        problem = _problem(item, key, origin.flag_of(place), origin)
+        if item["type"] == "extra_forbidden":
+            problem = Problem(f"{key} = {item['input']!r}: no such key; {_advice(key, known)}")
+        else:
+            problem = _problem(item, key, origin.flag_of(place), origin)
         before = found.get(key)
         if before is not None and not isinstance(item["input"], Mapping):
             # one value, refused by each of several types
@@ -101,6 +114,12 @@ def unread_problem(key: str, value: Any, reason: str, origin: Origin) -> Problem
     return Problem(f"{_as_typed(flag, value)}: {reason}", of_flag=True)
 
 
+def _advice(key: str, known: Collection[str]) -> str:
+    """What may have been meant by a key that does not exist."""
+    near = difflib.get_close_matches(key, known, n=1)
+    return f"did you mean {near[0]}" if near else "--print-recipe shows all there are"
+
+
 def _problem(item: ErrorDetails, key: str, flag: str | None, origin: Origin) -> Problem:
     value = item["input"]
     if flag is not None:
@@ -108,11 +127,11 @@ def _problem(item: ErrorDetails, key: str, flag: str | None, origin: Origin) -> 
     if item["type"] == "missing":
         name = origin.names.get(key, key)
         return Problem(f"{name}: missing; give it as a flag or in a recipe", origin.only_flags)
-    if item["type"] == "extra_forbidden":
-        return Problem(f"{key} = {value!r}: no such key; check the spelling")
     if isinstance(value, Mapping):  # values that do not fit together
         said = _reason(item)
-        return Problem(said if origin.only_flags else f"{key}: {said}", origin.only_flags)
+        if origin.only_flags:
+            return Problem(_in_flags(said, origin.names), of_flag=True)
+        return Problem(said if key == _WHOLE else f"{key}: {said}")
     return Problem(f"{key} = {value!r}: {_reason(item)}")
 
 
@@ -120,6 +139,8 @@ def _reason(item: ErrorDetails) -> str:
     """Pydantic's message in plain words."""
     if item["type"] in _REASONS:
         return _REASONS[item["type"]]
+    if item["type"] in _TABLE_TYPES:
+        return f"should be a table; set the keys in it, as {_dotted(item['loc'])}.KEY"
     if item["type"] == "too_long":
         limits = item.get("ctx", {})
         return f"should be {limits['max_length']} values, found {limits['actual_length']}"
@@ -127,6 +148,15 @@ def _reason(item: ErrorDetails) -> str:
     for technical, plain in _PLAINER:
         text = text.replace(technical, plain)
     return f"{text[:1].lower()}{text[1:]}"
+
+
+def _in_flags(text: str, names: Mapping[str, str]) -> str:
+    """A sentence with flags for the keys in it that are no words of their own."""
+    for key, flag in names.items():
+        leaf = key.rpartition(".")[2]
+        if "_" in leaf:
+            text = re.sub(rf"\b{leaf}\b", flag, text)
+    return text
 
 
 def _as_typed(flag: str, value: Any) -> str:
@@ -140,7 +170,9 @@ def _as_typed(flag: str, value: Any) -> str:
 
 
 def _listed(source: str, texts: Collection[str], where: str = "") -> str:
-    return f"{source}: {len(texts)} problem(s){where}\n  " + "\n  ".join(texts)
+    if len(texts) == 1:
+        return f"{source}: {next(iter(texts))}"
+    return f"{source}: {len(texts)} problems{where}\n  " + "\n  ".join(texts)
 
 
 def _dotted(place: Sequence[int | str]) -> str:

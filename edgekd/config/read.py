@@ -114,7 +114,8 @@ def build_recipe(
     try:
         built = kind.model_validate(merged)
     except ValidationError as error:
-        raise refusal(problems_of(error, merged, origin), origin) from error
+        problems = problems_of(error, merged, origin, tuple(kind.dotted_keys()))
+        raise refusal(problems, origin) from error
     _refuse_unread(built.unread(), typed, origin)
     return built
 

@@ -1,6 +1,6 @@
 """What every table of a recipe has in common."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from pydantic import BaseModel, ConfigDict
 
@@ -16,3 +16,18 @@ class Section(BaseModel):
         A recipe file may hold them, for other runs. On a command line they are a mistake.
         """
         return {}
+
+    @classmethod
+    def dotted_keys(cls) -> Iterator[str]:
+        """Every key there is, dotted where it lies in a table.
+
+        >>> from edgekd.config import TrainRecipe
+        >>> set(TrainRecipe.dotted_keys()) > {"epochs", "augment.flip"}
+        True
+        """
+        for name, field in cls.model_fields.items():
+            kind = field.annotation
+            if isinstance(kind, type) and issubclass(kind, Section):
+                yield from (f"{name}.{key}" for key in kind.dotted_keys())
+            else:
+                yield name

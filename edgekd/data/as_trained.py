@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from edgekd.config import DataRecipe
 from edgekd.console import Console
-from edgekd.errors import BundleError
+from edgekd.errors import BundleError, DataError
 
 _FIELDS: Final = (
     "split",
@@ -22,6 +22,8 @@ _FIELDS: Final = (
     "test_groups",
     "val_groups",
 )
+
+_WITH_COLUMNS: Final = (".csv", ".npz")
 
 R = TypeVar("R", bound=DataRecipe)
 
@@ -40,12 +42,19 @@ def split_as_trained(recipe: R, trainings: Iterable[Mapping[str, Any]], console:
 
     Raises:
         BundleError: If a recorded split cannot be one.
+        DataError: If the data cannot be split by the groups of the training.
     """
     if recipe.data is None or recipe.model_fields_set & set(_FIELDS):
         return recipe
     found = [split for training in trainings if (split := _recorded_split(training))]
     if not found or any(split != found[0] for split in found):
         return recipe
+    group = found[0]["group"]
+    if group is not None and not recipe.data.lower().endswith(_WITH_COLUMNS):
+        raise DataError(
+            f"{recipe.data}: images without columns, and the training split its data by {group!r}; "
+            "give the data that it was trained on, or say with --split how to split these"
+        )
     changes = {name: value for name, value in found[0].items() if value != getattr(recipe, name)}
     if not changes:
         return recipe

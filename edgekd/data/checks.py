@@ -109,13 +109,33 @@ def tell_single_images(labels: Indices, names: Sequence[str], console: Console) 
         names: Of all identities.
         console: Told, where there are any.
     """
-    images = Counter(labels.tolist())
-    single = [names[label] for label, count in images.items() if count == 1]
+    single = _single(labels, names)
     if single:
         console.warn(
             f"train has one single image of {_count(single, 'identity', 'identities')}: "
-            f"{_list(sorted(single))}; it is compared with itself alone"
+            f"{_list(single)}; it is compared with itself alone"
         )
+
+
+def tell_single_samples(labels: Indices, names: Sequence[str], console: Console) -> None:
+    """Warn about classes that are learned from one sample each.
+
+    Args:
+        labels: ``(N,)``, of the training samples.
+        names: Of all classes.
+        console: Told, where there are any.
+    """
+    single = _single(labels, names)
+    if single:
+        console.warn(
+            f"train has one single sample of {_count(single, 'class', 'classes')}: "
+            f"{_list(single)}; what is learned from so few says little"
+        )
+
+
+def _single(labels: Indices, names: Sequence[str]) -> list[str]:
+    counts = Counter(labels.tolist())
+    return sorted(names[label] for label, count in counts.items() if count == 1)
 
 
 def _present(contents: Contents, splits: Sequence[SplitName], split: SplitName) -> set[int]:

@@ -100,7 +100,9 @@ def _checked(lines: Iterable[str], path: Path, group: str | None) -> list[Row]:
     if problems:
         more = [f"... and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
         shown = "\n  ".join([*map(printable, problems[:_SHOWN]), *more])
-        raise DataError(f"{path}: {len(problems)} problem(s) in the manifest\n  {shown}")
+        if len(problems) == 1:
+            raise DataError(f"{path}: {shown}; mend it in the manifest")
+        raise DataError(f"{path}: {len(problems)} problems in the manifest\n  {shown}")
     if not rows:
         raise DataError(f"{path}: no rows; expected a header and one line per image")
     return rows

@@ -77,7 +77,10 @@ def open_npz(path: Path, recipe: DataRecipe, console: Console) -> Contents:
         )
     for name, array in {**signals, "images": labels if images is None else images}.items():
         if len(array) != len(labels):
-            raise DataError(f"{path}: {name} has {len(array)} rows, the labels {len(labels)}")
+            raise DataError(
+                f"{path}: {name} has {len(array)} rows, the labels {len(labels)}; save as many of "
+                "both, row n of one belonging to row n of the other"
+            )
     common: dict[str, Any] = {
         "names": tuple(f"{path.name}[{row}]" for row in range(len(labels))),
         "labels": labels,
@@ -131,7 +134,9 @@ def _read(path: Path, group: str | None) -> dict[str, NDArray[Any]]:
     except DataError:
         raise
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
+        raise DataError(
+            f"{path}: cannot be read ({error.strerror or error}); check the file and its rights"
+        ) from error
     except MemoryError as error:
         raise DataError(f"{path}: larger than the memory; use an image folder") from error
     # numpy parses the header of each array as a Python literal and raises what that raises

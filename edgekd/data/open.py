@@ -64,7 +64,10 @@ def open_dataset(recipe: DataRecipe, console: Console, *, task: Task = "classifi
     _check_class_names(contents.class_names)
     splits = assign_splits(contents, recipe, task=task)
     check = check_identities if task == "retrieval" else check_classes
-    check(contents, splits, console)
+    try:
+        check(contents, splits, console)
+    except DataError as error:
+        raise DataError(f"{recipe.data}: {error}") from error
     check_duplicates(contents, splits, console)
     dataset = _assemble(_trained_first(contents, splits), splits, recipe.data)
     console.info(f"{recipe.data}: {_counts(dataset, task)}")

@@ -20,7 +20,6 @@ from torch import Tensor
 from edgekd.atomic import write_atomically
 from edgekd.errors import BundleError
 
-CHECKPOINT_FILE: Final = "checkpoint.safetensors"
 _SCHEMA: Final = "2"  # 1 had no digest
 _KEY: Final = "edgekd"
 _DIGEST: Final = "sha256"

@@ -14,6 +14,7 @@ from timm.layers import convert_sync_batchnorm  # type: ignore[attr-defined]
 from torch import nn
 
 from edgekd.config import TrainRecipe
+from edgekd.console import Console
 from edgekd.errors import UsageError
 
 _INTERACTIVE: Final = ("bash", "interactive")  # job names of SLURM's shells, as Fabric tells them
@@ -62,6 +63,18 @@ def launch(recipe: TrainRecipe) -> Fabric:
     if recipe.num_threads is not None:  # after Fabric, which divides the cores among processes
         torch.set_num_threads(recipe.num_threads)
     return fabric
+
+
+def warn_about_threads(recipe: TrainRecipe, fabric: Fabric, console: Console) -> None:
+    """Say where more threads were asked for than there are cores."""
+    cores = len(os.sched_getaffinity(0))
+    wanted = (recipe.num_threads or 1) * recipe.num_processes
+    if fabric.is_global_zero and wanted > cores:
+        of = f" ({recipe.num_processes} processes of {recipe.num_threads or 1})"
+        console.warn(
+            f"{wanted} threads{of if recipe.num_processes > 1 else ''} share {cores} core(s) and "
+            "slow each other down; give fewer with --threads"
+        )
 
 
 def _find_processes(recipe: TrainRecipe) -> _Processes:

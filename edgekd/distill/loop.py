@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from edgekd.bundle import CHECKPOINT_FILE
 from edgekd.console import Tracker
 from edgekd.distill.batches import View
 from edgekd.distill.checkpoint import (
-    CHECKPOINT_FILE,
     Checkpoint,
     refusing_another_run,
     write_checkpoint,

@@ -16,6 +16,7 @@ ChosenPrecision = Literal["fp32", "bf16"]
 
 _TRIAL_STEPS: Final = 4  # per precision, after one that warms caches up
 _GAIN: Final = 0.95  # bf16 has to save 5 % before its coarser sums are worth having
+_DISTURBED: Final = 1.5  # median over quickest step; a free processor stays below 1.2
 
 
 def autocast(precision: ChosenPrecision, device: torch.device) -> AbstractContextManager[object]:
@@ -38,20 +39,27 @@ def choose_precision(
     That holds while the processor is as free as it was while it was measured.
     """
     console.info("timing a few steps in fp32 and in bf16")
-    chosen, seconds = faster_precision(module, step_loss, device)
-    whole = steps * seconds[chosen]
+    chosen, times = faster_precision(module, step_loss, device)
+    seconds = {precision: min(taken) for precision, taken in times.items()}
+    usual = statistics.median(times[chosen])
+    whole = steps * usual
     about = f"{whole / 60:.0f} min" if whole >= 90 else f"{whole:.0f} s"
     console.info(
         f"precision {chosen}: {1e3 * seconds['fp32']:.1f} ms a step in fp32, "
         f"{1e3 * seconds['bf16']:.1f} ms in bf16; about {about} for {steps:,} steps at that pace, "
         "validation and checkpoints not counted"
     )
+    if usual > _DISTURBED * seconds[chosen]:
+        console.warn(
+            f"half of these steps took {1e3 * usual:.0f} ms or more: other work shares the "
+            "processor; beside it --threads 1 is often quicker"
+        )
     return chosen
 
 
 def faster_precision(
     module: nn.Module, step_loss: Callable[[nn.Module], Tensor], device: torch.device
-) -> tuple[ChosenPrecision, dict[str, float]]:
+) -> tuple[ChosenPrecision, dict[str, tuple[float, ...]]]:
     """Time training steps of a copy of ``module`` in both precisions.
 
     Args:
@@ -61,19 +69,20 @@ def faster_precision(
 
     Returns:
         The faster precision whose loss stays finite (fp32 unless bf16 saves at least 5 %), and the
-        median seconds per step of each.
+        seconds that each step took. The quickest step of each decides: other work on the machine
+        only adds to a time.
     """
-    seconds: dict[str, float] = {}
+    times: dict[str, tuple[float, ...]] = {}
     for precision in ("fp32", "bf16"):
         trial = copy.deepcopy(module)
-        times = []
+        taken = []
         for _ in range(_TRIAL_STEPS + 1):
             start = time.perf_counter()
             with autocast(precision, device):
                 loss = step_loss(trial)
             torch.autograd.backward(loss)
             finite = bool(torch.isfinite(loss))
-            times.append(time.perf_counter() - start if finite else float("inf"))
-        seconds[precision] = statistics.median(times[1:])
-    faster = seconds["bf16"] < _GAIN * seconds["fp32"]
-    return ("bf16" if faster else "fp32"), seconds
+            taken.append(time.perf_counter() - start if finite else float("inf"))
+        times[precision] = tuple(taken[1:])
+    faster = min(times["bf16"]) < _GAIN * min(times["fp32"])
+    return ("bf16" if faster else "fp32"), times

@@ -20,7 +20,7 @@ from edgekd.console import Console, SilentConsole
 from edgekd.distill.checkpoint import Checkpoint
 from edgekd.distill.early import check_before_data
 from edgekd.distill.job import Job
-from edgekd.distill.launch import launch
+from edgekd.distill.launch import launch, warn_about_threads
 from edgekd.distill.loop import Loop
 from edgekd.distill.material import Material, make_batches, open_material
 from edgekd.distill.methods.protocol import Method
@@ -73,6 +73,7 @@ def distill(
     """
     console = console or SilentConsole()
     fabric = launch(recipe)
+    warn_about_threads(recipe, fabric, console)
     with alone_in(output, fabric):
         return _distill(
             recipe, output, fabric, console, resume=resume, overwrite=overwrite, guest=guest

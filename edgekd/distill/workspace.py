@@ -13,14 +13,18 @@ from lightning_fabric import Fabric
 from pydantic import ValidationError
 
 from edgekd.atomic import reporting_write_errors, write_atomically
-from edgekd.bundle import BUNDLE_FILE, TRAINING_HEAD_FILE, WEIGHTS_FILE
+from edgekd.bundle import (
+    BUNDLE_FILE,
+    CHECKPOINT_FILE,
+    RECIPE_FILE,
+    TRAINING_HEAD_FILE,
+    WEIGHTS_FILE,
+)
 from edgekd.config import TrainRecipe, to_toml
 from edgekd.console import Console
-from edgekd.distill.checkpoint import CHECKPOINT_FILE, Checkpoint, read_checkpoint
+from edgekd.distill.checkpoint import Checkpoint, read_checkpoint
 from edgekd.distill.history import EVENTS_FILE, HISTORY_FILE
 from edgekd.errors import ConfigError, OutputError, UsageError
-
-RECIPE_FILE: Final = "recipe.toml"
 
 _OURS: Final = (
     BUNDLE_FILE,

@@ -1,11 +1,11 @@
 """What a reader must know before believing a number: collected from the records, never hidden."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from edgekd.report.document import Listing, Section
-from edgekd.report.lineage import Collection, File, Measured, Network
+from edgekd.report.lineage import Collection, File, Lineage, Measured, Network
 from edgekd.report.speedups import fp32_file_ms
 
 MAX_SPREAD: Final = 0.1
@@ -29,11 +29,15 @@ class Caveat:
 
 def find_caveats(collection: Collection) -> tuple[Caveat, ...]:
     """Every doubt: noisy timings, int8 that lost time, skipped files, emulation and others."""
+    caveats = (
+        caveat
+        for network in collection.networks
+        for caveat in (*_network_caveats(network), *_timing_caveats(network))
+    )
+    lineages = [lineage for group in collection.groups for lineage in group.lineages]
     return tuple(
         dict.fromkeys(  # a network that is both student and teacher is met twice
-            caveat
-            for network in collection.networks
-            for caveat in (*_network_caveats(network), *_timing_caveats(network))
+            (*caveats, *_absent_teachers(lineages), *map(_unfinished, collection.unfinished))
         )
     )
 
@@ -62,6 +66,21 @@ def caveat_section(caveats: Sequence[Caveat]) -> Section | None:
 
 def _caveat(about: str, doubt: str, of_several: str = "") -> Caveat:
     return Caveat(about=about, doubt=doubt, of_several=of_several or doubt)
+
+
+def _unfinished(folder: str) -> Caveat:
+    return _caveat(folder, "its training has not finished; --resume goes on with it")
+
+
+def _absent_teachers(lineages: Iterable[Lineage]) -> Iterator[Caveat]:
+    for lineage in lineages:
+        ref = lineage.teacher_ref
+        if ref is not None and ref.kind == "bundle" and lineage.teacher is None:
+            yield _caveat(
+                ref.source,
+                "the weights that taught are not here (elsewhere, or replaced by a later run), so "
+                "the teacher has no metric",
+            )
 
 
 def _network_caveats(network: Network) -> Iterator[Caveat]:

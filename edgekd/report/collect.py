@@ -35,6 +35,7 @@ def collect(roots: Sequence[Path]) -> Collection:
     return Collection(
         groups=_groups(networks),
         devices=tuple((label, info) for label, info in devices.values()),
+        unfinished=found.unfinished,
     )
 
 

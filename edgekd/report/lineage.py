@@ -162,6 +162,8 @@ class Collection:
     groups: tuple[Group, ...]
     devices: tuple[tuple[str, DeviceInfo], ...]
     """Label and what the latest measurement there said of it."""
+    unfinished: tuple[str, ...] = ()
+    """Folders of trainings that have not finished."""
 
     @property
     def networks(self) -> tuple[Network, ...]:

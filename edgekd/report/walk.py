@@ -64,6 +64,8 @@ class Found:
     measurements: tuple[Located[Measurement], ...]
     histories: Mapping[Path, tuple[Epoch, ...]]
     """By the folder of the run."""
+    unfinished: tuple[str, ...]
+    """Folders of runs that have a history and no bundle yet."""
 
 
 def find(roots: Sequence[Path]) -> Found:
@@ -81,16 +83,17 @@ def find(roots: Sequence[Path]) -> Found:
     exported: list[Located[ExportedModel]] = []
     measurements: list[Located[Measurement]] = []
     histories: dict[Path, tuple[Epoch, ...]] = {}
+    runs: dict[Path, str] = {}
     for path, label in _files(roots):
         if path.name == BUNDLE_FILE:
-            folder = label.removesuffix(BUNDLE_FILE).rstrip("/") or path.parent.name
-            bundles.append(_located(StudentBundle, path, folder))
+            bundles.append(_located(StudentBundle, path, _folder(path, label)))
         elif path.name.endswith(EXPORTED_SUFFIXES):
             exported.append(_located(ExportedModel, path, label.removesuffix(".json")))
         elif path.name == MEASUREMENTS_FILE:
             measurements += _read_measurements(path, label)
         elif path.name == HISTORY_FILE:
             histories[path.parent] = _read_history(path)
+            runs[path.parent] = _folder(path, label)
     if not (bundles or exported or measurements):
         raise UsageError(
             f"{', '.join(str(root) for root in roots)}: nothing to report; expected a folder with "
@@ -102,6 +105,9 @@ def find(roots: Sequence[Path]) -> Found:
         exported=tuple(exported),
         measurements=tuple(measurements),
         histories=histories,
+        unfinished=tuple(
+            label for folder, label in runs.items() if not (folder / BUNDLE_FILE).exists()
+        ),
     )
 
 
@@ -131,6 +137,10 @@ def _under(root: Path) -> Iterator[Path]:
 def _label(path: Path, root: Path, *, prefixed: bool) -> str:
     relative = path.name if root.is_file() else path.relative_to(root).as_posix()
     return f"{root.resolve().name}/{relative}" if prefixed and not root.is_file() else relative
+
+
+def _folder(path: Path, label: str) -> str:
+    return label.removesuffix(path.name).rstrip("/") or path.parent.name
 
 
 def _located(kind: type[R], path: Path, label: str) -> Located[R]:

@@ -111,7 +111,7 @@ def student_name(name: str | None, inputs: Sequence[InputSpec]) -> str:
     """
     several = sensor.is_for(inputs)
     if name is None and not several:
-        raise ModelError("no student named: give --student, for example resnet20")
+        raise ModelError("no student named: give --model, for example resnet20")
     if name is not None and name != sensor.FAMILY and several:
         raise ModelError(
             f"{name}: takes one image, the data have {', '.join(spec.name for spec in inputs)}; "

@@ -69,20 +69,24 @@ def test_a_quiet_measurement_is_not_commented(console):
 def test_a_noisy_machine_is_told_with_the_number(console):
     # quartiles of 80, 90, 110, 120 by linear interpolation: 87.5, 100, 112.5
     warn_about(measurement(latencies_ns=(80, 90, 110, 120)), OUTCOME, console)
-    assert "spread over 25% of the median" in console.warnings[0]
+    assert "spread over 25.0% of the median" in console.warnings[0]
 
 
 @pytest.mark.parametrize(
-    ("threads", "cores", "said"),
+    ("threads", "cores", "load", "said"),
     [
-        (4, 2, "more threads than the 2 core(s) of local are the likely cause: measure with"),
-        (2, 2, "other work was running"),
-        (4, None, "other work was running"),
+        (4, 2, 0.0, "more threads than the 2 core(s) of local are the likely cause: measure with"),
+        (2, 2, 0.9, "other work was running"),
+        (4, None, 0.9, "other work was running"),
+        (2, 2, None, "other work was running"),  # nobody has looked
+        (2, 2, 0.03, "no other work was seen (0.03 cores busy), so it is the machine: "),
     ],
 )
-def test_more_threads_than_cores_are_named_as_the_cause(console, threads, cores, said):
+def test_the_cause_of_a_spread_is_what_was_seen(console, threads, cores, load, said):
     info = describe().model_copy(update={"cpu_count": cores})
-    noisy = measurement(latencies_ns=(80, 90, 110, 120), num_threads=threads, device_info=info)
+    noisy = measurement(
+        latencies_ns=(80, 90, 110, 120), num_threads=threads, device_info=info, other_load=load
+    )
     warn_about(noisy, OUTCOME, console)
     (warning,) = console.warnings
     assert f"(quiet is at most 10%); {said}" in warning

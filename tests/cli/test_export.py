@@ -120,8 +120,8 @@ def test_a_board_to_measure_on_and_more_time_for_it(calls, tmp_path):
         (["--int8", "full"], "int8 full follows from the word alone"),
         (["--int8", "weights"], "int8 weights follows from the word alone"),
         (["--int8", "dynamic"], "int8 dynamic follows from the word alone"),
-        (["--int8-recipe", "r.json"], "int8_recipe makes a file again as it was"),
-        (["--int8", "--int8-recipe", "r.json"], "int8_recipe makes a file again as it was"),
+        (["--int8-recipe", "r.json"], "--int8-recipe makes a file again as it was"),
+        (["--int8", "--int8-recipe", "r.json"], "--int8-recipe makes a file again as it was"),
     ],
 )
 def test_a_board_with_nothing_to_measure_is_exit_code_2(calls, capsys, flags, why):

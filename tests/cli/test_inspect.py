@@ -57,6 +57,28 @@ def test_a_person_sees_what_matters_first(folder, capsys):
     ]
 
 
+def test_labels_that_are_not_shown_are_hinted_at(tmp_path, bundle, weights, capsys):
+    many = tuple(map(str, range(13)))
+    changed = bundle.model_copy(update={"labels": many})
+    write_bundle(tmp_path / "run", changed, weights)
+    assert main_inner(["inspect", str(tmp_path / "run")]) == 0
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert "labels 13: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, ..." in lines
+
+
+@pytest.mark.parametrize(
+    "command", [["inspect"], ["export", "-o", "out"], ["bench"], ["distill", "--teacher"]]
+)
+def test_a_run_that_was_stopped_is_named_as_one(tmp_path, capsys, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "checkpoint.safetensors").write_bytes(b"of a run that was stopped")
+    rest = ["--data", "builtin:digits", "--method", "kd", "--model", "resnet8", "-o", "new"]
+    assert main_inner([*command, "run", *(rest if command[0] == "distill" else [])]) == 5
+    assert "run: this training has not finished; " in capsys.readouterr().err
+
+
 def test_what_training_found_is_shown(tmp_path, bundle, weights, capsys):
     noted = bundle.model_copy(update={"notes": ("missed its target",)})
     write_bundle(tmp_path / "run", noted, weights)

@@ -88,11 +88,11 @@ def test_every_problem_is_reported_at_once(capsys):
     output = capsys.readouterr()
     assert output.out == ""
     assert output.err.splitlines() == [
-        "edgekd: error: command line: 4 problem(s)",
+        "edgekd: error: command line: 4 problems",
         "  --data: missing; give it as a flag or in a recipe",
         "  --epochs 0: should be at least 1",
         "  --batch-size many: should be a whole number, or 'auto'",
-        "  learning_rate = 1: no such key; check the spelling",
+        "  learning_rate = 1: no such key; --print-recipe shows all there are",
     ]
 
 
@@ -162,6 +162,12 @@ def test_a_resumed_run_takes_the_recipe_of_its_folder(parse, tmp_path):
     assert parse("-o", str(tmp_path), "--resume", "--epochs", "4").epochs == 4
     with pytest.raises(Exception, match="data: missing"):
         parse("-o", str(tmp_path))  # not resumed: an old run must not decide a new one
+
+
+def test_resuming_where_there_is_no_run_says_so(tmp_path, capsys):
+    assert main_inner(["distill", "--resume", "-o", str(tmp_path / "tpyo")]) == 2
+    line = f"{tmp_path}/tpyo: holds no run to resume; check the name, or give --data and the other"
+    assert line in capsys.readouterr().err
 
 
 def test_a_repeatable_flag_takes_repetitions_and_commas():

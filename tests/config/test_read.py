@@ -58,16 +58,16 @@ def test_problems_name_file_key_value_and_what_is_allowed(tmp_path):
     with pytest.raises(ConfigError) as caught:
         build_recipe(TrainRecipe, recipe=path)
     assert str(caught.value).splitlines() == [
-        f"{path}: 3 problem(s) in the recipe",
+        f"{path}: 3 problems in the recipe",
         "  lr = -1: should be more than 0, or 'auto'",
         "  kd.temperature = 0: should be more than 0",
-        "  kd.temprature = 1: no such key; check the spelling",
+        "  kd.temprature = 1: no such key; did you mean kd.temperature",
     ]
 
 
 @pytest.mark.parametrize("number", ["nan", "inf"])
 def test_a_number_that_is_none(number):
-    with pytest.raises(ConfigError, match="1 problem"):
+    with pytest.raises(ConfigError, match="should be"):
         build_recipe(TrainRecipe, assignments=["data=d", "student=s", f"lr={number}"])
 
 
@@ -110,7 +110,7 @@ def build(*assignments, recipe=None, **flags):
         (
             ("cdd.mask=magnitude", "cdd.target_params=0.3"),
             {"method": "none"},
-            "command line: 2 problem(s)",
+            "command line: 2 problems",
         ),
         (("kd.temperature=2",), {"method": "none"}, "or use method kd or cdd"),
         (("kd.kd_weight=0.5",), {}, "kd.kd_weight = 0.5: method none does not read it"),
@@ -150,9 +150,10 @@ def test_what_is_typed_and_would_not_be_read_is_an_error(assignments, flags, wor
 
 
 def test_a_key_is_complained_about_once():
-    with pytest.raises(ConfigError, match="1 problem") as raised:
+    with pytest.raises(ConfigError) as raised:
         build("retrieval.temperature=2")
     assert "use task retrieval" in str(raised.value)
+    assert len(str(raised.value).splitlines()) == 1
 
 
 @pytest.mark.parametrize("method", ["none", "kd", "cdd"])
@@ -183,7 +184,7 @@ def test_the_file_is_to_blame_for_what_a_flag_did_not_replace(tmp_path):
     with pytest.raises(ConfigError) as raised:
         build_recipe(TrainRecipe, recipe=file, flags={"lr": "-1"}, names=names)
     assert str(raised.value).splitlines() == [
-        f"{file}: 2 problem(s) in the recipe",
+        f"{file}: 2 problems in the recipe",
         "  epochs = 0: should be at least 1",
         "  --lr -1: should be more than 0, or 'auto'",
     ]

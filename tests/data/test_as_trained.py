@@ -3,7 +3,7 @@ import pytest
 from edgekd.config import BenchRecipe, DataRecipe, ExportRecipe, TrainRecipe
 from edgekd.data.as_trained import split_as_trained
 from edgekd.data.open import open_dataset
-from edgekd.errors import BundleError
+from edgekd.errors import BundleError, DataError
 
 FIELDS = ("split", "val_fraction", "group", "test_groups", "val_groups")
 SUBJECTS = {"group": "subject", "test_groups": (8, 7), "val_fraction": 0.2}
@@ -27,6 +27,12 @@ def test_without_a_word_about_splits_the_training_decides(kind, console):
         "d.npz: split as in training, --val-fraction 0.2 --group subject --test-groups 8,7 "
         "(give a flag for another split)"
     ]
+
+
+@pytest.mark.parametrize("data", ["photos", "photos.zip", "builtin:digits"])
+def test_images_have_no_groups_of_a_training(data, console):
+    with pytest.raises(DataError, match=r"without columns, and .* by 'subject'; give the data"):
+        split_as_trained(ExportRecipe(data=data), [recorded(**SUBJECTS)], console)
 
 
 @pytest.mark.parametrize("given", [{"split": (0.15, 0.15)}, {"val_fraction": 0.3}])

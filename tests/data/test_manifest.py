@@ -97,12 +97,12 @@ def test_every_problem_is_reported_with_its_line(write):
         "  line 8: 2 cells, the header has 3",
         "  line 9: img is no file",
     ]
-    assert "8 problem(s) in the manifest" in str(caught.value)
+    assert "8 problems in the manifest" in str(caught.value)
 
 
 def test_many_problems_are_cut_short(write):
     path = write("path,label\n" + "".join(f"gone{i}.png,a\n" for i in range(25)))
-    with pytest.raises(DataError, match=r"25 problem\(s\)[\s\S]*line 21:[\s\S]*and 5 more"):
+    with pytest.raises(DataError, match=r"25 problems[\s\S]*line 21:[\s\S]*and 5 more"):
         read_manifest(path)
 
 

@@ -6,11 +6,12 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from recording_console import RecordingConsole
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from edgekd.config import TrainRecipe
-from edgekd.distill.launch import launch, synchronise_norms
+from edgekd.distill.launch import launch, synchronise_norms, warn_about_threads
 from edgekd.distill.methods.lsskd.branches import LayeredNetwork
 from edgekd.errors import UsageError
 from edgekd.students.build import build_student, parse_student
@@ -24,6 +25,24 @@ def test_one_process_on_the_cpu_by_default():
     fabric = launch(recipe(num_threads=1))
     assert (fabric.world_size, fabric.global_rank, fabric.device.type) == (1, 0, "cpu")
     assert torch.get_num_threads() == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"num_threads": 2}, []),
+        ({"num_threads": 64}, ["64 threads share 2 core(s) and slow each other down; give fewer"]),
+        (
+            {"num_threads": 2, "num_processes": 2},
+            ["4 threads (2 processes of 2) share 2 core(s) and slow each other down; give fewer"],
+        ),
+    ],
+)
+def test_more_threads_than_cores_are_doubted(monkeypatch, changes, said):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    console = RecordingConsole()
+    warn_about_threads(recipe(**changes), SimpleNamespace(is_global_zero=True), console)
+    assert console.warnings == [f"{line} with --threads" for line in said]
 
 
 def test_a_batch_that_processes_cannot_share_is_refused_before_they_start():

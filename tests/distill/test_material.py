@@ -2,6 +2,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
+from recording_console import RecordingConsole
 from sensor_file import write_sensors
 from torch import nn
 
@@ -25,6 +26,14 @@ class Bars(SilentConsole):
 
     def advance(self, steps=1):
         self.steps += steps
+
+
+def test_a_share_that_leaves_single_samples_is_doubted():
+    console = RecordingConsole()
+    few = TrainRecipe(data="builtin:digits", label_fraction=0.001)
+    open_material(few, console)
+    (warning,) = console.warnings
+    assert warning.startswith("train has one single sample of 10 classes: 0, 1, 2, ")
 
 
 def recipe(data, **augment):

@@ -45,7 +45,7 @@ def test_a_precision_that_overflows_is_not_chosen_however_fast():
 
 def test_the_choice_is_said_with_the_time_the_run_will_take(monkeypatch):
     console = RecordingConsole()
-    found = "bf16", {"fp32": 0.02, "bf16": 0.0125}
+    found = "bf16", {"fp32": (0.02, 0.03), "bf16": (0.0125, 0.0125)}
     monkeypatch.setattr(precision, "faster_precision", lambda *_: found)
     for steps in (1_000, 24_000):  # of 12.5 ms: 12.5 and 300 seconds
         chosen = choose_precision(nn.Linear(1, 1), None, CPU, steps=steps, console=console)
@@ -55,6 +55,28 @@ def test_the_choice_is_said_with_the_time_the_run_will_take(monkeypatch):
         "at that pace, validation and checkpoints not counted"
     )
     assert "; about 5 min for 24,000 steps at that pace, " in console.infos[3]
+
+
+def test_one_step_that_other_work_held_up_decides_nothing():
+    held_up = iter([0.0, 0.0, 0.05, 0.05, 0.05])  # bf16: the first warms up, the second is quick
+
+    def step_loss(module):
+        time.sleep(next(held_up) if in_bf16() else 0.02)
+        return module.weight.sum()
+
+    assert faster_precision(nn.Linear(2, 2), step_loss, CPU)[0] == "bf16"
+
+
+def test_a_shared_processor_is_named_with_what_helps(monkeypatch):
+    console = RecordingConsole()
+    found = "fp32", {"fp32": (0.01, 0.03, 0.04, 0.02), "bf16": (0.05,) * 4}
+    monkeypatch.setattr(precision, "faster_precision", lambda *_: found)
+    choose_precision(nn.Linear(1, 1), None, CPU, steps=1_000, console=console)
+    assert "about 25 s for 1,000 steps" in console.infos[1]  # as it went, not as it could
+    assert console.warnings == [
+        "half of these steps took 25 ms or more: other work shares the processor; beside it "
+        "--threads 1 is often quicker"
+    ]
 
 
 def test_the_module_is_left_untouched():

@@ -5,9 +5,10 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 
+from edgekd.bundle import CHECKPOINT_FILE
 from edgekd.config import TrainRecipe
 from edgekd.console import SilentConsole
-from edgekd.distill.checkpoint import CHECKPOINT_FILE, Checkpoint, write_checkpoint
+from edgekd.distill.checkpoint import Checkpoint, write_checkpoint
 from edgekd.distill.workspace import (
     alone_in,
     claim_workspace,

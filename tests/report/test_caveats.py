@@ -11,6 +11,22 @@ def test_a_quiet_complete_run_has_no_caveat(make, tmp_path):
     assert _caveats(make.write_runs(tmp_path)) == ()
 
 
+def test_what_has_not_finished_or_is_elsewhere_is_told(make, tmp_path):
+    make.write_runs(tmp_path)
+    (tmp_path / "teacher" / "bundle.json").unlink()
+    assert _caveats(tmp_path) == (
+        "source of teacher-exported/student.onnx: its bundle is not here, so its own metric and "
+        "cost are missing",
+        "teacher: its training has not finished; --resume goes on with it",
+    )
+    for name in ("student.onnx.json", "measurements.jsonl"):
+        (tmp_path / "teacher-exported" / name).unlink()
+    assert _caveats(tmp_path)[0] == (
+        "runs/teacher: the weights that taught are not here (elsewhere, or replaced by a later "
+        "run), so the teacher has no metric"
+    )
+
+
 def test_a_spread_above_ten_per_cent_is_told(make, tmp_path):
     make.write(tmp_path, "bundle.json", make.bundle())
     make.write_measurements(

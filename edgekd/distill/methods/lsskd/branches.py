@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from edgekd.distill.methods.probe import plain_answer
+from edgekd.errors import ModelError
 from edgekd.students.answers import MAP_AXES, as_tokens, channels_of, pooled
 from edgekd.students.stages import Chain, find_chains, outputs_of
 
@@ -47,7 +48,8 @@ class LayeredNetwork(nn.Module):
         num_branches: Per chain, from its last stage backwards; ``None`` for all stages.
 
     Raises:
-        ModelError: If the student has no stages that run one after another.
+        ModelError: If the student has no stages that run one after another, or fewer than
+            ``num_branches``.
     """
 
     def __init__(
@@ -63,6 +65,12 @@ class LayeredNetwork(nn.Module):
         super().__init__()
         self.student = student
         chains = find_chains(student, inputs)
+        deepest = max(len(chain.stages) for chain in chains)
+        if num_branches is not None and num_branches > deepest:
+            raise ModelError(
+                f"lsskd.num_branches = {num_branches}: the student has {deepest} stages, each with "
+                "one branch at most; give fewer, or leave it out"
+            )
         labels = num_classes * num_transformations
         branches, taps = [], []
         encoders: list[nn.Module | None] = []

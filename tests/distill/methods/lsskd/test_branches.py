@@ -3,6 +3,7 @@ import torch
 from torch import nn
 
 from edgekd.distill.methods.lsskd.branches import Branch, LayeredNetwork
+from edgekd.errors import ModelError
 from edgekd.records import SignalInput
 from edgekd.students.build import build_student, parse_student, parse_student_for
 
@@ -67,6 +68,11 @@ def test_light_branches_are_one_small_convolution():
 
 def test_only_the_last_stages_where_so_many_are_asked_for():
     assert len(layered(student(width=4), num_branches=2).branches) == 2
+
+
+def test_more_branches_than_stages_are_refused():
+    with pytest.raises(ModelError, match=r"num_branches = 99: the student has 3 stages"):
+        layered(student(width=4), num_branches=99)
 
 
 def test_the_state_holds_student_and_branches_and_nothing_twice():
