@@ -59,8 +59,8 @@ def bench(paths: Sequence[Path], recipe: BenchRecipe, console: Console) -> tuple
     candidates = select(paths, baseline=recipe.baseline)
     threads = ", ".join(str(n) for n in recipe.num_threads)
     console.info(
-        f"{len(candidates)} model(s) on {', '.join(recipe.device)}, each in a process of its own; "
-        f"threads of every runtime: {threads}"
+        f"{len(candidates)} model{'s' * (len(candidates) != 1)} on {', '.join(recipe.device)}, "
+        f"each in a process of its own; threads of every runtime: {threads}"
     )
     with tempfile.TemporaryDirectory(prefix="edgekd-bench-") as folder:
         samples = _samples(candidates, recipe, Path(folder), console)

@@ -51,7 +51,7 @@ _FLAGS: Final = (
 def command(
     *, recipe: TrainRecipe, terminal: Terminal, output: Path, resume: bool, overwrite: bool
 ) -> None:
-    """Train a small student, taught by a teacher.
+    """Train a small student, taught by a teacher or, by lsskd and ps-kd, by its own past.
 
     The output folder is a bundle: 'edgekd export FOLDER' writes files for a device from it.
     """

@@ -90,6 +90,7 @@ def open_npz(path: Path, recipe: DataRecipe, console: Console) -> Contents:
     }
     pixels = None if images is None else to_uint8(images, source=str(path), console=console)
     windows = _checked_signals(signals, path)
+    _tell_vectors(signals, path, console)
     # Over everything there is, so that a subset of the modalities is split as the whole.
     digests = digest_rows([*([] if pixels is None else [pixels]), *windows.values()])
     chosen = _chosen(recipe.modalities, pixels, windows, path)
@@ -213,6 +214,16 @@ def _text(values: NDArray[Any]) -> list[str]:
     if values.dtype.kind == "S":
         return [value.decode("utf-8", "replace") for value in values.tolist()]
     return [str(value) for value in values.tolist()]
+
+
+def _tell_vectors(signals: Arrays, path: Path, console: Console) -> None:
+    """A window whose axes were flattened looks like a vector, too."""
+    for name, values in signals.items():
+        if values.ndim == _VECTOR_AXES:
+            console.info(
+                f"{path}: x_{name} {values.shape} is taken as a vector of {values.shape[1]} "
+                "channels, without time; windows have three axes (N, C, T)"
+            )
 
 
 def _checked_signals(signals: Arrays, path: Path) -> dict[str, NDArray[Any]]:

@@ -201,8 +201,9 @@ def _identity_balanced(
         images_per_identity=plan.images_per_identity,
         seed=recipe.seed,
     )
+    steps = sampler.steps_per_epoch
     console.info(
         f"{sampler.identities_per_batch} of {found} identities x {plan.images_per_identity} images "
-        f"a step, {sampler.steps_per_epoch} steps an epoch"
+        f"a step, {steps} step{'s' * (steps != 1)} an epoch"
     )
     return sampler

@@ -160,10 +160,10 @@ def _simplify(
         problem = _first_line(error)
     if problem:
         return model, f"onnxsim's graph was not taken: {problem}"
-    return (
-        simpler,
-        f"simplified with onnxsim: {len(model.graph.node)} -> {len(simpler.graph.node)} nodes",
-    )
+    traced, left = len(model.graph.node), len(simpler.graph.node)
+    if left == traced:
+        return simpler, f"onnxsim has left all {traced} nodes"
+    return simpler, f"simplified with onnxsim: {traced} -> {left} nodes"
 
 
 def _difference(

@@ -152,7 +152,7 @@ def _calibration(
     if len(train) < recipe.num_calibration:
         console.info(
             f"calibrating with all {len(train)} training samples "
-            f"({recipe.num_calibration} asked for)"
+            f"(up to {recipe.num_calibration} are taken)"
         )
     rows = calibration_indices(train.labels, num_samples=recipe.num_calibration, seed=recipe.seed)
     return CalibrationSamples(specs=specs, decoded=_load(train, rows, specs))

@@ -59,8 +59,8 @@ class LayeredSelfDistillation(Method):
         ramp, epochs = self.recipe.lsskd.kl_ramp_epochs, self.recipe.epochs
         if self.recipe.lsskd.kl_weight > 0 and ramp > epochs:
             run.console.info(
-                f"lsskd.kl_ramp_epochs is {ramp} and the run has {epochs} epochs: the deep-to-"
-                f"shallow loss reaches {epochs / ramp:.0%} of its weight; a shorter ramp: "
+                f"lsskd.kl_ramp_epochs is {ramp} and the run has {epochs} "
+                f"epoch{'s' * (epochs != 1)}: the deep-to-shallow loss reaches {epochs / ramp:.0%} of its weight; a shorter ramp: "
                 f"--set lsskd.kl_ramp_epochs={epochs // 2 or 1}"
             )
 

@@ -203,7 +203,8 @@ def make_memory(
     size = table_bytes(num_samples, row_width(shape))
     fits = size <= recipe.table_limit_mb * _MB
     source = recipe.source
-    wanted = f"a table of {size / _MB:,.1f} MB for {num_samples:,} samples"
+    amount = f"{size / _MB:,.1f} MB" if size >= _MB else f"{size / 1000:,.1f} kB"
+    wanted = f"a table of {amount} for {num_samples:,} samples"
     limit = f"the limit is {recipe.table_limit_mb:,} MB"
     if source == "table" and not fits:
         raise ConfigError(

@@ -64,7 +64,7 @@ def test_the_first_epoch_has_hard_labels():
 def test_auto_takes_a_table_while_it_fits_and_says_so():
     console = Listener()
     assert isinstance(memory(console), TableMemory)
-    assert "table of 1.0 MB" in console.said[0]  # 1000 * (10 + 4 * 3 * 40) * 2 B = 0.98 MB
+    assert "table of 980.0 kB" in console.said[0]  # 1000 * (10 + 4 * 3 * 40) * 2 B = 0.98 MB
     assert row_width((4, 3, 10)) == 490
 
 
