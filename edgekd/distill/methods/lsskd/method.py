@@ -60,7 +60,8 @@ class LayeredSelfDistillation(Method):
         if self.recipe.lsskd.kl_weight > 0 and ramp > epochs:
             run.console.info(
                 f"lsskd.kl_ramp_epochs is {ramp} and the run has {epochs} "
-                f"epoch{'s' * (epochs != 1)}: the deep-to-shallow loss reaches {epochs / ramp:.0%} of its weight; a shorter ramp: "
+                f"epoch{'s' * (epochs != 1)}: the deep-to-shallow loss reaches "
+                f"{epochs / ramp:.0%} of its weight; a shorter ramp: "
                 f"--set lsskd.kl_ramp_epochs={epochs // 2 or 1}"
             )
 
