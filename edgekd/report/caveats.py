@@ -37,7 +37,12 @@ def find_caveats(collection: Collection) -> tuple[Caveat, ...]:
     lineages = [lineage for group in collection.groups for lineage in group.lineages]
     return tuple(
         dict.fromkeys(  # a network that is both student and teacher is met twice
-            (*caveats, *_absent_teachers(lineages), *map(_unfinished, collection.unfinished))
+            (
+                *caveats,
+                *_absent_teachers(lineages),
+                *map(_unfinished, collection.unfinished),
+                *(_copy(label, shown) for label, shown in collection.copies),
+            )
         )
     )
 
@@ -70,6 +75,14 @@ def _caveat(about: str, doubt: str, of_several: str = "") -> Caveat:
 
 def _unfinished(folder: str) -> Caveat:
     return _caveat(folder, "its training has not finished; --resume goes on with it")
+
+
+def _copy(label: str, shown: str) -> Caveat:
+    return _caveat(
+        label,
+        f"equal to {shown} in every bit, which alone is shown",
+        "equal to another in every bit, which alone is shown",
+    )
 
 
 def _absent_teachers(lineages: Iterable[Lineage]) -> Iterator[Caveat]:

@@ -5,7 +5,7 @@ measurement's ``model_sha256`` is its file's, and a bundle's provenance names it
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,7 +36,21 @@ def collect(roots: Sequence[Path]) -> Collection:
         groups=_groups(networks),
         devices=tuple((label, info) for label, info in devices.values()),
         unfinished=found.unfinished,
+        copies=(*_copies(found.bundles), *_copies(found.exported)),
     )
+
+
+def _copies(
+    entries: Iterable[Located[StudentBundle]] | Iterable[Located[ExportedModel]],
+) -> Iterator[tuple[str, str]]:
+    """What is left out beside the first of its kind, and that one."""
+    first: dict[str, str] = {}
+    for entry in entries:
+        record = entry.record
+        sha = record.weights_sha256 if isinstance(record, StudentBundle) else record.sha256
+        shown = first.setdefault(sha, entry.label)
+        if shown != entry.label:
+            yield entry.label, shown
 
 
 _DeviceKey = tuple[object, ...]

@@ -164,6 +164,8 @@ class Collection:
     """Label and what the latest measurement there said of it."""
     unfinished: tuple[str, ...] = ()
     """Folders of trainings that have not finished."""
+    copies: tuple[tuple[str, str], ...] = ()
+    """What holds the same weights, or bytes, as something shown: its label and that one's."""
 
     @property
     def networks(self) -> tuple[Network, ...]:

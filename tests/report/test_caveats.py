@@ -1,3 +1,5 @@
+import shutil
+
 from edgekd.records import MachineState
 from edgekd.report.caveats import caveat_section, find_caveats, put_together
 from edgekd.report.collect import collect
@@ -24,6 +26,20 @@ def test_what_has_not_finished_or_is_elsewhere_is_told(make, tmp_path):
     assert _caveats(tmp_path)[0] == (
         "runs/teacher: the weights that taught are not here (elsewhere, or replaced by a later "
         "run), so the teacher has no metric"
+    )
+
+
+def test_what_is_shown_under_another_name_is_told(make, tmp_path):
+    make.write_runs(tmp_path)
+    for folder in ("exported", "student"):
+        shutil.copytree(tmp_path / folder, tmp_path / f"{folder}-2")
+    (tmp_path / "exported-2" / "measurements.jsonl").unlink()
+    for name in ("student.int8.onnx.json", "student.int8.tflite.json", "student.tflite.json"):
+        (tmp_path / "exported-2" / name).unlink()
+    assert _caveats(tmp_path) == (
+        "student-2: equal to student in every bit, which alone is shown",
+        "exported-2/student.onnx: equal to exported/student.onnx in every bit, which alone is "
+        "shown",
     )
 
 
