@@ -7,7 +7,7 @@ never asks for.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -17,10 +17,14 @@ from edgekd.data.dataset import Contents, Indices
 from edgekd.data.files import printable
 from edgekd.data.roles import find_something
 from edgekd.errors import DataError
-from edgekd.records import SplitName
+from edgekd.records import SplitName, Task
 
 _SHOWN = 5
 _SPLITS: Final[tuple[SplitName, ...]] = ("train", "val", "test")
+_SINGLES: Final[Mapping[Task, tuple[str, str, str, str]]] = {
+    "classification": ("sample", "class", "classes", "what is learned from so few says little"),
+    "retrieval": ("image", "identity", "identities", "it is compared with itself alone"),
+}
 
 
 def check_classes(contents: Contents, splits: Sequence[SplitName], console: Console) -> None:
@@ -62,7 +66,7 @@ def check_identities(contents: Contents, splits: Sequence[SplitName], console: C
         (name,) = (contents.class_names[label] for label in trained)
         raise DataError(f"one single identity in train ({name}); at least two are needed")
     rows = np.array([split == "train" for split in splits])
-    tell_single_images(contents.labels[rows], contents.class_names, console)
+    tell_singles(contents.labels[rows], contents.class_names, "retrieval", console)
     for split in _SPLITS[1:]:
         _present(contents, splits, split)
         _tell_queries(contents, splits, split, console)
@@ -101,41 +105,23 @@ def count_queries(contents: Contents, splits: Sequence[SplitName], split: SplitN
     return int(find_something(contents.labels[rows], cameras, roles).sum())
 
 
-def tell_single_images(labels: Indices, names: Sequence[str], console: Console) -> None:
-    """Warn about identities that have nothing to be compared with.
+def tell_singles(labels: Indices, names: Sequence[str], task: Task, console: Console) -> None:
+    """Warn about classes, or identities, of which there is one sample to learn from.
 
     Args:
         labels: ``(N,)``, of the training samples.
-        names: Of all identities.
+        names: Of all classes or identities.
+        task: Which of them they are.
         console: Told, where there are any.
     """
-    single = _single(labels, names)
-    if single:
-        console.warn(
-            f"train has one single image of {_count(single, 'identity', 'identities')}: "
-            f"{_list(single)}; it is compared with itself alone"
-        )
-
-
-def tell_single_samples(labels: Indices, names: Sequence[str], console: Console) -> None:
-    """Warn about classes that are learned from one sample each.
-
-    Args:
-        labels: ``(N,)``, of the training samples.
-        names: Of all classes.
-        console: Told, where there are any.
-    """
-    single = _single(labels, names)
-    if single:
-        console.warn(
-            f"train has one single sample of {_count(single, 'class', 'classes')}: "
-            f"{_list(single)}; what is learned from so few says little"
-        )
-
-
-def _single(labels: Indices, names: Sequence[str]) -> list[str]:
     counts = Counter(labels.tolist())
-    return sorted(names[label] for label, count in counts.items() if count == 1)
+    single = sorted(names[label] for label, count in counts.items() if count == 1)
+    if single:
+        sample, one, many, effect = _SINGLES[task]
+        console.warn(
+            f"train has one single {sample} of {_count(single, one, many)}: {_list(single)}; "
+            f"{effect}"
+        )
 
 
 def _present(contents: Contents, splits: Sequence[SplitName], split: SplitName) -> set[int]:

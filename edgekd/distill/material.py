@@ -12,7 +12,7 @@ from torch import nn
 from edgekd.config import AugmentRecipe, SettledRecipe, TrainRecipe
 from edgekd.console import Console
 from edgekd.data.cache import InputSource
-from edgekd.data.checks import tell_single_images, tell_single_samples
+from edgekd.data.checks import tell_singles
 from edgekd.data.dataset import Dataset
 from edgekd.data.few_labels import keep_labels
 from edgekd.data.open import open_dataset
@@ -84,8 +84,8 @@ def open_material(recipe: TrainRecipe, console: Console) -> Material:
     dataset = open_dataset(recipe, console, task=recipe.task)
     if recipe.label_fraction < 1:
         dataset = keep_labels(dataset, recipe.label_fraction, seed=recipe.seed, console=console)
-        tell = tell_single_images if recipe.task == "retrieval" else tell_single_samples
-        tell(dataset.splits["train"].labels, dataset.class_names, console)
+        left = dataset.splits["train"].labels
+        tell_singles(left, dataset.class_names, recipe.task, console)
     if dataset.kind != "image" and recipe.task == "retrieval":
         raise DataError(f"{recipe.data}: holds sensor windows; retrieval is for images")
     _check_image_settings(recipe, dataset)
