@@ -42,8 +42,8 @@ def reporting_write_errors(path: Path) -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or str(error)
         raise OutputError(
-            f"{path}: cannot be written ({reason}); free space, or choose a folder that can be "
-            "written"
+            f"{path}: cannot be written ({reason}); free space there, or use a folder that can be "
+            "written (files to measure: copy them to one)"
         ) from error
 
 

@@ -24,7 +24,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_scrap(tmp_path, monkeypatch):
 
 def test_a_folder_that_is_a_file_is_one_line(tmp_path):
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(OutputError, match="choose a folder that can be written"):
+    with pytest.raises(OutputError, match="use a folder that can be written"):
         write_atomically(tmp_path / "file" / "state", b"new")
 
 

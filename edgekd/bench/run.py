@@ -19,7 +19,7 @@ from edgekd.bench.side_by_side import measure_side_by_side
 from edgekd.bench.unfinished import Unfinished
 from edgekd.config import BenchRecipe
 from edgekd.console import Console
-from edgekd.data.as_trained import split_as_trained
+from edgekd.data.as_trained import require_windows, split_as_trained
 from edgekd.devices.table import require_known
 from edgekd.errors import EdgekdError, InterruptedRun, UsageError
 from edgekd.records import Measurement, Task
@@ -173,6 +173,9 @@ def _samples(
 ) -> EvaluationSamples | None:
     if recipe.data is None:
         return None
+    for candidate in candidates:
+        if candidate.preprocess is not None:
+            require_windows(recipe, candidate.preprocess.inputs)
     recipe = split_as_trained(recipe, (c.training for c in candidates), console)
     samples = EvaluationSamples(recipe, folder, console, task=_task(candidates))
     for candidate in candidates:

@@ -51,7 +51,7 @@ class DataRecipe(Section):
         if self.val_groups and not self.test_groups:
             raise ValueError("val_groups names groups for val alone; name test_groups too")
         if self.test_groups and self.group is None:
-            raise ValueError("test_groups needs group, the name of the column that holds them")
+            raise ValueError("test_groups needs `group`, the name of the column that holds them")
         both = sorted(set(self.test_groups) & set(self.val_groups))
         if both:
             raise ValueError(

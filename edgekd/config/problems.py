@@ -94,7 +94,7 @@ def problems_of(
         place = _given(item["loc"], values)
         key = _dotted(place) or _WHOLE
         if item["type"] == "extra_forbidden":
-            problem = Problem(f"{key} = {item['input']!r}: no such key; {_advice(key, known)}")
+            problem = _unknown(key, item["input"], known)
         else:
             problem = _problem(item, key, origin.flag_of(place), origin)
         before = found.get(key)
@@ -114,10 +114,14 @@ def unread_problem(key: str, value: Any, reason: str, origin: Origin) -> Problem
     return Problem(f"{_as_typed(flag, value)}: {reason}", of_flag=True)
 
 
-def _advice(key: str, known: Collection[str]) -> str:
-    """What may have been meant by a key that does not exist."""
+def _unknown(key: str, value: Any, known: Collection[str]) -> Problem:
+    """A key that does not exist, with what may have been meant by it; of a table, its first key."""
+    while isinstance(value, Mapping) and value:
+        leaf, value = next(iter(value.items()))
+        key = f"{key}.{leaf}"
     near = difflib.get_close_matches(key, known, n=1)
-    return f"did you mean {near[0]}" if near else "--print-recipe shows all there are"
+    advice = f"did you mean {near[0]}" if near else "--print-recipe shows all there are"
+    return Problem(f"{key} = {value!r}: no such key; {advice}")
 
 
 def _problem(item: ErrorDetails, key: str, flag: str | None, origin: Origin) -> Problem:
@@ -151,9 +155,10 @@ def _reason(item: ErrorDetails) -> str:
 
 
 def _in_flags(text: str, names: Mapping[str, str]) -> str:
-    """A sentence with flags for the keys in it that are no words of their own."""
+    """A sentence with flags for the keys in it: those in backticks, and those of several words."""
     for key, flag in names.items():
         leaf = key.rpartition(".")[2]
+        text = text.replace(f"`{leaf}`", flag)
         if "_" in leaf:
             text = re.sub(rf"\b{leaf}\b", flag, text)
     return text

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from edgekd.config.problems import Origin, problems_of, refusal, unread_problem
 from edgekd.config.section import Section
-from edgekd.errors import ConfigError
+from edgekd.errors import ConfigError, UsageError
 
 _TOML_LIMIT: Final = 1 << 20  # a recipe is a page, not a data set
 
@@ -86,7 +86,7 @@ def build_recipe(
     flags: Mapping[str, Any] | None = None,
     names: Mapping[str, str] | None = None,
 ) -> R:
-    """Merge a recipe file, ``--set`` and flags (later wins) and validate the whole.
+    """Merge a recipe file with ``--set`` and flags, which win over it, and validate the whole.
 
     Args:
         kind: Which recipe, for example :class:`TrainRecipe`.
@@ -98,7 +98,8 @@ def build_recipe(
     Raises:
         ConfigError: With one line per problem: where, what was found, what is allowed. Also for
             what was typed and would not be read; a file may hold such values for other runs.
-        UsageError: The same, where all problems are of flags that have a name.
+        UsageError: The same, where all problems are of flags that have a name; and for what both
+            a flag and an assignment set.
     """
     merged = read_recipe(recipe) if recipe is not None else {}
     typed = parse_assignments(assignments)
@@ -109,6 +110,7 @@ def build_recipe(
         names=names or {},
         typed=tuple(key for key, _ in _leaves(given)),
     )
+    _refuse_twice(typed, origin)
     _merge(typed, given)
     _merge(merged, typed)
     try:
@@ -118,6 +120,13 @@ def build_recipe(
         raise refusal(problems, origin) from error
     _refuse_unread(built.unread(), typed, origin)
     return built
+
+
+def _refuse_twice(assigned: Mapping[str, Any], origin: Origin) -> None:
+    """Of two values one would win unseen."""
+    for key, value in _leaves(assigned):
+        if (flag := origin.names.get(key)) and key in origin.typed:
+            raise UsageError(f"{flag} and --set {key}={value} set the same; give one of them")
 
 
 def _refuse_unread(unread: Mapping[str, str], typed: Mapping[str, Any], origin: Origin) -> None:

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from edgekd.config import DataRecipe
 from edgekd.console import Console
 from edgekd.errors import BundleError, DataError
+from edgekd.records import InputSpec, SignalInput
 
 _FIELDS: Final = (
     "split",
@@ -26,6 +27,20 @@ _FIELDS: Final = (
 _WITH_COLUMNS: Final = (".csv", ".npz")
 
 R = TypeVar("R", bound=DataRecipe)
+
+
+def require_windows(recipe: DataRecipe, inputs: Iterable[InputSpec]) -> None:
+    """Refuse images for a network of sensors, before they are split or read.
+
+    Raises:
+        DataError: If the data cannot hold windows and an input is one.
+    """
+    sensors = [spec.name for spec in inputs if isinstance(spec, SignalInput)]
+    if recipe.data is not None and sensors and not recipe.data.lower().endswith(".npz"):
+        raise DataError(
+            f"{recipe.data}: holds images, the network takes windows of {', '.join(sensors)}; give "
+            "the .npz that it was trained on"
+        )
 
 
 def split_as_trained(recipe: R, trainings: Iterable[Mapping[str, Any]], console: Console) -> R:

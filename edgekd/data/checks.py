@@ -119,8 +119,8 @@ def tell_singles(labels: Indices, names: Sequence[str], task: Task, console: Con
     if single:
         sample, one, many, effect = _SINGLES[task]
         console.warn(
-            f"train has one single {sample} of {_count(single, one, many)}: {_list(single)}; "
-            f"{effect}"
+            f"train has one single {sample}{' each' * (len(single) > 1)} of "
+            f"{_count(single, one, many)}: {_list(single)}; {effect}"
         )
 
 

@@ -21,6 +21,7 @@ import re
 import struct
 import zipfile
 import zlib
+from collections.abc import Sequence
 from dataclasses import replace
 from keyword import iskeyword
 from pathlib import Path
@@ -42,6 +43,7 @@ from edgekd.data.arrays import (
     to_uint8,
 )
 from edgekd.data.dataset import Contents, Indices
+from edgekd.data.files import printable
 from edgekd.data.images import Pixels
 from edgekd.data.splits import SPLIT_SPELLINGS
 from edgekd.data.store import refuse_bomb
@@ -66,7 +68,7 @@ def open_npz(path: Path, recipe: DataRecipe, console: Console) -> Contents:
         DataError: If it is damaged, holds objects, NaN or infinite values, or arrays whose names,
             shapes or lengths are not as described above.
     """
-    arrays = _read(path, recipe.group)
+    arrays, others = _read(path, recipe.group)
     labels, class_names = _labels(arrays, path)
     signals = {name[2:]: a for name, a in arrays.items() if name.startswith("x_") and name != "x_"}
     images = _pick(arrays, ("x", "images"), path)
@@ -86,8 +88,9 @@ def open_npz(path: Path, recipe: DataRecipe, console: Console) -> Contents:
         "labels": labels,
         "class_names": class_names,
         "given_splits": _splits(arrays, len(labels), path),
-        "groups": _groups(arrays, recipe.group, len(labels), path),
+        "groups": _groups(arrays, recipe.group, len(labels), path, others),
     }
+    _tell_unread(others, path, recipe.group, console)
     pixels = None if images is None else to_uint8(images, source=str(path), console=console)
     windows = _checked_signals(signals, path)
     _tell_vectors(signals, path, console)
@@ -125,13 +128,15 @@ def _chosen(
     return tuple(name for name in present if name in wanted) if wanted else present
 
 
-def _read(path: Path, group: str | None) -> dict[str, NDArray[Any]]:
+def _read(path: Path, group: str | None) -> tuple[dict[str, NDArray[Any]], tuple[str, ...]]:
+    """The arrays that are used, and the names of the others."""
     try:
         with zipfile.ZipFile(path) as archive:
             refuse_bomb(sum(info.file_size for info in archive.infolist()), path)
         with np.load(path, allow_pickle=False) as archive:
             wanted = [n for n in archive.files if n in (*_NAMES, group) or n.startswith("x_")]
-            return {name: _as_array(archive[name], name, path) for name in wanted}
+            others = tuple(name for name in archive.files if name not in wanted)
+            return {name: _as_array(archive[name], name, path) for name in wanted}, others
     except DataError:
         raise
     except OSError as error:
@@ -199,8 +204,24 @@ def _splits(arrays: Arrays, count: int, path: Path) -> tuple[SplitName, ...] | N
     return tuple(SPLIT_SPELLINGS[value.lower()] for value in values)
 
 
-def _groups(arrays: Arrays, name: str | None, count: int, path: Path) -> tuple[str, ...] | None:
-    return None if name is None else tuple(_column(arrays, name, count, path))
+def _groups(
+    arrays: Arrays, name: str | None, count: int, path: Path, others: Sequence[str]
+) -> tuple[str, ...] | None:
+    if name is None:
+        return None
+    if name not in arrays:
+        found = printable(", ".join((*arrays, *others)))
+        raise DataError(f"{path}: no array {name!r} to group by; it has {found}")
+    return tuple(_column(arrays, name, count, path))
+
+
+def _tell_unread(others: Sequence[str], path: Path, group: str | None, console: Console) -> None:
+    """Subjects whose windows are in train and in test make a metric look better than it is."""
+    if others and group is None:
+        console.info(
+            f"{path}: not used: {printable(', '.join(others))}; --group NAME keeps rows of equal "
+            "values, as of one subject, in one split"
+        )
 
 
 def _column(arrays: Arrays, name: str, count: int, path: Path) -> list[str]:

@@ -23,7 +23,7 @@ from edgekd.distill.sampling import IdentityBalanced
 from edgekd.errors import DataError
 from edgekd.evaluate.classification import evaluate, predict
 from edgekd.evaluate.metrics import metrics_of
-from edgekd.records import InputSpec, Metric, Preprocess, SignalInput, SplitName, Task
+from edgekd.records import ImageInput, InputSpec, Metric, Preprocess, SignalInput, SplitName, Task
 from edgekd.students.pretrained import pretrained_preprocess
 
 _OFF: Final = {"flip": (False,), "crop_padding": (0,)}
@@ -155,9 +155,10 @@ def make_batches(
         num_classes=len(material.dataset.train_class_names),
         epochs=recipe.epochs,
     )
+    images = any(isinstance(spec, ImageInput) for spec in material.preprocess.inputs)
     console.info(
-        f"{len(train):,} training samples, {size} a step, learning rate "
-        f"{recipe.lr:g}; {augment.describe()}"
+        f"{len(train):,} training samples, {size} a step, learning rate {recipe.lr:g}"
+        f"{f'; {augment.describe()}' if images else ''}"
     )
     batches = Batches(
         source=material.sources["train"],

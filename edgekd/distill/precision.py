@@ -46,8 +46,8 @@ def choose_precision(
     about = f"{whole / 60:.0f} min" if whole >= 90 else f"{whole:.0f} s"
     console.info(
         f"precision {chosen}: {1e3 * seconds['fp32']:.1f} ms a step in fp32, "
-        f"{1e3 * seconds['bf16']:.1f} ms in bf16; about {about} for {steps:,} steps at that pace, "
-        "validation and checkpoints not counted"
+        f"{1e3 * seconds['bf16']:.1f} ms in bf16; about {about} for "
+        f"{steps:,} step{'s' * (steps != 1)} at that pace, validation and checkpoints not counted"
     )
     if usual > _DISTURBED * seconds[chosen]:
         console.warn(

@@ -176,8 +176,8 @@ def _check_same_recipe(folder: Path, before: Mapping[str, Any], recipe: TrainRec
     if differing:
         details = "; ".join(f"{key}: {before.get(key)!r} -> {now.get(key)!r}" for key in differing)
         raise ConfigError(
-            f"{folder}: the interrupted run had another recipe ({details}); "
-            "resume with the same flags, or use --overwrite"
+            f"{folder}: the run there has another recipe ({details}); resume with the same flags, "
+            "or start another in a folder of its own"
         )
 
 

@@ -17,7 +17,7 @@ from torch import nn
 from edgekd.atomic import reporting_write_errors
 from edgekd.config import ExportRecipe
 from edgekd.console import Console, SilentConsole
-from edgekd.data.as_trained import split_as_trained
+from edgekd.data.as_trained import require_windows, split_as_trained
 from edgekd.export.adjustments.adjuster import Adjuster, proposing_rows
 from edgekd.export.device import open_measuring_device
 from edgekd.export.formats import Source
@@ -89,6 +89,7 @@ def export(
         record, student = load_plain_network(bundle_folder)
         if not overwrite:
             require_own_folder(output, record.weights_sha256)
+        require_windows(recipe, record.preprocess.inputs)
         recipe = split_as_trained(recipe, [record.provenance.recipe], console)
         samples = gather_samples(record, student, recipe, console)
         network = prepare_for_export(student, record.preprocess.inputs)

@@ -74,7 +74,11 @@ def _caveat(about: str, doubt: str, of_several: str = "") -> Caveat:
 
 
 def _unfinished(folder: str) -> Caveat:
-    return _caveat(folder, "its training has not finished; --resume goes on with it")
+    return _caveat(
+        folder,
+        "its training has not finished; --resume goes on with it",
+        "their trainings have not finished; --resume goes on with them",
+    )
 
 
 def _copy(label: str, shown: str) -> Caveat:

@@ -232,5 +232,7 @@ def _network_detail(network: Network, role: Role, *, in_torch: bool) -> str:
     recipe = network.provenance.recipe if network.provenance else {}
     method = recipe.get("method")
     taught = method if role == "student" and isinstance(method, str) else ""
-    parts = (role, network_name(network), taught, "in torch" if in_torch else "")
+    share = recipe.get("label_fraction", 1.0)
+    few = f"{100 * share:g} % of the labels" if isinstance(share, float) and share < 1 else ""
+    parts = (role, network_name(network), taught, few, "in torch" if in_torch else "")
     return ", ".join(part for part in parts if part)

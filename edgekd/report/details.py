@@ -69,7 +69,7 @@ def _training(networks: Sequence[Network]) -> Section | None:
 def _best_epoch(epochs: Sequence[Epoch]) -> str:
     scored = [epoch for epoch in epochs if epoch.val_value is not None]
     best = max(scored, key=lambda epoch: epoch.val_value or 0.0, default=None)
-    return f"epoch {best.epoch}" if best else ""
+    return f"epoch {best.epoch + 1}" if best else ""
 
 
 def _total_seconds(epochs: Sequence[Epoch]) -> float | None:

@@ -60,7 +60,7 @@ def curve_drawings(curves: Curves, *, prefix: str) -> tuple[tuple[str, str], ...
     )
     drawings = []
     for index, (caption, value) in enumerate(panels):
-        taken = [(e.epoch, y) for e in curves.epochs if (y := value(e)) is not None]
+        taken = [(e.epoch + 1, y) for e in curves.epochs if (y := value(e)) is not None]
         if taken:
             drawings.append((caption, _curve(taken, prefix=f"{prefix}-{index}")))
     return tuple(drawings)

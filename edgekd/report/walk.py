@@ -94,6 +94,14 @@ def find(roots: Sequence[Path]) -> Found:
         elif path.name == HISTORY_FILE:
             histories[path.parent] = _read_history(path)
             runs[path.parent] = _folder(path, label)
+    unfinished = tuple(
+        label for folder, label in runs.items() if not (folder / BUNDLE_FILE).exists()
+    )
+    if unfinished and not (bundles or exported or measurements):
+        raise UsageError(
+            f"{', '.join(unfinished)}: trainings that have not finished, and nothing else to "
+            "report; continue them with --resume"
+        )
     if not (bundles or exported or measurements):
         raise UsageError(
             f"{', '.join(str(root) for root in roots)}: nothing to report; expected a folder with "
@@ -105,9 +113,7 @@ def find(roots: Sequence[Path]) -> Found:
         exported=tuple(exported),
         measurements=tuple(measurements),
         histories=histories,
-        unfinished=tuple(
-            label for folder, label in runs.items() if not (folder / BUNDLE_FILE).exists()
-        ),
+        unfinished=unfinished,
     )
 
 

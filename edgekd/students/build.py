@@ -11,7 +11,7 @@ from torch import nn
 
 from edgekd.bundle import WEIGHTS_FILE, read_bundle, read_training_head
 from edgekd.errors import BundleError, ModelError
-from edgekd.records import ArchSpec, InputSpec, StudentBundle
+from edgekd.records import ArchSpec, ImageInput, InputSpec, StudentBundle
 from edgekd.students import resnet, sensor, timm_family
 from edgekd.students.head import EmbeddingNetwork, IdentityNetwork, with_classifier
 from edgekd.students.surgery import with_widths
@@ -113,9 +113,11 @@ def student_name(name: str | None, inputs: Sequence[InputSpec]) -> str:
     if name is None and not several:
         raise ModelError("no student named: give --model, for example resnet20")
     if name is not None and name != sensor.FAMILY and several:
+        images = any(isinstance(spec, ImageInput) for spec in inputs)
+        alone = ", or take the images alone with --modalities image" if images else ""
         raise ModelError(
             f"{name}: takes one image, the data have {', '.join(spec.name for spec in inputs)}; "
-            "leave --student out for a student of sensors, or choose one modality"
+            f"leave --student out for a student of sensors{alone}"
         )
     return name or sensor.FAMILY
 

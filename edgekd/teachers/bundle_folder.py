@@ -47,6 +47,7 @@ def open_source(request: TeacherRequest) -> ModuleTeacher:
             input that the data do not have.
     """
     record, module = _load(request)
+    encoder = _encoder(record.preprocess.inputs, request)  # of other inputs are other classes, too
     request.check_labels(record.labels)
     return ModuleTeacher(
         module,
@@ -57,7 +58,7 @@ def open_source(request: TeacherRequest) -> ModuleTeacher:
             num_params=record.num_params,
             macs=record.macs,
         ),
-        encoder=_encoder(record.preprocess.inputs, request),
+        encoder=encoder,
         num_classes=len(record.labels),
         needs=request.needs,
         layers=request.layers(module),

@@ -85,8 +85,8 @@ class TeacherRequest:
         if found != len(self.class_names):
             raise ModelError(
                 f"teacher {self.source}: answers {found} classes, the data has "
-                f"{len(self.class_names)}; fine-tune one on this data first: "
-                "edgekd teach --model timm:NAME --weights FILE"
+                f"{len(self.class_names)}; teach one on this data first: "
+                "edgekd teach --data DATA --model resnet20 -o FOLDER"
             )
 
     def check_labels(self, found: Sequence[str]) -> None:

@@ -42,7 +42,7 @@ def parse():
     return run
 
 
-def test_set_wins_over_the_file_and_flags_win_over_both(parse, tmp_path):
+def test_set_and_flags_win_over_the_file(parse, tmp_path):
     recipe = tmp_path / "recipe.toml"
     recipe.write_text(
         'data = "file"\nmodel = "file"\nepochs = 1\nlr = 0.5\n'
@@ -50,15 +50,22 @@ def test_set_wins_over_the_file_and_flags_win_over_both(parse, tmp_path):
     )
     result = parse(
         "--recipe", str(recipe),
-        "--set", "epochs=2", "--set", "kd.temperature=2", "--set", "data=set",
+        "--set", "kd.temperature=2", "--set", "data=set",
         "--epochs", "3", "--model", "flag", "--method", "kd",
     )  # fmt: skip
     assert result.lr == 0.5  # only in the file
     assert result.kd.kd_weight == 0.1  # its neighbour in the table was set, it was not
     assert result.kd.temperature == 2.0  # --set over file
     assert result.data == "set"
-    assert result.epochs == 3  # flag over --set over file
+    assert result.epochs == 3  # flag over file
     assert result.student == "flag"  # under the file's other spelling of the key
+
+
+def test_a_flag_and_set_that_say_the_same_are_refused(capsys):
+    both = ["--epochs", "1", "--set", "epochs=two"]
+    assert main_inner(["teach", "--data", "d", "--model", "m", "-o", "x", *both]) == 2
+    said = "edgekd: error: --epochs and --set epochs=two set the same; give one of them\n"
+    assert capsys.readouterr().err == said
 
 
 def test_values_are_what_the_recipe_says_not_text(parse):

@@ -42,7 +42,7 @@ def test_flags_leave_a_subject_out_and_choose_sensors_and_labels(data, tmp_path,
     [
         (["--set", 'lsskd.transformations=["rotate"]'], 3, "a window of sensor values has no"),
         (["--label-fraction", "0"], 2, "--label-fraction 0: should be more than 0"),
-        (["--test-groups", "5"], 2, "needs group, the name of the column"),
+        (["--test-groups", "5"], 2, "--test-groups needs --group, the name of the column"),
         (["--group", "subject", "--test-groups", "7"], 4, "no group '7' in subject"),
         (["--modalities", "temperature"], 4, "no modality 'temperature'; it has acc, gyro"),
         (["--student", "resnet8"], 8, "takes one image, the data have acc, gyro"),

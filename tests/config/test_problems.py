@@ -78,6 +78,7 @@ def test_an_assignment_speaks_of_the_recipe():
     [
         ("epocs=3", "epocs = 3: no such key; did you mean epochs"),
         ("lsskd.banch=copy", "lsskd.banch = 'copy': no such key; did you mean lsskd.branch"),
+        ("lskd.branch=2", "lskd.branch = 2: no such key; did you mean lsskd.branch"),
         ("zzz=3", "zzz = 3: no such key; --print-recipe shows all there are"),
         ("lsskd=3", "lsskd = 3: should be a table; set the keys in it, as lsskd.KEY"),
         ("split=0.2", "split = 0.2: should be a list"),

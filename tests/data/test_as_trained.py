@@ -1,9 +1,10 @@
 import pytest
 
 from edgekd.config import BenchRecipe, DataRecipe, ExportRecipe, TrainRecipe
-from edgekd.data.as_trained import split_as_trained
+from edgekd.data.as_trained import require_windows, split_as_trained
 from edgekd.data.open import open_dataset
 from edgekd.errors import BundleError, DataError
+from edgekd.records import SignalInput
 
 FIELDS = ("split", "val_fraction", "group", "test_groups", "val_groups")
 SUBJECTS = {"group": "subject", "test_groups": (8, 7), "val_fraction": 0.2}
@@ -33,6 +34,15 @@ def test_without_a_word_about_splits_the_training_decides(kind, console):
 def test_images_have_no_groups_of_a_training(data, console):
     with pytest.raises(DataError, match=r"without columns, and .* by 'subject'; give the data"):
         split_as_trained(ExportRecipe(data=data), [recorded(**SUBJECTS)], console)
+
+
+def test_images_are_no_windows():
+    acc = SignalInput(name="acc", channels=3, length=8, mean=(0.0,) * 3, std=(1.0,) * 3)
+    require_windows(ExportRecipe(data="motion.NPZ"), [acc])
+    require_windows(ExportRecipe(), [acc])
+    require_windows(ExportRecipe(data="photos"), [])
+    with pytest.raises(DataError, match=r"photos: holds images, .* windows of acc; give the \.npz"):
+        require_windows(BenchRecipe(data="photos"), [acc])
 
 
 @pytest.mark.parametrize("given", [{"split": (0.15, 0.15)}, {"val_fraction": 0.3}])

@@ -125,7 +125,7 @@ def test_samples_that_find_nothing_are_counted(console):
         "val: 1 of 3 samples have no image of their identity that they could find; they are "
         "searched through but ask nothing"
     ]
-    assert console.warnings[0].startswith("train has one single image of 2 identities: a, b;")
+    assert console.warnings[0].startswith("train has one single image each of 2 identities: a, b;")
 
 
 def test_queries_by_hand():

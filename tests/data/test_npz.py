@@ -61,6 +61,19 @@ def test_a_vector_is_a_window_of_one_step(opened, console):
     assert np.array_equal(loaded[:, :, 0], WINDOWS[[2, 0], :, 0])
 
 
+def test_arrays_that_are_not_used_are_told(opened, console):
+    opened(x_acc=WINDOWS, y=LABELS, subject=LABELS)
+    (line,) = console.infos
+    assert "not used: subject; --group NAME keeps rows of equal values" in line
+    opened(group="subject", x_acc=WINDOWS, y=LABELS, subject=LABELS)
+    assert console.infos == [line]
+
+
+def test_a_group_that_is_misspelt_is_answered_with_what_there_is(opened):
+    with pytest.raises(DataError, match="no array 'subjct' to group by; it has x_acc, y, subject"):
+        opened(group="subjct", x_acc=WINDOWS, y=LABELS, subject=LABELS)
+
+
 def test_image_and_signal_are_parts_of_one_sample(opened):
     contents = opened(x=IMAGES, x_acc=WINDOWS, y=LABELS)
     assert contents.kind == "mixed"
@@ -130,7 +143,7 @@ def test_arrays_that_do_not_fit_are_refused(opened, arrays, message):
 
 
 def test_a_missing_group_is_named(opened):
-    with pytest.raises(DataError, match=r"an array 'subject' of shape .* found only x, y"):
+    with pytest.raises(DataError, match="no array 'subject' to group by; it has x, y"):
         opened(group="subject", x=IMAGES, y=LABELS)
 
 

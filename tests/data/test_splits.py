@@ -209,7 +209,7 @@ def test_groups_that_cannot_be_left_out(fields, more, message):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"test_groups": ["1"]}, "needs group, the name of the column"),
+        ({"test_groups": ["1"]}, "needs `group`, the name of the column"),
         ({"group": "s", "val_groups": ["1"]}, "name test_groups too"),
         ({"group": "s", "test_groups": ["1"], "val_groups": ["1"]}, "both name 1"),
     ],

@@ -33,7 +33,7 @@ def test_a_share_that_leaves_single_samples_is_doubted():
     few = TrainRecipe(data="builtin:digits", label_fraction=0.001)
     open_material(few, console)
     (warning,) = console.warnings
-    assert warning.startswith("train has one single sample of 10 classes: 0, 1, 2, ")
+    assert warning.startswith("train has one single sample each of 10 classes: 0, 1, 2, ")
 
 
 def recipe(data, **augment):
@@ -92,7 +92,7 @@ def test_identities_that_a_share_of_the_labels_leaves_one_image_are_a_warning(tm
     np.savez(tmp_path / "pairs.npz", x=images, y=np.arange(24) % 2, split=splits)
     plan = {"task": "retrieval", "student": "resnet8", "label_fraction": 0.25}
     open_material(TrainRecipe(data=str(tmp_path / "pairs.npz"), **plan), Console())
-    assert [text for text in warned if "single image of 2 identities: 0, 1;" in text]
+    assert [text for text in warned if "single image each of 2 identities: 0, 1;" in text]
 
 
 def test_one_vector_a_step_is_refused_before_a_norm_fails(tmp_path):

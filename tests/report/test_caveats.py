@@ -23,6 +23,10 @@ def test_what_has_not_finished_or_is_elsewhere_is_told(make, tmp_path):
     )
     for name in ("student.onnx.json", "measurements.jsonl"):
         (tmp_path / "teacher-exported" / name).unlink()
+    shutil.copytree(tmp_path / "teacher", tmp_path / "other")
+    assert put_together(find_caveats(collect([tmp_path])))[-1] == (
+        "other and 1 more: their trainings have not finished; --resume goes on with them"
+    )
     assert _caveats(tmp_path)[0] == (
         "runs/teacher: the weights that taught are not here (elsewhere, or replaced by a later "
         "run), so the teacher has no metric"

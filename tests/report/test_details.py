@@ -19,7 +19,7 @@ def test_training_in_numbers(make, tmp_path):
     # 8 epochs of 10 s: the last loss is 2/8, the last val metric 1 - 1/256
     shown = " | ".join(_texts(section)[1])
     assert shown == "student | 8 | 0.250 | 99.61 | 99.61 | 0.100 | 0 | 1 min 20 s"
-    assert section.table.lines[1].cells[4].detail == "epoch 7"
+    assert section.table.lines[1].cells[4].detail == "epoch 8"
     assert [curves.label for curves in section.curves] == ["teacher", "student"]
 
 
