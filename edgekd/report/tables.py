@@ -121,7 +121,8 @@ def _quantities(
 
 def _settings(lines: Sequence[Row]) -> list[_Part]:
     labels = [row.measured.setting.label if row.measured else DASH for row in lines]
-    if len(set(labels) - {DASH}) < 2:  # said once, in a note
+    missing = any(row.measured and row.measured.setting.missing for row in lines)
+    if len(set(labels) - {DASH}) < 2 and not missing:  # said once, in a note
         return []
     column = Column(header="device", numeric=False)
     return [(column, [Cell(text=label) for label in labels])]

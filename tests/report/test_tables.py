@@ -186,6 +186,17 @@ def test_a_speedup_over_the_own_fp32_file_is_called_so(make, tmp_path):
     assert dash.startswith("A dash for a speed-up: neither a teacher nor an fp32 file")
 
 
+def test_what_was_missing_stands_in_the_row_where_nothing_else_was_measured(make, tmp_path):
+    make.write_measurements(
+        tmp_path,
+        make.measurement(
+            "m.onnx", sha256="1" * 64, p50_ms=1.0, metric=make.top1(0.7), missing=("gyro",)
+        ),
+    )
+    cells = _column(_table(tmp_path), "device")
+    assert [cell.text for cell in cells][1:] == ["local, 1 thread, without gyro"]
+
+
 def test_what_was_missing_stands_beside_the_device_and_in_a_note(make, tmp_path):
     make.write_measurements(
         tmp_path,
