@@ -55,13 +55,13 @@ def command(
 
     The output folder is a bundle: 'edgekd export FOLDER' writes files for a device from it.
     """
-    with needs_extra("train", purpose="train a network"):
-        from edgekd.distill.run import distill
-
     if "method" not in recipe.model_fields_set:
         raise UsageError(
             "no --method given: kd learns from --teacher, cdd does so and shrinks meanwhile, lsskd "
             "and ps-kd learn from themselves, none from labels alone (the baseline)"
         )
+    with needs_extra("train", purpose="train a network"):
+        from edgekd.distill.run import distill
+
     bundle = distill(recipe, output, console=terminal, resume=resume, overwrite=overwrite)
     show_bundle(terminal, bundle, output)

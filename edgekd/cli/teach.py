@@ -28,13 +28,13 @@ def command(
 
     The output folder is a bundle: 'edgekd distill --teacher FOLDER' learns from it.
     """
-    with needs_extra("train", purpose="train a network"):
-        from edgekd.distill.run import distill
-
     if recipe.teacher is not None or recipe.method != "none":
         raise UsageError(
             f"teach learns from labels alone, the recipe has method {recipe.method!r} and teacher "
             f"{recipe.teacher!r}; use edgekd distill, or take both out of the recipe"
         )
+    with needs_extra("train", purpose="train a network"):
+        from edgekd.distill.run import distill
+
     bundle = distill(recipe, output, console=terminal, resume=resume, overwrite=overwrite)
     show_bundle(terminal, bundle, output)

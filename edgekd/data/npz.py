@@ -17,13 +17,11 @@ from the whole array, never from one image:
 see :func:`edgekd.data.arrays.to_uint8`.
 """
 
-import re
 import struct
 import zipfile
 import zlib
 from collections.abc import Sequence
 from dataclasses import replace
-from keyword import iskeyword
 from pathlib import Path
 from typing import Any, Final
 
@@ -39,12 +37,12 @@ from edgekd.data.arrays import (
     ArraySignals,
     digest_rows,
     image_contents,
-    refuse_nan,
     to_uint8,
 )
 from edgekd.data.dataset import Contents, Indices
 from edgekd.data.files import printable
 from edgekd.data.images import Pixels
+from edgekd.data.signals import checked_signals
 from edgekd.data.splits import SPLIT_SPELLINGS
 from edgekd.data.store import refuse_bomb
 from edgekd.errors import DataError
@@ -53,12 +51,6 @@ from edgekd.records import SplitName
 _NAMES: Final = ("x", "images", "y", "labels", "split", "class_names")
 _IMAGE: Final = "image"
 """Name of the images among the modalities."""
-_TAKEN: Final = (_IMAGE, "logits", "embedding", "self")
-"""By images, by what files answer, and by the converter to TFLite, which passes inputs as keyword
-arguments of a Python method; so a keyword of Python cannot be one either."""
-_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
-_WINDOW_AXES: Final = 3  # (N, C, T)
-_VECTOR_AXES: Final = 2  # (N, C)
 
 
 def open_npz(path: Path, recipe: DataRecipe, console: Console) -> Contents:
@@ -92,8 +84,7 @@ def open_npz(path: Path, recipe: DataRecipe, console: Console) -> Contents:
     }
     _tell_unread(others, path, recipe.group, console)
     pixels = None if images is None else to_uint8(images, source=str(path), console=console)
-    windows = _checked_signals(signals, path)
-    _tell_vectors(signals, path, console)
+    windows = checked_signals(signals, path, console)
     # Over everything there is, so that a subset of the modalities is split as the whole.
     digests = digest_rows([*([] if pixels is None else [pixels]), *windows.values()])
     chosen = _chosen(recipe.modalities, pixels, windows, path)
@@ -235,34 +226,3 @@ def _text(values: NDArray[Any]) -> list[str]:
     if values.dtype.kind == "S":
         return [value.decode("utf-8", "replace") for value in values.tolist()]
     return [str(value) for value in values.tolist()]
-
-
-def _tell_vectors(signals: Arrays, path: Path, console: Console) -> None:
-    """A window whose axes were flattened looks like a vector, too."""
-    for name, values in signals.items():
-        if values.ndim == _VECTOR_AXES:
-            console.info(
-                f"{path}: x_{name} {values.shape} is taken as a vector of {values.shape[1]} "
-                "channels, without time; windows have three axes (N, C, T)"
-            )
-
-
-def _checked_signals(signals: Arrays, path: Path) -> dict[str, NDArray[Any]]:
-    """``(N, C, T)`` per modality; a vector has one time step."""
-    checked = {}
-    for name, values in signals.items():
-        windows = values[:, :, None] if values.ndim == _VECTOR_AXES else values
-        if windows.ndim != _WINDOW_AXES or windows.dtype.kind not in "uif" or 0 in windows.shape:
-            raise DataError(
-                f"{path}: x_{name} is {values.dtype} {values.shape}; expected numbers (N, C, T), "
-                "or (N, C) for a vector"
-            )
-        if _NAME.fullmatch(name) is None or name in _TAKEN or iskeyword(name):
-            raise DataError(
-                f"{path}: x_{name}: a modality becomes the name of a model's input; letters, "
-                f"digits and underscores, beginning with a letter, and not {', '.join(_TAKEN)} or "
-                "a keyword of Python"
-            )
-        refuse_nan(windows, f"x_{name}", str(path))
-        checked[name] = windows
-    return checked

@@ -1,6 +1,7 @@
 """fp32 or bf16: measured on the model at hand, not guessed."""
 
 import copy
+import math
 import statistics
 import time
 from collections.abc import Callable
@@ -16,7 +17,7 @@ ChosenPrecision = Literal["fp32", "bf16"]
 
 _TRIAL_STEPS: Final = 4  # per precision, after one that warms caches up
 _GAIN: Final = 0.95  # bf16 has to save 5 % before its coarser sums are worth having
-_DISTURBED: Final = 1.5  # median over quickest step; a free processor stays below 1.2
+_DISTURBED: Final = 1.5  # median over quickest step: more than the jitter of a few steps
 
 
 def autocast(precision: ChosenPrecision, device: torch.device) -> AbstractContextManager[object]:
@@ -82,7 +83,8 @@ def faster_precision(
                 loss = step_loss(trial)
             torch.autograd.backward(loss)
             finite = bool(torch.isfinite(loss))
-            taken.append(time.perf_counter() - start if finite else float("inf"))
-        times[precision] = tuple(taken[1:])
+            taken.append(time.perf_counter() - start if finite else math.inf)
+        # one step that is not finite is enough: the run would meet more of them
+        times[precision] = tuple(taken[1:] if all(map(math.isfinite, taken)) else [math.inf])
     faster = min(times["bf16"]) < _GAIN * min(times["fp32"])
     return ("bf16" if faster else "fp32"), times

@@ -52,10 +52,9 @@ def test_signals_with_groups_and_splits(opened):
     assert contents.groups == ("1", "2", "3", "1")
 
 
-def test_a_vector_is_a_window_of_one_step(opened, console):
+def test_a_vector_is_a_window_of_one_step(opened):
     contents = opened(x_env=WINDOWS[:, :, 0], y=LABELS)
     assert contents.modalities == {"env": (2, 1)}
-    assert "taken as a vector of 2 channels, without time" in console.infos[0]
     spec = SignalInput(name="env", channels=2, length=1, mean=(0.0,) * 2, std=(1.0,) * 2)
     loaded = contents.reader.load(np.array([2, 0]), spec)
     assert np.array_equal(loaded[:, :, 0], WINDOWS[[2, 0], :, 0])

@@ -43,6 +43,16 @@ def test_a_precision_that_overflows_is_not_chosen_however_fast():
     assert faster_precision(nn.Linear(2, 2), broken, CPU)[0] == "fp32"
 
 
+def test_a_precision_that_overflows_now_and_then_is_not_chosen():
+    factors = iter([1.0, 1.0, float("inf"), 1.0, 1.0])
+
+    def step_loss(module):
+        time.sleep(0.0 if in_bf16() else 0.02)
+        return module.weight.sum() * (next(factors) if in_bf16() else 1.0)
+
+    assert faster_precision(nn.Linear(2, 2), step_loss, CPU)[0] == "fp32"
+
+
 def test_the_choice_is_said_with_the_time_the_run_will_take(monkeypatch):
     console = RecordingConsole()
     found = "bf16", {"fp32": (0.02, 0.03), "bf16": (0.0125, 0.0125)}
