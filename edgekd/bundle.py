@@ -115,9 +115,9 @@ def is_bundle(path: Path) -> bool:
     return (path / BUNDLE_FILE).is_file()
 
 
-def is_unfinished(path: Path) -> bool:
-    """Whether ``path`` is the folder of a run that was stopped before it wrote its bundle."""
-    return (path / CHECKPOINT_FILE).is_file() and not is_bundle(path)
+def is_run(path: Path) -> bool:
+    """Whether ``path`` is the folder of a training, finished or not; :func:`read_bundle` tells."""
+    return is_bundle(path) or (path / CHECKPOINT_FILE).is_file()
 
 
 def write_bundle(
@@ -153,15 +153,15 @@ def read_bundle(folder: Path) -> StudentBundle:
     Raises:
         BundleError: If either file is missing, truncated, altered or of an unknown schema.
     """
-    if is_unfinished(folder):
-        raise BundleError(
-            f"{folder}: this training has not finished; continue it with the command that began "
-            f"it, as: edgekd distill --resume -o {folder}"
-        )
-    if not is_bundle(folder):
+    if not is_run(folder):
         raise BundleError(
             f"{folder}: no {BUNDLE_FILE} found; expected the output folder of edgekd teach or "
             "edgekd distill"
+        )
+    if not is_bundle(folder):
+        raise BundleError(
+            f"{folder}: this training has not finished; continue it with the command that began "
+            f"it, as: edgekd distill --resume -o {folder}"
         )
     record = read_record(StudentBundle, folder / BUNDLE_FILE)
     weights = folder / WEIGHTS_FILE

@@ -8,7 +8,7 @@ from typing import Any, Final
 from edgekd.bundle import (
     WEIGHTS_FILE,
     is_bundle,
-    is_unfinished,
+    is_run,
     read_bundle,
     read_record,
     sha256_of,
@@ -115,8 +115,8 @@ def _at(path: Path, *, baseline: bool) -> list[Candidate]:
             f"{path}: a bundle, not exported files; run edgekd export {path} first, "
             "or measure the bundle itself in torch with --baseline"
         )
-    if is_unfinished(path):
-        read_bundle(path)  # says what to do
+    if is_run(path):
+        read_bundle(path)  # refused: it has not finished
     raise UsageError(f"{path}: no .onnx or .tflite file in it; expected edgekd export's output")
 
 

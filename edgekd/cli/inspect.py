@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import click
 
-from edgekd.bundle import BUNDLE_FILE, is_bundle, is_unfinished, read_bundle, read_record, sha256_of
+from edgekd.bundle import BUNDLE_FILE, is_run, read_bundle, read_record, sha256_of
 from edgekd.cli.cells import count, percent, size
 from edgekd.cli.extras import needs_extra
 from edgekd.cli.options import example, takes_terminal
@@ -42,8 +42,8 @@ def command(*, terminal: Terminal, path: Path) -> None:
 
 
 def model_files(path: Path) -> tuple[Path, ...]:
-    """The model files in a folder that is no bundle, in text order; none of anything else."""
-    if not path.is_dir() or is_bundle(path) or is_unfinished(path):
+    """The model files in a folder that is no run, in text order; none of anything else."""
+    if not path.is_dir() or is_run(path):
         return ()
     endings = (*MODEL_SUFFIXES, PROGRAM_SUFFIX)
     return tuple(sorted(f for f in path.iterdir() if f.suffix in endings and f.is_file()))
@@ -59,7 +59,7 @@ def inspect(path: Path) -> dict[str, Any]:
     """
     if not path.exists():
         raise UsageError(f"{path}: does not exist; give a bundle folder, model file or record")
-    if is_bundle(path) or is_unfinished(path):  # which is refused in its own words
+    if is_run(path):
         return _bundle(read_bundle(path))
     if path.name == BUNDLE_FILE:
         return _bundle(read_bundle(path.parent))

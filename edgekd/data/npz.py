@@ -82,7 +82,8 @@ def open_npz(path: Path, recipe: DataRecipe, console: Console) -> Contents:
         "given_splits": _splits(arrays, len(labels), path),
         "groups": _groups(arrays, recipe.group, len(labels), path, others),
     }
-    _tell_unread(others, path, recipe.group, console)
+    if others and recipe.group is None:
+        _tell_unread(others, path, console)
     pixels = None if images is None else to_uint8(images, source=str(path), console=console)
     windows = checked_signals(signals, path, console)
     # Over everything there is, so that a subset of the modalities is split as the whole.
@@ -206,18 +207,17 @@ def _groups(
     return tuple(_column(arrays, name, count, path))
 
 
-def _tell_unread(others: Sequence[str], path: Path, group: str | None, console: Console) -> None:
+def _tell_unread(others: Sequence[str], path: Path, console: Console) -> None:
     """Subjects whose windows are in train and in test make a metric look better than it is."""
-    if others and group is None:
-        console.info(
-            f"{path}: not used: {printable(', '.join(others))}; --group NAME keeps rows of equal "
-            "values, as of one subject, in one split"
-        )
+    console.info(
+        f"{path}: not used: {printable(', '.join(others))}; --group NAME keeps rows of equal "
+        "values, as of one subject, in one split"
+    )
 
 
 def _column(arrays: Arrays, name: str, count: int, path: Path) -> list[str]:
-    if name not in arrays or arrays[name].shape != (count,):
-        found = arrays[name].shape if name in arrays else f"only {', '.join(arrays)}"
+    found = arrays[name].shape
+    if found != (count,):
         raise DataError(f"{path}: an array {name!r} of shape ({count},) expected; found {found}")
     return _text(arrays[name])
 

@@ -62,9 +62,9 @@ def open_dataset(recipe: DataRecipe, console: Console, *, task: Task = "classifi
     if task == "retrieval":
         contents = _by_identity(contents)
     _check_class_names(contents.class_names)
-    splits = assign_splits(contents, recipe, task=task)
     check = check_identities if task == "retrieval" else check_classes
     try:
+        splits = assign_splits(contents, recipe, task=task)
         check(contents, splits, console)
     except DataError as error:
         raise DataError(f"{recipe.data}: {error}") from error

@@ -74,19 +74,18 @@ def _leave_groups_out(contents: Contents, recipe: DataRecipe) -> tuple[SplitName
     """The named groups for test and val, the others for train; val is drawn where not named."""
     groups = contents.groups
     if groups is None:
-        raise DataError(f"{recipe.data}: has no groups to leave out; test_groups needs a column")
+        raise DataError("has no groups to leave out; test_groups needs a column")
     if contents.given_splits is not None:
-        raise DataError(f"{recipe.data}: brings a split of its own; leave test_groups out")
+        raise DataError("brings a split of its own; leave test_groups out")
     named = {**dict.fromkeys(recipe.val_groups, "val"), **dict.fromkeys(recipe.test_groups, "test")}
     unknown = sorted(named.keys() - set(groups))
     if unknown:
         raise DataError(
-            f"{recipe.data}: no group {unknown[0]!r} in {recipe.group}; it has "
-            f"{', '.join(sorted(set(groups)))}"
+            f"no group {unknown[0]!r} in {recipe.group}; it has {', '.join(sorted(set(groups)))}"
         )
     splits: list[SplitName] = [_named_split(named.get(group)) for group in groups]
     if "train" not in splits:
-        raise DataError(f"{recipe.data}: every group is val or test; leave some for train")
+        raise DataError("every group is val or test; leave some for train")
     missing: dict[SplitName, float] = {} if recipe.val_groups else {"val": recipe.val_fraction}
     return _draw(contents, splits, groups, missing)
 

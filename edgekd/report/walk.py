@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
-from edgekd.bundle import BUNDLE_FILE, from_json, read_record
+from edgekd.bundle import BUNDLE_FILE, CHECKPOINT_FILE, from_json, is_bundle, read_record
 from edgekd.errors import BundleError, UsageError
 from edgekd.records import ExportedModel, Measurement, Record, StudentBundle
 
@@ -65,7 +65,7 @@ class Found:
     histories: Mapping[Path, tuple[Epoch, ...]]
     """By the folder of the run."""
     unfinished: tuple[str, ...]
-    """Folders of runs that have a history and no bundle yet."""
+    """Folders of runs that have a checkpoint and no bundle yet."""
 
 
 def find(roots: Sequence[Path]) -> Found:
@@ -83,7 +83,7 @@ def find(roots: Sequence[Path]) -> Found:
     exported: list[Located[ExportedModel]] = []
     measurements: list[Located[Measurement]] = []
     histories: dict[Path, tuple[Epoch, ...]] = {}
-    runs: dict[Path, str] = {}
+    unfinished: list[str] = []
     for path, label in _files(roots):
         if path.name == BUNDLE_FILE:
             bundles.append(_located(StudentBundle, path, _folder(path, label)))
@@ -93,10 +93,8 @@ def find(roots: Sequence[Path]) -> Found:
             measurements += _read_measurements(path, label)
         elif path.name == HISTORY_FILE:
             histories[path.parent] = _read_history(path)
-            runs[path.parent] = _folder(path, label)
-    unfinished = tuple(
-        label for folder, label in runs.items() if not (folder / BUNDLE_FILE).exists()
-    )
+        elif path.name == CHECKPOINT_FILE and not is_bundle(path.parent):
+            unfinished.append(_folder(path, label))
     if unfinished and not (bundles or exported or measurements):
         raise UsageError(
             f"{', '.join(unfinished)}: trainings that have not finished, and nothing else to "
@@ -113,7 +111,7 @@ def find(roots: Sequence[Path]) -> Found:
         exported=tuple(exported),
         measurements=tuple(measurements),
         histories=histories,
-        unfinished=unfinished,
+        unfinished=tuple(unfinished),
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from edgekd.bundle import is_bundle, is_unfinished, read_bundle
+from edgekd.bundle import is_run, read_bundle
 from edgekd.errors import ModelError
 from edgekd.records import ImageInput, InputSpec, SignalInput, StudentBundle, TeacherRef
 from edgekd.students.build import load_student, load_teaching_network
@@ -14,8 +14,8 @@ from edgekd.teachers.request import TeacherRequest
 
 
 def matches(request: TeacherRequest) -> bool:
-    """Whether the source is a folder that claims to be a bundle, or would have become one."""
-    return is_bundle(request.path) or is_unfinished(request.path)
+    """Whether the source is the folder of a training."""
+    return is_run(request.path)
 
 
 def check(request: TeacherRequest) -> StudentBundle:

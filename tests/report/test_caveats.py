@@ -15,7 +15,7 @@ def test_a_quiet_complete_run_has_no_caveat(make, tmp_path):
 
 def test_what_has_not_finished_or_is_elsewhere_is_told(make, tmp_path):
     make.write_runs(tmp_path)
-    (tmp_path / "teacher" / "bundle.json").unlink()
+    (tmp_path / "teacher" / "bundle.json").rename(tmp_path / "teacher" / "checkpoint.safetensors")
     assert _caveats(tmp_path) == (
         "source of teacher-exported/student.onnx: its bundle is not here, so its own metric and "
         "cost are missing",
